@@ -1,0 +1,200 @@
+"""A whole trust in one process: nodes, coordinator and committee, with the messages that a deployment sends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from coordinator.conductor import Conducted, conduct
+from coordinator.release import release
+from datatrust.ask import Question
+from datatrust.client import Result, StudyHandle
+from nodes.session import Node, Session
+from nodes.sources import Place, Source, as_source, physical_names
+from trust.analyses.base import Analysis, Scope
+from trust.canonical import read_model
+from trust.charter import Charter
+from trust.cohort import Cohort
+from trust.dataset import Dataset
+from trust.decision import Decisions, require
+from trust.errors import DataTrustError, InvalidInput, Refused, StudyInvalid
+from trust.policy import decide
+from trust.protections import Protections
+from trust.study import Study, new_id, plan, write_time
+
+__all__ = ["LocalTrust", "local"]
+
+
+def local(
+    sources: Mapping[str, Place | Source],
+    dataset: str | Path | Dataset,
+    charter: str | Path | Charter = "research",
+) -> LocalTrust:
+    """A trust of these partners in this process.
+
+    Args:
+        sources: partner -> a path, a URL, a DataFrame or a `Source`.
+        dataset: the shared description, or the path of its YAML file.
+        charter: `research`, `sandbox`, or a folder.
+
+    Raises: DatasetInvalid, SourceInvalid, CharterInvalid, StudyInvalid.
+    """
+    description = dataset if isinstance(dataset, Dataset) else Dataset.load(dataset)
+    policy = charter if isinstance(charter, Charter) else Charter.load(charter)
+    if not isinstance(sources, Mapping) or not sources:
+        raise StudyInvalid("no sources", expected="a mapping of partners to their sources")
+    return LocalTrust(description, policy, {_partner(n): as_source(s) for n, s in sources.items()})
+
+
+class LocalTrust:
+    """Partners, a dataset and a charter.  Holds the keys of all roles, which only a trust in one process may.
+
+    Attributes:
+        exchanged: what each node sent in the last study, message by message.
+    """
+
+    def __init__(self, dataset: Dataset, charter: Charter, sources: Mapping[str, Source]) -> None:
+        self.dataset, self.charter = dataset, charter
+        self._nodes = {n: Node(n, dataset, s.checked(dataset), charter, _now) for n, s in sorted(sources.items())}
+        self.exchanged: dict[str, list[Any]] = {}
+        for name, source in sources.items():
+            try:
+                physical_names(source)
+            except InvalidInput as wrong:
+                raise type(wrong)(f"partner {name!r}: {wrong.got}", expected=wrong.expected, remedy=wrong.remedy) from None
+
+    @property
+    def partners(self) -> tuple[str, ...]:
+        """Their names, in order."""
+        return tuple(self._nodes)
+
+    def study(
+        self,
+        title: str,
+        *,
+        purpose: str,
+        analyses: Mapping[str, Question | Analysis],
+        cohort: str = "",
+        summary: str | Mapping[str, str] | None = None,
+        protections: Mapping[str, Any] | None = None,
+        not_before: datetime | None = None,
+        expires: datetime | None = None,
+    ) -> StudyHandle:
+        """Write a study.  Protections that are not given are the charter's floors.
+
+        Raises: StudyInvalid, FormulaInvalid, CohortInvalid: what cannot be a study, before anything is asked.
+        """
+        begins = not_before or _now()
+        ends = expires or begins + timedelta(days=self.charter.floor.longest_days)
+        words = {"en": summary if isinstance(summary, str) else title}
+        declared = {**self.charter.defaults().model_dump(), **(protections or {})}
+        if cohort:
+            cohort = Cohort.parse(cohort, self.dataset).text
+        fields = {
+            "id": new_id(title),
+            "title": title,
+            "summary": dict(summary) if isinstance(summary, Mapping) else words,
+            "purpose": purpose,
+            "researcher": "local",
+            "dataset": self.dataset.id,
+            "dataset_digest": self.dataset.digest(),
+            "cohort": cohort,
+            "analyses": {name: self._resolve(name, asked).document() for name, asked in analyses.items()},
+            "protections": read_model(Protections, declared, StudyInvalid, "the protections"),
+            "not_before": write_time(begins),
+            "expires": write_time(ends),
+        }
+        study = read_model(Study, fields, StudyInvalid, "the study")
+        plan(study, self._scope(study))
+        return StudyHandle(study, self)
+
+    def _resolve(self, name: str, asked: Any) -> Analysis:
+        if isinstance(asked, Question):
+            return asked.resolve(self.dataset)
+        if isinstance(asked, Analysis):
+            return asked
+        raise StudyInvalid(f"analysis {name!r} is a {type(asked).__name__}", expected="such as dt.Describe([…])")
+
+    def _scope(self, study: Study) -> Scope:
+        return Scope(self.dataset, self.partners, study.protections, self.charter.partner_may_be_shown)
+
+    def check(self, study: Study) -> Decisions:
+        """What the charter says of a study: instant, no row is touched."""
+        scope = self._scope(study)
+        return decide(study, self.charter, scope, plan(study, scope), now=_now())
+
+    def run(self, study: Study) -> Result:
+        """Carry it out.  Raises: Refused, AnalysisFailed, SourceInvalid."""
+        scope = self._scope(study)
+        plans = plan(study, scope)
+        require(self.check(study))
+        channel = InProcess({name: Session(node) for name, node in self._nodes.items()})
+        try:
+            conducted = conduct(study, scope, plans, channel)
+        except Refused:
+            channel.raise_trouble()
+            raise
+        finally:
+            self.exchanged = channel.exchanged()
+        channel.raise_trouble()
+        values, decisions = release(conducted, scope, plans)
+        return Result(study, scope, values, decisions, self._provenance(study, conducted, channel))
+
+    def _provenance(self, study: Study, conducted: Conducted, channel: InProcess) -> dict[str, Any]:
+        return {
+            "trust": "local: keys of all roles in one process",
+            "study": study.id,
+            "study_digest": study.digest(),
+            "dataset": study.dataset_digest,
+            "charter": self.charter.name,
+            "charter_digest": self.charter.folder_digest,
+            "purpose": study.purpose,
+            "cohort": study.cohort,
+            "partners": list(conducted.partners),
+            "absent": {name: refused.rule for name, refused in conducted.absent.items()},
+            "sums": conducted.sums,
+            "bytes": {name: sum(s.bytes for s in sent) for name, sent in channel.exchanged().items()},
+            "persons": study.protections.persons,
+            "organisations": study.protections.organisations,
+            "noise": "none",
+        }
+
+
+class InProcess:
+    """A channel to sessions in this process: the same bytes, no network."""
+
+    def __init__(self, sessions: Mapping[str, Session]) -> None:
+        self._sessions = sessions
+
+    def exchange(self, messages: Mapping[str, bytes], *, deadline: float) -> dict[str, bytes]:
+        return {name: self._sessions[name].handle(raw) for name, raw in messages.items()}
+
+    def exchanged(self) -> dict[str, list[Any]]:
+        """What left each node."""
+        return {name: session.egress.sent for name, session in self._sessions.items()}
+
+    def raise_trouble(self) -> None:
+        """Tell the person who holds all the nodes what no node would send: why its source could not be read."""
+        for name, session in self._sessions.items():
+            trouble = session.trouble
+            if isinstance(trouble, InvalidInput):
+                raise type(trouble)(f"partner {name!r}: {trouble.got}", expected=trouble.expected, remedy=trouble.remedy)
+            if isinstance(trouble, DataTrustError) and not isinstance(trouble, Refused):
+                raise trouble
+
+
+def _partner(name: str) -> str:
+    import re
+
+    slug = name.replace("_", "-") if isinstance(name, str) else ""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", slug):
+        raise StudyInvalid(f"{name!r} is no partner's name", expected="small letters, digits and -, at most 63")
+    return slug
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)
+
+

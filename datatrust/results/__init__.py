@@ -1,0 +1,20 @@
+"""Released results under the names of the library that a researcher knows: pandas, statsmodels, scipy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from datatrust.results.base import NeedsRows, Released
+from datatrust.results.glm import GlmResult
+from datatrust.results.moments import DescribeResult
+from trust.analyses.base import Analysis, Scope, Values
+
+__all__ = ["NeedsRows", "Released", "released"]
+
+_KINDS: dict[str, type[Released]] = {"describe": DescribeResult, "glm": GlmResult}
+
+
+def released(analysis: Analysis, values: Values, scope: Scope, provenance: Mapping[str, Any]) -> Released:
+    """The result object of an analysis."""
+    return _KINDS[analysis.kind](analysis, values, scope, provenance)  # type: ignore[attr-defined]

@@ -1,0 +1,70 @@
+"""Fixtures that several folders use: real data beside the repository, and trusts over them."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import datatrust as dt
+
+DATA = Path(__file__).parent / "data"
+SHARED = Path(os.environ.get("DATATRUST_SHARED", Path(__file__).parents[2] / "shared"))
+
+
+def missing(what: str) -> None:
+    """Skip, with the reason; in CI a skip of this kind is a failure."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{what} is needed in CI")
+    pytest.skip(f"{what} is not here")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real inputs and of R's answers."""
+    if not (SHARED / "data").is_dir():
+        missing("the folder ../shared with real data")
+    return SHARED / "data"
+
+
+class Oracle:
+    """One data set of ../shared/data: its sites, its pooled rows and R's answers."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        answers = json.loads((folder / "expected" / f"{name}.json").read_text())
+        self.cases: dict[str, Any] = {c["id"]: c["expected"] for c in answers["cases"]}
+        self.frames = {s: pd.read_csv(folder / name / f"{s}.csv") for s in answers["sites"]}
+
+    @property
+    def pooled(self) -> pd.DataFrame:
+        return pd.concat(self.frames, names=["site", None]).reset_index(level=0)
+
+
+@pytest.fixture(scope="session")
+def oracle(shared: Path) -> Any:
+    """`oracle("uci_heart")`, read once."""
+    cache: dict[str, Oracle] = {}
+    return lambda name: cache.setdefault(name, Oracle(shared, name))
+
+
+@pytest.fixture(scope="session")
+def heart(oracle: Any) -> Oracle:
+    return oracle("uci_heart")
+
+
+SEX = {"sex": {"0": "F", "1": "M"}}
+
+
+@pytest.fixture(scope="session")
+def heart_trust(heart: Oracle) -> Any:
+    """`heart_trust("research")`: the four hospitals under a charter."""
+
+    def make(charter: str = "research") -> Any:
+        sources = {name: dt.Source(frame, levels=SEX) for name, frame in heart.frames.items()}
+        return dt.local(sources=sources, dataset=DATA / "heart.yaml", charter=charter)
+
+    return make

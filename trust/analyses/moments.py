@@ -1,0 +1,235 @@
+"""Describe: counts, means and centred moments of columns, by groups or over all.
+
+Two sums: counts and sums first, then powers of the distance to the public mean, so that nothing cancels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from trust.analyses.base import Analysis, Arrays, Ask, Run, Scope, Sum, Values, count, real
+from trust.analyses.terms import numbers
+from trust.dataset import PARTNER
+from trust.errors import StudyInvalid
+from trust.expressions import Expression, written
+from trust.privacy.rules import EffectiveRecords, Organisations, Rule, SuppressCells
+from trust.rows import Rows
+
+__all__ = ["Describe", "cells"]
+
+Floats = npt.NDArray[np.float64]
+_LARGEST_TABLE = 10_000
+
+
+@dataclass(frozen=True)
+class _Ready:
+    cell: npt.NDArray[np.int64]
+    values: Floats
+    weights: Floats | None
+    rows: Rows
+
+
+class Describe(Analysis):
+    """Count, missing, mean, std, var, sum, skewness and kurtosis of each column, in each group."""
+
+    title: ClassVar[str] = "description"
+
+    kind: Literal["describe"] = "describe"
+    columns: tuple[str, ...] = Field(min_length=1)
+    by: tuple[str, ...] = ()
+    weights: Expression | None = None
+
+    def reads(self) -> tuple[str, ...]:
+        extra = self.weights.columns if self.weights is not None else ()
+        return tuple(dict.fromkeys([*self.columns, *self.by, *extra]))
+
+    def groups(self) -> tuple[str, ...]:
+        return self.by
+
+    def shape(self, scope: Scope) -> tuple[int, ...]:
+        """How many levels each group column has.  Raises: StudyInvalid."""
+        return table_shape(scope, self.by)
+
+    def plan(self, scope: Scope) -> dict[str, Sum]:
+        for name in self.columns:
+            scope.numeric(name)
+        if len(set(self.columns)) != len(self.columns):
+            raise StudyInvalid("a column stands twice in a description", expected="each once")
+        check_weights(scope, self.weights)
+        shape = self.shape(scope)
+        table = (*shape, len(self.columns))
+        rules: tuple[Rule, ...] = (
+            SuppressCells(
+                of="persons",
+                organisations="partners",
+                hides=("rows", "count", "missing"),
+                mask="hidden_groups",
+                axes=len(shape),
+                single_organisation=PARTNER in self.by,
+            ),
+            SuppressCells(
+                of="persons_with_value",
+                organisations="partners_with_value",
+                hides=("sum_of_weights", "sum", "mean", "var", "std", "skewness", "kurtosis"),
+                mask="hidden",
+                axes=len(shape),
+                also=("hidden_groups",),
+                single_organisation=PARTNER in self.by,
+            ),
+        )
+        weighted: tuple[Rule, ...] = (EffectiveRecords(of="weights"),) if self.weights is not None else ()
+        keeps = ("weights",) if self.weights is not None else ()
+        return {
+            "level": Sum(
+                gives=(
+                    count("rows", *shape),
+                    count("persons", *shape),
+                    count("partners", *shape),
+                    count("count", *table),
+                    count("persons_with_value", *table),
+                    count("partners_with_value", *table),
+                    real("weight", *table),
+                    real("sum", *table),
+                    count("taking_part"),
+                ),
+                keeps=keeps,
+                rules=(*weighted, Organisations(of="taking_part"), *rules),
+            ),
+            "spread": Sum(
+                takes=(real("mean", *table),),
+                gives=(real("squares", *table), real("cubes", *table), real("fourths", *table)),
+                keeps=keeps,
+                rules=weighted,
+            ),
+        }
+
+    def prepare(self, scope: Scope, rows: Rows) -> _Ready:
+        cell = cells(scope, rows, self.by)
+        weights = numbers(self.weights, rows) if self.weights is not None else None
+        keep = cell >= 0 if weights is None else (cell >= 0) & ~np.isnan(weights)
+        values = np.column_stack([rows.numeric(name) for name in self.columns])
+        if not keep.all():
+            cell, values = cell[keep], values[keep]
+            weights = weights[keep] if weights is not None else None
+            rows = Rows(int(keep.sum()), {}, None if rows.person is None else rows.person[keep])
+        return _Ready(cell, values, weights, rows)
+
+    def local(self, scope: Scope, ready: _Ready, ask: Ask) -> Arrays:
+        shape = self.shape(scope)
+        groups = int(np.prod(shape))
+        table = (*shape, len(self.columns))
+        kept = {} if ready.weights is None else {"weights": ready.weights}
+        present = ~np.isnan(ready.values)
+        if ask.sum == "spread":
+            centre = np.asarray(ask.values["mean"], dtype=float).reshape(groups, -1)
+            squares, cubes, fourths = np.zeros((3, groups, len(self.columns)))
+            for at in range(len(self.columns)):
+                distance = np.where(present[:, at], ready.values[:, at] - centre[ready.cell, at], 0.0)
+                weighted = distance**2 if ready.weights is None else distance**2 * ready.weights
+                squares[:, at] = _by(ready.cell, weighted, groups)
+                cubes[:, at] = _by(ready.cell, weighted * distance, groups)
+                fourths[:, at] = _by(ready.cell, weighted * distance**2, groups)
+            return {
+                "squares": squares.reshape(table),
+                "cubes": cubes.reshape(table),
+                "fourths": fourths.reshape(table),
+                **kept,
+            }
+        rows = np.bincount(ready.cell, minlength=groups)
+        persons = ready.rows.persons_by(ready.cell, groups)
+        counts, with_value = np.zeros((2, groups, len(self.columns)), dtype=np.int64)
+        weight, total = np.zeros((2, groups, len(self.columns)))
+        ones = np.ones(len(ready.cell)) if ready.weights is None else ready.weights
+        for at in range(len(self.columns)):
+            inside = np.where(present[:, at], ready.cell, -1)
+            counts[:, at] = np.bincount(ready.cell[present[:, at]], minlength=groups)
+            with_value[:, at] = ready.rows.persons_by(inside, groups) if ready.rows.person is not None else counts[:, at]
+            weight[:, at] = _by(ready.cell, np.where(present[:, at], ones, 0.0), groups)
+            total[:, at] = _by(ready.cell, np.where(present[:, at], ones * ready.values[:, at], 0.0), groups)
+        return {
+            "rows": rows.reshape(shape),
+            "persons": persons.reshape(shape),
+            "partners": (persons > 0).astype(np.int64).reshape(shape),
+            "count": counts.reshape(table),
+            "persons_with_value": with_value.reshape(table),
+            "partners_with_value": (with_value > 0).astype(np.int64).reshape(table),
+            "weight": weight.reshape(table),
+            "sum": total.reshape(table),
+            "taking_part": np.int64(1),
+            **kept,
+        }
+
+    def run(self, scope: Scope) -> Run:
+        level = yield Ask("level")
+        weight, total = level["weight"], level["sum"]
+        mean = np.divide(total, weight, out=np.zeros_like(total), where=weight > 0)
+        spread = yield Ask("spread", {"mean": mean})
+        return self._result(scope, level, mean, spread)
+
+    def _result(self, scope: Scope, level: Arrays, mean: Floats, spread: Arrays) -> Values:
+        weight = level["weight"]
+        with np.errstate(all="ignore"):
+            variance = np.where(weight > 1, spread["squares"] / (weight - 1), np.nan)
+            second = spread["squares"] / weight
+            flat = spread["squares"] <= weight * (8 * np.finfo(float).eps * np.abs(mean)) ** 2
+            skewness = np.where(flat, np.nan, spread["cubes"] / weight / second**1.5)
+            kurtosis = np.where(flat, np.nan, spread["fourths"] / weight / second**2 - 3)
+        shape = self.shape(scope)
+        rows = level["rows"].reshape(*shape, 1)
+        return {
+            "nobs": np.asarray(level["rows"].sum()),
+            "rows": np.asarray(level["rows"]),
+            "persons": np.asarray(level["persons"]),
+            "partners": np.asarray(level["partners"]),
+            "persons_with_value": np.asarray(level["persons_with_value"]),
+            "partners_with_value": np.asarray(level["partners_with_value"]),
+            "count": np.asarray(level["count"]),
+            "missing": np.asarray(rows - level["count"]),
+            "sum_of_weights": np.asarray(weight),
+            "mean": np.where(weight > 0, mean, np.nan),
+            "std": np.sqrt(variance),
+            "var": variance,
+            "sum": np.asarray(level["sum"]),
+            "skewness": skewness,
+            "kurtosis": kurtosis,
+        }
+
+
+def table_shape(scope: Scope, by: tuple[str, ...]) -> tuple[int, ...]:
+    """The number of levels of each group column.  Raises: StudyInvalid for too large a table."""
+    shape = tuple(len(scope.levels(name)) for name in by)
+    if len(set(by)) != len(by):
+        raise StudyInvalid("a group column stands twice", expected="each once")
+    if np.prod(shape) > _LARGEST_TABLE:
+        raise StudyInvalid(f"a table of more than {_LARGEST_TABLE} groups", expected="fewer", remedy="group by fewer columns")
+    return shape
+
+
+def cells(scope: Scope, rows: Rows, by: tuple[str, ...]) -> npt.NDArray[np.int64]:
+    """The place of each row in the table of the group columns, -1 where one of them is missing; shape (n,)."""
+    cell = np.zeros(rows.n, dtype=np.int64)
+    missing = np.zeros(rows.n, dtype=bool)
+    for name in by:
+        codes = rows.codes(name)
+        missing |= codes < 0
+        cell = cell * len(scope.levels(name)) + codes
+    return np.where(missing, -1, cell)
+
+
+def check_weights(scope: Scope, weights: Any) -> None:
+    """Weights read numeric columns and cannot be negative.  Raises: StudyInvalid."""
+    if weights is None:
+        return
+    for name in weights.columns:
+        scope.numeric(name)
+    if weights.interval(scope.dataset)[0] < 0:
+        raise StudyInvalid(f"weights {written(weights)} may be negative", expected="0 or more")
+
+
+def _by(cell: npt.NDArray[np.int64], values: Floats, groups: int) -> Floats:
+    return np.bincount(cell, values, groups)

@@ -1,0 +1,175 @@
+"""The right-hand side of a model: typed terms, and the design matrix that rows make of them.
+
+A categorical factor is coded by contrasts against its first level where the term without it is in the model, and by
+a column a level where it is not (R's rule: Chambers & Hastie, Statistical Models in S, 1992, section 2.3.1).
+Columns are named as patsy, formulaic and statsmodels name them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, StrictInt, StrictStr
+
+from trust.analyses.base import Scope
+from trust.canonical import Model
+from trust.dataset import PARTNER
+from trust.errors import StudyInvalid
+from trust.expressions import Apply, Calculate, Compare, Expression, Name, written
+from trust.rows import Rows
+
+__all__ = ["Category", "Design", "Factor", "Term", "numbers"]
+
+
+class Category(Model):
+    """`C(column)` or `C(column, Treatment(reference))`: a column used as a group."""
+
+    function: Literal["C"]
+    column: str
+    reference: StrictInt | StrictStr | None = None
+
+    def written(self) -> str:
+        """As a researcher writes it."""
+        return f"C({self.column})" if self.reference is None else f"C({self.column}, Treatment({self.reference!r}))"
+
+
+Factor: TypeAlias = Annotated[Category | Name | Calculate | Compare | Apply, Field(union_mode="left_to_right")]
+Term: TypeAlias = tuple[Factor, ...]
+"""A product of factors; `age:sex` has two."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One column of a factor: its name, and the level that it indicates (None for a number)."""
+
+    name: str
+    level: int | None
+
+
+@dataclass(frozen=True)
+class Design:
+    """The columns of a design matrix: known before any row, since levels come from the dataset.
+
+    Attributes:
+        names: one a column, `Intercept` first where there is one.
+        indicator: which columns are products with a category, so that a column is a group of persons.
+        of_partner: which columns indicate a partner.
+    """
+
+    terms: tuple[Term, ...]
+    intercept: bool
+    scope: Scope
+
+    @property
+    def _columns(self) -> list[list[tuple[Any, _Part]]]:
+        """For each column, its factors with the part of each."""
+        made: list[list[tuple[Any, _Part]]] = [[]] if self.intercept else []
+        present = {frozenset(_key(f) for f in term) for term in self.terms} | ({frozenset[str]()} if self.intercept else set())
+        for term in self.terms:
+            products: list[list[tuple[Any, _Part]]] = [[]]
+            for factor in term:
+                margin = frozenset(_key(f) for f in term if f is not factor)
+                parts = self._parts(factor, contrasts=margin in present)
+                products = [[*product, (factor, part)] for part in parts for product in products]
+            made += products
+        return made
+
+    def _parts(self, factor: Any, *, contrasts: bool) -> list[_Part]:
+        column = _category(factor, self.scope)
+        if column is None:
+            for name in factor.columns:
+                self.scope.numeric(name)
+            factor.interval(self.scope.dataset)
+            return [_Part(_label(factor), None)]
+        levels = self.scope.levels(column)
+        reference = getattr(factor, "reference", None)
+        if reference is not None and reference not in levels:
+            raise StudyInvalid(f"{reference!r} is no level of column {column!r}", expected=f"one of {list(levels)}")
+        base = levels.index(reference) if reference is not None else 0
+        label = _label(factor)
+        if contrasts:
+            return [_Part(f"{label}[T.{level}]", i) for i, level in enumerate(levels) if i != base]
+        return [_Part(f"{label}[{level}]", i) for i, level in enumerate(levels)]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(":".join(part.name for _, part in column) or "Intercept" for column in self._columns)
+
+    @property
+    def width(self) -> int:
+        """p, how many columns there are."""
+        return len(self._columns)
+
+    @property
+    def indicator(self) -> npt.NDArray[np.bool_]:
+        return np.array([any(part.level is not None for _, part in column) for column in self._columns], dtype=bool)
+
+    @property
+    def of_partner(self) -> npt.NDArray[np.bool_]:
+        found = [any(_category(f, self.scope) == PARTNER for f, _ in column) for column in self._columns]
+        return np.array(found, dtype=bool)
+
+    def matrix(self, rows: Rows) -> npt.NDArray[np.float64]:
+        """The design matrix, shape (n, p); NaN where a column that a term reads is missing."""
+        made = self._columns
+        matrix = np.ones((rows.n, len(made)), order="F")
+        cache: dict[str, npt.NDArray[Any]] = {}
+        for at, column in enumerate(made):
+            for factor, part in column:
+                matrix[:, at] *= self._values(rows, factor, part, cache)
+        return matrix
+
+    def _values(self, rows: Rows, factor: Any, part: _Part, cache: dict[str, npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        key = _key(factor)
+        if part.level is None:
+            if key not in cache:
+                cache[key] = numbers(factor, rows)
+            return cache[key]
+        codes = rows.codes(_category(factor, self.scope) or "")
+        values = (codes == part.level).astype(np.float64)
+        values[codes < 0] = np.nan
+        return values
+
+
+def numbers(expression: Expression, rows: Rows) -> npt.NDArray[np.float64]:
+    """Values of an expression over rows, shape (n,); NaN where missing or not finite."""
+    values = np.broadcast_to(np.asarray(expression.evaluate(rows.numeric), dtype=np.float64), (rows.n,))
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def term_columns(terms: tuple[Term, ...]) -> tuple[str, ...]:
+    """Names of the columns that terms read."""
+    return tuple(dict.fromkeys(n for t in terms for f in t for n in ((f.column,) if isinstance(f, Category) else f.columns)))
+
+
+def group_columns(terms: tuple[Term, ...], scope: Scope) -> tuple[str, ...]:
+    """Names of the columns used as groups."""
+    found = (_category(f, scope) for t in terms for f in t)
+    return tuple(dict.fromkeys(name for name in found if name is not None))
+
+
+def _category(factor: Any, scope: Scope) -> str | None:
+    """The column of a factor that is a group: `C(x)`, or the bare name of a categorical column."""
+    if isinstance(factor, Category):
+        return factor.column
+    if isinstance(factor, Name):
+        if factor.column == PARTNER:
+            return PARTNER
+        if scope.dataset.column(factor.column).categorical:
+            return factor.column
+    return None
+
+
+def _key(factor: Any) -> str:
+    return factor.column if isinstance(factor, Category | Name) else str(factor.text())
+
+
+def _label(factor: Any) -> str:
+    """`age`, `C(cp)`, `log(chol)`, `I(age ** 2)`."""
+    if isinstance(factor, Category):
+        return factor.written()
+    text = written(factor)
+    return text if isinstance(factor, Name | Apply) else f"I({text})"

@@ -1,0 +1,198 @@
+"""Rules: judged on rows at a node, on a total at the coordinator, or on a result before its release.
+
+An analysis names rules with the arrays that they look at; what they demand comes from the study's protections.
+A rule's words never hold a value that was computed from rows.  The table of rules: docs/rules.md.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from trust.canonical import Model
+from trust.decision import Decision
+from trust.privacy.suppression import suppress
+from trust.protections import Protections
+from trust.rows import Rows
+
+__all__ = [
+    "EffectiveRecords",
+    "Groups",
+    "Organisations",
+    "Parameters",
+    "ResidualDf",
+    "Rule",
+    "SuppressCells",
+    "dominance",
+    "persons",
+]
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+class Rule(Model):
+    """What an analysis names.  `kind` is the public id that a decision carries."""
+
+    where: ClassVar[Literal["node", "total", "result"]]
+    kind: str
+
+    @abstractmethod
+    def judge(self, arrays: Arrays, protections: Protections, fewest: int) -> Decision:
+        """Yes or no on these arrays; `fewest` is m, the fewest partners in a sum."""
+
+
+class EffectiveRecords(Rule):
+    """At the node: weights must not concentrate on a few records (Kish's effective sample size).
+
+    `(sum w)^2 / sum w^2` of the kept array `of` must reach the study's number of persons.
+    Source: L. Kish, Survey Sampling, 1965, section 11.7.
+    """
+
+    where = "node"
+    kind: Literal["effective-records"] = "effective-records"
+    of: str
+
+    def judge(self, arrays: Arrays, protections: Protections, fewest: int) -> Decision:
+        weights = np.asarray(arrays[self.of], dtype=np.float64)
+        largest = float(np.abs(weights).max(initial=0.0))
+        scaled = weights / largest if largest > 0 else weights
+        squares = float(scaled @ scaled)
+        effective = float(scaled.sum()) ** 2 / squares if squares > 0 else 0.0
+        return Decision(
+            self.kind,
+            effective >= protections.persons * (1 - 1e-12),
+            f"the records that carry the weight at a partner count for at least {protections.persons}",
+            "leave out the column that is missing for nearly everyone here, or the weights; in a logistic model this "
+            "also happens when a column predicts the outcome fully: leave it out or set ridge",
+        )
+
+
+class Organisations(Rule):
+    """On the total: every entry of the count block `of` (partners with a person there) reaches m."""
+
+    where = "total"
+    kind: Literal["organisations"] = "organisations"
+    of: str
+
+    def judge(self, arrays: Arrays, protections: Protections, fewest: int) -> Decision:
+        enough = bool((np.asarray(arrays[self.of]) >= fewest).all())
+        text = f"each group, and the whole, holds persons of at least {fewest} partners"
+        return Decision(self.kind, enough, text, "merge levels, widen the cohort, or leave the column out")
+
+
+class Groups(Rule):
+    """On the total: every entry of the count block `of` reaches the study's number of persons."""
+
+    where = "total"
+    kind: Literal["persons-in-group"] = "persons-in-group"
+    of: str
+
+    def judge(self, arrays: Arrays, protections: Protections, fewest: int) -> Decision:
+        counts = np.asarray(arrays[self.of])
+        text = f"each group that a coefficient or a test speaks of holds at least {protections.persons} persons"
+        remedy = "merge levels, widen the cohort, or leave the column out"
+        return Decision(self.kind, bool((counts >= protections.persons).all()), text, remedy)
+
+
+class Parameters(Rule):
+    """On the total: not more parameters than a share of the records (DataSHIELD's nfilter.glm)."""
+
+    where = "total"
+    kind: Literal["parameters"] = "parameters"
+    parameters: int
+    of: str
+
+    def judge(self, arrays: Arrays, protections: Protections, fewest: int) -> Decision:
+        share = protections.glm_parameters_per_person
+        enough = self.parameters <= share * float(arrays[self.of])
+        return Decision(self.kind, enough, f"a model has at most {share} parameters a record", "use fewer terms")
+
+
+class ResidualDf(Rule):
+    """On the total: enough residual degrees of freedom (ACRO)."""
+
+    where = "total"
+    kind: Literal["residual-df"] = "residual-df"
+    parameters: int
+    of: str
+
+    def judge(self, arrays: Arrays, protections: Protections, fewest: int) -> Decision:
+        enough = float(arrays[self.of]) - self.parameters >= protections.residual_df
+        text = f"at least {protections.residual_df} residual degrees of freedom remain"
+        return Decision(self.kind, enough, text, "use fewer terms, or widen the cohort")
+
+
+class SuppressCells(Rule):
+    """On the result: hide small cells, and as many more as keep them from being worked out.
+
+    Looks at the count array `of`, whose first `axes` axes are the table; a cell is small below the study's number of
+    persons, or below m partners in the array `organisations`.  `hides` are set to NaN (counts to -1) where hidden and
+    the boolean array `mask` says where.
+    """
+
+    where = "result"
+    kind: Literal["suppress-cells"] = "suppress-cells"
+    of: str
+    organisations: str
+    hides: tuple[str, ...]
+    mask: str
+    axes: int
+    also: tuple[str, ...] = ()
+    """Masks of other tables: what they hide is hidden here too."""
+    single_organisation: bool = False
+    """The cells are the partners themselves, which the charter allows to be shown."""
+
+    def judge(self, arrays: Arrays, protections: Protections, fewest: int) -> Decision:
+        hidden = int(np.asarray(arrays[self.mask]).sum()) if self.mask in arrays else 0
+        text = f"cells below {protections.persons} persons or {fewest} partners are hidden, and others that would give them away"
+        return Decision(self.kind, True, text + (": some are" if hidden else ": none had to be"))
+
+    def apply(self, values: dict[str, npt.NDArray[Any]], protections: Protections, fewest: int) -> None:
+        """Hide in place.  Trailing axes of `of` (several columns of one table) are treated table by table."""
+        counts = np.asarray(values[self.of])
+        partners = np.asarray(values[self.organisations])
+        mask = np.zeros(counts.shape, dtype=bool)
+        table = counts.shape[: self.axes]
+        for rest in np.ndindex(counts.shape[self.axes :]):
+            at = (slice(None),) * self.axes + rest
+            few = np.zeros(table, dtype=bool) if self.single_organisation else partners[at] < fewest
+            if not protections.zero_is_small:
+                few &= counts[at] > 0
+            mask[at] = suppress(counts[at], few, protections.persons, protections.zero_is_small)
+        for other in self.also:
+            wider = np.asarray(values[other])
+            mask |= wider.reshape(wider.shape + (1,) * (mask.ndim - wider.ndim))
+        values[self.mask] = mask
+        for name in self.hides:
+            values[name] = hide(values[name], np.asarray(values[self.mask]))
+
+
+def hide(array: npt.NDArray[Any], mask: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
+    """A copy with what is masked made NaN, or -1 in a count."""
+    wide = mask.reshape(mask.shape + (1,) * (array.ndim - mask.ndim))
+    return np.where(wide, -1 if array.dtype.kind in "iu" else np.nan, array)
+
+
+def persons(found: int, protections: Protections) -> Decision:
+    """At the node, on its cohort: enough persons, or it takes no part."""
+    text = f"a partner takes part with at least {protections.persons} persons in the cohort"
+    return Decision("persons", found >= protections.persons, text, "widen the cohort")
+
+
+def dominance(rows: Rows, column: str, protections: Protections) -> Decision:
+    """At the node, for a column marked `magnitude`: no person makes up more than the allowed share.
+
+    The share is of the sum of absolute values, so that negative amounts cannot hide a large one.
+    Source: INSEE, Guide du secret statistique, 2023: 85 %.
+    """
+    amounts = np.nan_to_num(np.abs(rows.numeric(column)))
+    largest = amounts if rows.person is None else np.bincount(rows.person, amounts)
+    total = float(amounts.sum())
+    limit = protections.dominance_percent
+    enough = limit >= 100 or 100 * float(largest.max(initial=0.0)) <= limit * total * (1 + 1e-12)
+    text = f"no person makes up more than {limit} % of a partner's sum of {column!r}"
+    return Decision("dominance", enough, text, "leave the column out, or widen the cohort")

@@ -1,0 +1,96 @@
+"""Messages between coordinator and nodes: `be32(len(h)) h body`.
+
+`h` is canonical JSON of a closed kind; the body is raw little-endian words whose length follows from the plan.
+Nothing on the wire is ever executed.  Format: docs/formats.md, 8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from trust.analyses.base import Arrays, Ask, Block, Sum, fits
+from trust.canonical import canonical, parse
+from trust.errors import MessageInvalid
+
+__all__ = ["DOWN", "UP", "pack", "pack_arrays", "pack_asks", "unpack", "unpack_arrays", "unpack_asks"]
+
+DOWN = frozenset({"mandate", "start", "ask", "totals", "close"})
+UP = frozenset({"approval", "ready", "upload", "refusal"})
+VERSION = 1
+_LONGEST_HEADER = 1 << 20
+_LONGEST_BODY = 1 << 31
+
+
+def pack(header: Mapping[str, Any], body: bytes = b"") -> bytes:
+    """One message.  `header` needs a `kind`; the version is added."""
+    head = canonical({**header, "v": VERSION})
+    return len(head).to_bytes(4, "big") + head + body
+
+
+def unpack(raw: bytes, kinds: frozenset[str], *, longest_body: int = _LONGEST_BODY) -> tuple[dict[str, Any], bytes]:
+    """Header and body of a message of one of these kinds.  Raises: MessageInvalid."""
+    if len(raw) < 4:
+        raise MessageInvalid(f"a message of {len(raw)} bytes", expected="at least 4")
+    length = int.from_bytes(raw[:4], "big")
+    if length > _LONGEST_HEADER or 4 + length > len(raw):
+        raise MessageInvalid(f"a header of {length} bytes in a message of {len(raw)}", expected="one that is whole")
+    if len(raw) - 4 - length > longest_body:
+        raise MessageInvalid(f"a body of {len(raw) - 4 - length} bytes", expected=f"at most {longest_body}")
+    header = parse(raw[4 : 4 + length])
+    if not isinstance(header, dict) or header.get("v") != VERSION or header.get("kind") not in kinds:
+        raise MessageInvalid("a message of an unknown kind or version", expected=", ".join(sorted(kinds)))
+    return header, raw[4 + length :]
+
+
+def pack_arrays(blocks: Sequence[Block], arrays: Arrays) -> bytes:
+    """Blocks one after another: counts as int64, everything else as float64, little-endian, row-major."""
+    return b"".join(
+        np.ascontiguousarray(arrays[b.name], dtype="<i8" if b.encoding == "count" else "<f8").tobytes() for b in blocks
+    )
+
+
+def size(blocks: Sequence[Block]) -> int:
+    """Length of `pack_arrays` in bytes, known before anything is read."""
+    return 8 * sum(int(np.prod(b.shape, dtype=np.int64)) for b in blocks)
+
+
+def unpack_arrays(blocks: Sequence[Block], raw: bytes) -> dict[str, np.ndarray[Any, Any]]:
+    """The inverse of `pack_arrays`.  Raises: MessageInvalid for a wrong length or a value that is not finite."""
+    if len(raw) != size(blocks):
+        raise MessageInvalid(f"a body of {len(raw)} bytes", expected=f"{size(blocks)}")
+    found: dict[str, np.ndarray[Any, Any]] = {}
+    at = 0
+    for block in blocks:
+        dtype = "<i8" if block.encoding == "count" else "<f8"
+        entries = int(np.prod(block.shape, dtype=np.int64))
+        found[block.name] = np.frombuffer(raw, dtype, entries, at).reshape(block.shape)
+        at += 8 * entries
+    fits(tuple(blocks), found)
+    return found
+
+
+def pack_asks(asks: Mapping[str, Ask], plans: Mapping[str, Mapping[str, Sum]]) -> tuple[dict[str, str], bytes]:
+    """`{analysis: sum}` for the header, and the values asked for as the body, analyses in order of name."""
+    body = b"".join(pack_arrays(plans[name][ask.sum].takes, ask.values) for name, ask in sorted(asks.items()))
+    return {name: ask.sum for name, ask in asks.items()}, body
+
+
+def unpack_asks(names: Any, raw: bytes, plans: Mapping[str, Mapping[str, Sum]]) -> dict[str, Ask]:
+    """The inverse of `pack_asks`, held to the plan.  Raises: MessageInvalid."""
+    if not isinstance(names, dict) or not names:
+        raise MessageInvalid("a question without a sum", expected="a sum for at least one analysis")
+    asks: dict[str, Ask] = {}
+    at = 0
+    for name, sum_name in sorted(names.items()):
+        if name not in plans or not isinstance(sum_name, str) or sum_name not in plans[name]:
+            raise MessageInvalid("a question that is not in the plan", expected="an analysis and a sum of the plan")
+        takes = plans[name][sum_name].takes
+        length = size(takes)
+        asks[name] = Ask(sum_name, unpack_arrays(takes, raw[at : at + length]))
+        at += length
+    if at != len(raw):
+        raise MessageInvalid(f"{len(raw) - at} bytes too many in a question", expected="none")
+    return asks
