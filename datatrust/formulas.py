@@ -32,7 +32,9 @@ def parse_formula(text: str, dataset: Dataset) -> tuple[Any, tuple[Term, ...], b
     try:
         parsed: Any = DefaultFormulaParser().get_terms(text)
     except (FormulaicError, SyntaxError, ValueError, RecursionError, TypeError, AttributeError, KeyError, IndexError):
-        raise FormulaInvalid("a formula that cannot be parsed", expected="such as disease ~ age + sex + C(cp)") from None
+        raise FormulaInvalid(
+            "a formula that cannot be parsed", expected="such as disease ~ age + sex + C(cp)"
+        ) from None
     if not hasattr(parsed, "lhs") or not hasattr(parsed, "rhs"):
         raise FormulaInvalid("a formula without an outcome", expected="such as disease ~ age + sex")
     left, right = list(parsed.lhs), list(parsed.rhs)
@@ -114,10 +116,16 @@ def _category(call: ast.Call, dataset: Dataset) -> Category:
         return Category(function="C", column=name)
     match call.args[1]:
         case ast.Call(func=ast.Name(id="Treatment"), args=[ast.Constant(value=level)], keywords=[]):
-            return Category(function="C", column=name, reference=level)
-        case ast.Call(func=ast.Name(id="Treatment"), args=[], keywords=[ast.keyword(arg="reference", value=ast.Constant(value=level))]):
-            return Category(function="C", column=name, reference=level)
+            return _referenced(name, level)
+        case ast.Call(func=ast.Name(id="Treatment"), args=[], keywords=[ast.keyword("reference", ast.Constant(level))]):
+            return _referenced(name, level)
     raise FormulaInvalid("C() with another contrast", expected="C(column, Treatment(level))")
+
+
+def _referenced(name: str, level: object) -> Category:
+    if isinstance(level, bool) or not isinstance(level, int | str):
+        raise FormulaInvalid("Treatment() of something that is no level", expected="a whole number or a text")
+    return Category(function="C", column=name, reference=level)
 
 
 def _known(name: str, dataset: Dataset) -> str:

@@ -14,7 +14,7 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 
-from nodes.sources import Source, open_table, quoted, text
+from nodes.sources import Source, database, open_table, quoted, text
 from trust.cohort import Cohort
 from trust.dataset import PARTNER, Column, Dataset
 from trust.decision import Decision, Decisions
@@ -40,7 +40,7 @@ def freeze(dataset: Dataset, source: Source, names: Iterable[str], cohort: Cohor
     Raises: SourceInvalid for a value that the dataset does not allow; it names rule and column, never the value.
     """
     wanted = [n for n in dict.fromkeys(names) if n != PARTNER]
-    with duckdb.connect() as connection:
+    with database() as connection:
         table = _Table(connection, dataset, source.checked(dataset), [*wanted, *(cohort.columns if cohort else ())], cohort)
         for problem in table.problems():
             if not problem.ok:
@@ -60,7 +60,7 @@ def check_source(dataset: Dataset, source: Source) -> Decisions:
     ]
     if lost:
         return Decisions(found)
-    with duckdb.connect() as connection:
+    with database() as connection:
         return Decisions(_Table(connection, dataset, source, list(dataset.names), None).problems())
 
 
@@ -90,7 +90,7 @@ class _Table:
         self._names = list(dict.fromkeys(names))
         open_table(source, connection, _needed(dataset, source, self._names), where if self._pushable(where) else None)
         described = connection.execute("DESCRIBE raw").fetchall()
-        self._texts = {str(row[0]) for row in described if str(row[1]) == "VARCHAR"}
+        self._types = {str(row[0]): str(row[1]) for row in described}
         self._read = self._columns_read()
         connection.execute(f"CREATE TEMP VIEW typed AS {self._typed()}")
 
@@ -114,7 +114,12 @@ class _Table:
 
     def _raw(self, name: str) -> str:
         physical = self._source.physical(name)
-        if physical not in self._texts:
+        kind = self._types[physical]
+        if kind.startswith("ENUM"):
+            return f"CAST({quoted(physical)} AS VARCHAR)"
+        if kind in ("DOUBLE", "FLOAT"):  # NaN is how a frame writes a missing number
+            return f"CASE WHEN NOT isnan({quoted(physical)}) THEN {quoted(physical)} END"
+        if kind != "VARCHAR":
             return quoted(physical)
         trimmed = f"NULLIF(TRIM({quoted(physical)}), '')"
         for marker in self._source.missing:
@@ -225,12 +230,13 @@ class _Table:
         parts = ["count(*)"]
         names = ["rows"]
         for column in self._read:
-            raw, value = self._raw(column.name), self._value(column)
-            nan = f" AND NOT isnan({raw})" if self._float(column.name) else ""
-            parts += [f"count(*) FILTER (({raw}) IS NOT NULL{nan} AND ({value}) IS NULL)", f"count(*) FILTER (({raw}) IS NULL)"]
-            names += [f"bad {column.name}", f"missing {column.name}"]
+            parts += [f"count({self._raw(column.name)})", f"count({self._value(column)})"]
+            names += [f"given {column.name}", f"valid {column.name}"]
         row = self._connection.execute(f"SELECT {', '.join(parts)} FROM raw").fetchone() or ()
         counts = {name: int(n) for name, n in zip(names, row, strict=True)}
+        for column in self._read:
+            given, valid = counts[f"given {column.name}"], counts[f"valid {column.name}"]
+            counts[f"bad {column.name}"], counts[f"missing {column.name}"] = given - valid, counts["rows"] - given
         if self._dataset.person != "row":
             limit = self._dataset.rows_per_person
             each = "SELECT _person, count(*) AS n FROM typed GROUP BY _person"
@@ -240,12 +246,6 @@ class _Table:
             ).fetchone() or (0, 0)
             counts |= {"nobody": int(found[0]), "repeated": int(found[1])}
         return counts
-
-    def _float(self, name: str) -> bool:
-        """NaN is how a frame writes a missing number."""
-        physical = self._source.physical(name)
-        found = self._connection.execute("SELECT * FROM raw LIMIT 0").description or []
-        return any(str(d[0]) == physical and str(d[1]) in ("DOUBLE", "FLOAT") for d in found)
 
     # ---- the rows
 

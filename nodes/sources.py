@@ -6,6 +6,7 @@ that a study needs.  Format of `source.toml`: docs/formats.md, 3.
 
 from __future__ import annotations
 
+import functools
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 import duckdb
+import numpy as np
 import pandas as pd
 import sqlalchemy
 from pydantic import Field
@@ -23,7 +25,7 @@ from trust.cohort import Cohort
 from trust.dataset import Dataset
 from trust.errors import Fault, SourceInvalid, nearest
 
-__all__ = ["Source", "as_source", "open_table"]
+__all__ = ["Source", "as_source", "open_table", "physical_names", "whole_table"]
 
 Place: TypeAlias = str | Path | pd.DataFrame
 _DATABASES = ("postgresql", "sqlite", "mysql", "mariadb", "oracle", "mssql", "duckdb")
@@ -89,6 +91,17 @@ class Source(Model):
         return self
 
 
+@functools.cache
+def _engine() -> duckdb.DuckDBPyConnection:
+    """One in-memory engine a process: to start one takes longer than to ask it."""
+    return duckdb.connect()
+
+
+def database() -> duckdb.DuckDBPyConnection:
+    """A connection of its own to the in-memory engine; what is registered or temporary in it is seen by no other."""
+    return _engine().cursor()
+
+
 def as_source(given: Place | Source | Mapping[str, Any]) -> Source:
     """A Source from what a person wrote: a path, a URL, a frame or a Source.  Raises: SourceInvalid."""
     if isinstance(given, Source):
@@ -114,9 +127,7 @@ def open_table(source: Source, connection: duckdb.DuckDBPyConnection, names: lis
     if scheme.partition("+")[0] in _DATABASES:
         _from_frame(_read_database(source, url, names, where), connection, names)
         return
-    if scheme:
-        raise SourceInvalid(f"a source with the scheme {scheme!r}", expected="a file, or " + ", ".join(_DATABASES))
-    _from_file(Path(url), connection, names)
+    _from_file(_path(url), connection, names)
 
 
 def physical_names(source: Source) -> list[str]:
@@ -131,8 +142,27 @@ def physical_names(source: Source) -> list[str]:
             return [c.name for c in table.columns]
         finally:
             engine.dispose()
-    with duckdb.connect() as connection:
-        return [str(row[0]) for row in connection.execute(f"DESCRIBE SELECT * FROM {_file(Path(url))}").fetchall()]
+    with database() as connection:
+        return _file_columns(_path(url), connection)
+
+
+def whole_table(source: Source) -> pd.DataFrame:
+    """All columns and rows, as they are: the texts of a CSV file, the types of anything else.
+
+    For the partner's own eyes, as when it drafts a dataset.  Raises: SourceInvalid, Fault.
+    """
+    if isinstance(source.url, pd.DataFrame):
+        return source.url
+    with database() as connection:
+        open_table(source, connection, physical_names(source), None)
+        return connection.execute("SELECT * FROM raw").df()
+
+
+def _path(url: str) -> Path:
+    """The file that a text names.  Raises: SourceInvalid for an address that is neither a file nor a database."""
+    if _scheme(url):
+        raise SourceInvalid(f"a source with the scheme {_scheme(url)!r}", expected="a file, or " + ", ".join(_DATABASES))
+    return Path(url)
 
 
 def _scheme(url: str) -> str:
@@ -165,27 +195,23 @@ def _from_frame(frame: pd.DataFrame, connection: duckdb.DuckDBPyConnection, name
     chosen = frame[names] if names else pd.DataFrame({"_": range(len(frame))})
     if chosen.columns.has_duplicates:
         raise SourceInvalid("two columns of the table have the same name", remedy="rename one of them")
-    plain = {}
-    for name in chosen.columns:
-        values = chosen[name]
-        kind = values.dtype
-        if isinstance(kind, pd.CategoricalDtype) or kind.kind not in "iufb" or pd.api.types.is_extension_array_dtype(kind):
-            plain[name] = _as_texts(values)
-        else:
-            plain[name] = values
-    connection.register("raw", pd.DataFrame(plain) if plain else chosen)
+    connection.register("raw", pd.DataFrame({name: _plain(chosen[name]) for name in chosen.columns}))
 
 
-def _as_texts(values: pd.Series[Any]) -> pd.Series[Any]:
-    """Objects, categories, decimals, dates and nullable numbers as texts, None where missing."""
-    missing = values.isna().to_numpy()
-    if pd.api.types.is_datetime64_any_dtype(values.dtype):
-        shown = values.dt.strftime("%Y-%m-%d").astype(object)
-    elif pd.api.types.is_extension_array_dtype(values.dtype) and pd.api.types.is_numeric_dtype(values.dtype):
-        return values.astype("Float64").to_numpy(dtype="float64", na_value=float("nan"))  # type: ignore[return-value]
-    else:
-        shown = values.astype(object).map(str)
-    return pd.Series([None if gone else v for v, gone in zip(shown, missing, strict=True)], index=values.index, dtype=object)
+def _plain(values: pd.Series[Any]) -> Any:
+    """A column as DuckDB reads it: numbers and texts as they are, anything else as texts, null where missing."""
+    kind = values.dtype
+    if isinstance(kind, pd.CategoricalDtype):
+        return values if pd.api.types.is_string_dtype(kind.categories) else _plain(values.astype(kind.categories.dtype))
+    if isinstance(kind, pd.StringDtype) or (isinstance(kind, np.dtype) and kind.kind in "iufb"):
+        return values
+    if pd.api.types.is_datetime64_any_dtype(kind):
+        return values.dt.strftime("%Y-%m-%d").astype(object)
+    if pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_bool_dtype(kind):
+        return values.to_numpy(dtype=np.float64, na_value=np.nan)
+    gone = values.isna().to_numpy()
+    texts = [None if missing else str(v) for v, missing in zip(values.astype(object), gone, strict=True)]
+    return pd.Series(texts, index=values.index, dtype=object)
 
 
 def _file(path: Path) -> str:
@@ -205,25 +231,32 @@ def _file(path: Path) -> str:
 
 
 def _from_file(path: Path, connection: duckdb.DuckDBPyConnection, names: list[str]) -> None:
-    relation = _file(path)
+    _missing_columns(names, _file_columns(path, connection))
+    chosen = ", ".join(map(quoted, names)) or "1 AS _"
+    _execute(connection, f"CREATE TEMP TABLE raw AS SELECT {chosen} FROM {_file(path)}", path)
+
+
+def _file_columns(path: Path, connection: duckdb.DuckDBPyConnection) -> list[str]:
+    return [str(row[0]) for row in _execute(connection, f"DESCRIBE SELECT * FROM {_file(path)}", path).fetchall()]
+
+
+def _execute(connection: duckdb.DuckDBPyConnection, query: str, path: Path) -> duckdb.DuckDBPyConnection:
+    """Raises: SourceInvalid in our words: DuckDB's quote the line."""
     try:
-        present = [str(row[0]) for row in connection.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()]
-        _missing_columns(names, present)
-        chosen = ", ".join(map(quoted, names)) or "1 AS _"
-        connection.execute(f"CREATE TEMP TABLE raw AS SELECT {chosen} FROM {relation}")
+        return connection.execute(query)
     except duckdb.Error as wrong:
-        raise SourceInvalid(_file_trouble(path, str(wrong)), remedy="save it as UTF-8 CSV with a header line") from None
+        raise SourceInvalid(_file_trouble(path, str(wrong)), remedy="save it as UTF-8 CSV with a header, or as Parquet") from None
 
 
 def _file_trouble(path: Path, message: str) -> str:
     """What is wrong with a file, in our words: DuckDB's own text quotes the line."""
     lowered = message.lower()
-    if "unicode" in lowered or "utf" in lowered or "encod" in lowered:
-        return f"{path.name!r} is not UTF-8 text"
-    if "expected number of columns" in lowered or "columns" in lowered:
-        return f"{path.name!r} has a line with too few or too many fields"
-    if "parquet" in lowered:
+    if path.suffix.lower() in (".parquet", ".pq"):
         return f"{path.name!r} is not a Parquet file"
+    if "invalid unicode" in lowered or "not utf-8" in lowered:
+        return f"{path.name!r} is not UTF-8 text"
+    if "sniffing" in lowered or "columns" in lowered:
+        return f"{path.name!r} has a line with too few or too many fields"
     return f"{path.name!r} cannot be read as a table"
 
 

@@ -17,13 +17,22 @@ from trust.analyses.base import Analysis, Scope, Values
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["NeedsRows", "Released", "jsonable", "level_names", "masked_counts"]
+__all__ = ["NeedsRows", "Released", "Text", "jsonable", "level_names", "masked_counts"]
 
 _MOST_LINES = 25
 
 
 class NeedsRows(AttributeError):
     """Asked for something that needs rows.  Rows do not move."""
+
+
+class Text(str):
+    """A text that a notebook shows as it is printed."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from datatrust.results.base import NeedsRows, Released, axes
+from datatrust.results.base import NeedsRows, Released, Text, axes
 from trust.analyses.families import FAMILIES, LINKS, log_likelihood
 from trust.analyses.terms import numbers, term_columns
 from trust.errors import StudyInvalid
@@ -101,7 +101,9 @@ class GlmResult(Released):
     @property
     def model(self) -> _Model:
         """Formula and names."""
-        return _Model(self.formula, written(self.analysis.outcome), self._names, self.analysis.family, self.analysis.link)
+        return _Model(
+            self.formula, written(self.analysis.outcome), self._names, self.analysis.family, self.analysis.link
+        )
 
     @property
     def formula(self) -> str:
@@ -233,7 +235,11 @@ class GlmResult(Released):
     def fit_history(self) -> dict[str, Any]:
         """Deviance and coefficients at each step."""
         history = self.values["history_params"]
-        return {"iteration": len(history), "deviance": self.values["history_deviance"].tolist(), "params": list(history)}
+        return {
+            "iteration": len(history),
+            "deviance": self.values["history_deviance"].tolist(),
+            "params": list(history),
+        }
 
     def __getattr__(self, name: str) -> NoReturn:
         if name in _NEED_ROWS:
@@ -247,7 +253,9 @@ class GlmResult(Released):
         offset: Expression | None = self.analysis.offset
         names = [n for n in [*term_columns(self.analysis.terms), *(offset.columns if offset else ())] if n != "partner"]
         if "partner" in term_columns(self.analysis.terms):
-            raise StudyInvalid("a model with 'partner' predicts for no other rows", remedy="leave partner out of the model")
+            raise StudyInvalid(
+                "a model with 'partner' predicts for no other rows", remedy="leave partner out of the model"
+            )
         rows = Rows.from_frame(self.scope.dataset, frame, names)
         x = self.analysis.design(self.scope).matrix(rows)
         return x, x @ self.values["params"] + (numbers(offset, rows) if offset is not None else 0.0)
@@ -322,7 +330,7 @@ class GlmResult(Released):
     def _ratio(self) -> str:
         return "odds ratio" if self.analysis.link == "logit" else "ratio"
 
-    def summary(self) -> str:
+    def summary(self) -> Text:
         """A table as statsmodels prints one."""
         width = 78
         head = [
@@ -337,7 +345,7 @@ class GlmResult(Released):
         lines = ["Generalized linear model, federated".center(width), "=" * width]
         lines += [f"{a + ':':<16}{b:>20}   {c + ':':<20}{d:>19}" for a, b, c, d in head]
         table = self.to_frame().to_string(float_format=lambda v: f"{v:.4f}").splitlines()
-        return "\n".join([*lines, "=" * width, *table, "=" * width])
+        return Text("\n".join([*lines, "=" * width, *table, "=" * width]))
 
     def __str__(self) -> str:
         return "\n".join([self.title(), self.formula, "", *str(self.to_frame().round(4)).splitlines()[:21]])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
@@ -27,7 +27,9 @@ class DescribeResult(Released):
     def suppressed(self) -> pd.DataFrame:
         """Where a value is hidden; the shape of `to_frame()`."""
         hidden = {s: self.values["hidden_groups" if s in ("count", "missing") else "hidden"] for s in self._shown()}
-        table = {s: np.broadcast_to(_wide(h, self.values["count"]), self.values["count"].shape) for s, h in hidden.items()}
+        table = {
+            s: np.broadcast_to(_wide(h, self.values["count"]), self.values["count"].shape) for s, h in hidden.items()
+        }
         return self._frame(table, "boolean").astype(bool)
 
     def to_frame(self) -> pd.DataFrame:
@@ -38,7 +40,7 @@ class DescribeResult(Released):
         weighted = self.analysis.weights is not None
         return ("count", "missing", "weights", *_STATISTICS[2:]) if weighted else _STATISTICS
 
-    def _frame(self, table: dict[str, np.ndarray], dtype: str) -> pd.DataFrame:
+    def _frame(self, table: dict[str, np.ndarray], dtype: Literal["boolean", "Float64"]) -> pd.DataFrame:
         variables = list(self.analysis.columns)
         if not self.analysis.by:
             return pd.DataFrame([table[s] for s in table], index=list(table), columns=variables).astype(dtype)
@@ -47,7 +49,9 @@ class DescribeResult(Released):
         stacked = np.stack([table[s].reshape(size, len(variables)) for s in table], axis=1)
         tuples = [(*(g if isinstance(g, tuple) else (g,)), s) for g in groups for s in table]
         index = pd.MultiIndex.from_tuples(tuples, names=[*self.analysis.by, "statistic"])
-        return pd.DataFrame(stacked.reshape(size * len(table), len(variables)), index=index, columns=variables).astype(dtype)
+        return pd.DataFrame(stacked.reshape(size * len(table), len(variables)), index=index, columns=variables).astype(
+            dtype
+        )
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Mean and one standard deviation of the first column, in each group."""

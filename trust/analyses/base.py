@@ -92,7 +92,9 @@ class Scope:
         """A numeric or boolean column.  Raises: StudyInvalid."""
         column = self.dataset.column(name)
         if not (column.numeric or column.type == "boolean"):
-            raise StudyInvalid(f"column {name!r} is not a number", expected="a numeric column", remedy="use it as a group")
+            raise StudyInvalid(
+                f"column {name!r} is not a number", expected="a numeric column", remedy="use it as a group"
+            )
         return column
 
     def levels(self, name: str) -> tuple[bool | int | str, ...]:
@@ -102,7 +104,9 @@ class Scope:
         column = self.dataset.column(name)
         if not column.categorical:
             remedy = "give it an enum in the dataset, or use it as a measurement"
-            raise StudyInvalid(f"column {name!r} is no category", expected="a column with an enum, or a boolean", remedy=remedy)
+            raise StudyInvalid(
+                f"column {name!r} is no category", expected="a column with an enum, or a boolean", remedy=remedy
+            )
         return column.values
 
 

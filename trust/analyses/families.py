@@ -38,7 +38,8 @@ def _normal_density(eta: Any) -> Any:
 
 
 def _logistic_slope(eta: Any) -> Any:
-    return expit(eta) * expit(-eta)
+    small = np.exp(-np.abs(eta))
+    return small / (1 + small) ** 2
 
 
 LINKS: dict[str, Link] = {
@@ -86,7 +87,14 @@ class Family:
         return mean
 
 
+def _of_two(y: Floats) -> bool:
+    """Whether every outcome is 0 or 1: then one logarithm a row is enough."""
+    return not (y * (1 - y)).any()
+
+
 def _binomial_deviance(y: Floats, mu: Floats) -> Any:
+    if _of_two(y):
+        return -2 * np.log(np.abs(1 - y - mu))
     return 2 * (xlogy(y, y) - xlogy(y, mu) + xlogy(1 - y, 1 - y) - xlogy(1 - y, 1 - mu))
 
 
@@ -148,6 +156,8 @@ def likelihood_parts(family: str, y: Floats, mu: Floats, w: Floats) -> Floats:
         case "gaussian":
             with np.errstate(divide="ignore"):
                 return np.array([np.where(w > 0, np.log(w), 0.0).sum(), 0.0])
+        case "binomial" if _of_two(y):
+            return np.array([float(w @ np.log(np.abs(1 - y - mu))), 0.0])
         case "binomial":
             return np.array([float(w @ (xlogy(y, mu) + xlogy(1 - y, 1 - mu))), 0.0])
         case "poisson":
@@ -162,7 +172,9 @@ def log_likelihood(family: str, parts: Floats, *, deviance: float, weight: float
     """
     match family:
         case "gaussian":
-            return float(0.5 * (parts[0] - n * (np.log(2 * np.pi * deviance / n) + 1))) if deviance > 0 else float("inf")
+            return (
+                float(0.5 * (parts[0] - n * (np.log(2 * np.pi * deviance / n) + 1))) if deviance > 0 else float("inf")
+            )
         case "binomial" | "poisson":
             return float(parts[0]) / scale
     shape = 1 / scale

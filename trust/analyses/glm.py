@@ -8,7 +8,7 @@ Source: McCullagh & Nelder 1989, section 2.5; robust errors: White 1980, MacKinn
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -91,10 +91,12 @@ class Glm(Analysis):
         self._check(scope)
         design = self.design(scope)
         p = design.width
-        groups = int(design.indicator.sum()) + (2 if self._two_levels(scope) else 0)
+        groups = design.group_count
+        if self.family == "binomial":
+            groups = groups * (2 if design.is_table else 1) + 2
         keeps, at_node = ("working",), (EffectiveRecords(of="working"),)
         on_total = (
-            Organisations(of="partners"),
+            *(() if scope.partner_may_be_shown else (Organisations(of="partners"),)),
             Groups(of="groups"),
             Parameters(parameters=p, of="n"),
             ResidualDf(parameters=p, of="n"),
@@ -147,7 +149,7 @@ class Glm(Analysis):
         if not self._two_levels(scope):
             low, high = self.outcome.interval(scope.dataset)
             family = FAMILIES[self.family]
-            impossible = self.family == "binomial" and (low < 0 or high > 1) or high < max(family.lowest, -1e300)
+            impossible = (self.family == "binomial" and (low < 0 or high > 1)) or high < max(family.lowest, -1e300)
             if impossible or (self.family == "poisson" and low < 0):
                 raise StudyInvalid(
                     f"outcome {written(self.outcome)} of family {self.family!r} may be outside its range",
@@ -185,16 +187,14 @@ class Glm(Analysis):
         if not bool(np.all(FAMILIES[self.family].possible(y))):
             text = f"every outcome in the cohort is {FAMILIES[self.family].outcomes}, as family {self.family!r} needs"
             raise Refused("outcome-range", text, "restrict the cohort to possible outcomes, or use another family")
-        cells = [x[:, at] != 0 for at in np.flatnonzero(design.indicator)]
-        if two:
-            cells += [y == 0, y == 1]
-        person = None if rows.person is None else rows.person[complete]
-        inside = Rows(len(y), {}, person)
-        persons = np.array([inside.persons(cell) for cell in cells], dtype=np.int64)
-        free = [*design.of_partner[design.indicator], *([False] * (2 if two else 0))] if scope.partner_may_be_shown else []
-        shown = np.array(free, dtype=bool) if free else np.zeros(len(cells), dtype=bool)
-        partners = np.where(shown, len(scope.partners), (persons > 0).astype(np.int64))
-        return _Ready(x, y, weights, offset, persons, np.array([kept > 0, *partners], dtype=np.int64))
+        inside = Rows(len(y), {}, None if rows.person is None else rows.person[complete])
+        cells = [cell[complete] for cell in design.groups(rows)]
+        outcomes = [y < 0.5, y >= 0.5] if self.family == "binomial" else []
+        if outcomes and design.is_table:
+            cells = [cell & outcome for cell in cells for outcome in outcomes]
+        persons = np.array([inside.persons(cell) for cell in [*cells, *outcomes]], dtype=np.int64)
+        partners = np.array([kept > 0, *(persons > 0)], dtype=np.int64)
+        return _Ready(x, y, weights, offset, persons, partners)
 
     def local(self, scope: Scope, ready: _Ready, ask: Ask) -> Arrays:
         family, link = FAMILIES[self.family], LINKS[self.link]
@@ -214,8 +214,8 @@ class Glm(Analysis):
         return {
             "score": ready.x.T @ residual,
             "information": _gram(ready.x, working),
-            "deviance": np.float64(deviances[0]),
-            "pearson": np.float64(pearson),
+            "deviance": np.array(deviances[0]),
+            "pearson": np.array(pearson),
             "likelihood": likelihood_parts(self.family, ready.y, mean, ready.weights),
             "null": np.array([null_residual.sum(), null_working.sum(), deviances[1]]),
             "working": working,
@@ -229,10 +229,10 @@ class Glm(Analysis):
         _, residual, working = _at(family, link, eta, ready)
         target = working * (eta - ready.offset) + residual
         return {
-            "n": np.int64(len(ready.y)),
+            "n": np.array(len(ready.y)),
             "groups": ready.groups,
             "partners": ready.partners,
-            "weight": np.float64(ready.weights.sum()),
+            "weight": np.array(ready.weights.sum()),
             "score": ready.x.T @ target,
             "information": _gram(ready.x, working),
             "null": np.array([target.sum(), working.sum()]),
@@ -253,7 +253,7 @@ class Glm(Analysis):
         last: tuple[float, Floats] | None = None
         settled = float("inf")
         for _ in range(_STEPS):
-            total = yield Ask("step", {"beta": beta, "null": np.float64(null)})
+            total = yield Ask("step", {"beta": beta, "null": np.array(null)})
             objective = float(total["deviance"]) + float(penalty @ beta**2)
             if last is not None and objective > last[0] + 1e-8 * (abs(last[0]) + 0.1) and settled > 1e-12:
                 beta = (beta + last[1]) / 2

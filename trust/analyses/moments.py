@@ -14,7 +14,7 @@ from pydantic import Field
 
 from trust.analyses.base import Analysis, Arrays, Ask, Run, Scope, Sum, Values, count, real
 from trust.analyses.terms import numbers
-from trust.dataset import PARTNER
+from trust.dataset import PARTNER, Column
 from trust.errors import StudyInvalid
 from trust.expressions import Expression, written
 from trust.privacy.rules import EffectiveRecords, Organisations, Rule, SuppressCells
@@ -24,6 +24,7 @@ __all__ = ["Describe", "cells"]
 
 Floats = npt.NDArray[np.float64]
 _LARGEST_TABLE = 10_000
+_STATISTICS = ("sum_of_weights", "sum", "mean", "var", "std", "skewness", "kurtosis")
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,10 @@ class Describe(Analysis):
         """How many levels each group column has.  Raises: StudyInvalid."""
         return table_shape(scope, self.by)
 
+    def _of_two(self, scope: Scope) -> tuple[int, ...]:
+        """Places of the columns that have two values: their mean is a table of counts, and is judged as one."""
+        return tuple(at for at, name in enumerate(self.columns) if two_valued(scope.numeric(name)))
+
     def plan(self, scope: Scope) -> dict[str, Sum]:
         for name in self.columns:
             scope.numeric(name)
@@ -70,18 +75,33 @@ class Describe(Analysis):
                 hides=("rows", "count", "missing"),
                 mask="hidden_groups",
                 axes=len(shape),
-                single_organisation=PARTNER in self.by,
+                partner_may_be_shown=scope.partner_may_be_shown,
             ),
             SuppressCells(
                 of="persons_with_value",
                 organisations="partners_with_value",
-                hides=("sum_of_weights", "sum", "mean", "var", "std", "skewness", "kurtosis"),
+                hides=_STATISTICS,
                 mask="hidden",
                 axes=len(shape),
                 also=("hidden_groups",),
-                single_organisation=PARTNER in self.by,
+                partner_may_be_shown=scope.partner_may_be_shown,
             ),
         )
+        two = self._of_two(scope)
+        if two:
+            rules += (
+                SuppressCells(
+                    of="persons_of_two",
+                    organisations="partners_of_two",
+                    hides=_STATISTICS,
+                    mask="hidden",
+                    axes=len(shape) + 1,
+                    places=two,
+                    also=("hidden",),
+                    partner_may_be_shown=scope.partner_may_be_shown,
+                ),
+            )
+        of_two = (count("persons_of_two", *shape, 2, len(two)), count("partners_of_two", *shape, 2, len(two)))
         weighted: tuple[Rule, ...] = (EffectiveRecords(of="weights"),) if self.weights is not None else ()
         keeps = ("weights",) if self.weights is not None else ()
         return {
@@ -96,6 +116,7 @@ class Describe(Analysis):
                     real("weight", *table),
                     real("sum", *table),
                     count("taking_part"),
+                    *of_two,
                 ),
                 keeps=keeps,
                 rules=(*weighted, Organisations(of="taking_part"), *rules),
@@ -148,7 +169,9 @@ class Describe(Analysis):
         for at in range(len(self.columns)):
             inside = np.where(present[:, at], ready.cell, -1)
             counts[:, at] = np.bincount(ready.cell[present[:, at]], minlength=groups)
-            with_value[:, at] = ready.rows.persons_by(inside, groups) if ready.rows.person is not None else counts[:, at]
+            with_value[:, at] = (
+                ready.rows.persons_by(inside, groups) if ready.rows.person is not None else counts[:, at]
+            )
             weight[:, at] = _by(ready.cell, np.where(present[:, at], ones, 0.0), groups)
             total[:, at] = _by(ready.cell, np.where(present[:, at], ones * ready.values[:, at], 0.0), groups)
         return {
@@ -160,9 +183,23 @@ class Describe(Analysis):
             "partners_with_value": (with_value > 0).astype(np.int64).reshape(table),
             "weight": weight.reshape(table),
             "sum": total.reshape(table),
-            "taking_part": np.int64(1),
+            "taking_part": np.array(1),
+            **self._two(scope, ready, shape),
             **kept,
         }
+
+    def _two(self, scope: Scope, ready: _Ready, shape: tuple[int, ...]) -> Arrays:
+        """Persons with each value of each two-valued column, in each group."""
+        places = self._of_two(scope)
+        persons = np.zeros((int(np.prod(shape)), 2, len(places)), dtype=np.int64)
+        for at, place in enumerate(places):
+            values = ready.values[:, place]
+            low = scope.numeric(self.columns[place]).bounds[0]
+            for value in (0, 1):
+                inside = np.where(values == low + value, ready.cell, -1)
+                persons[:, value, at] = ready.rows.persons_by(inside, len(persons))
+        persons = persons.reshape(*shape, 2, len(places))
+        return {"persons_of_two": persons, "partners_of_two": (persons > 0).astype(np.int64)}
 
     def run(self, scope: Scope) -> Run:
         level = yield Ask("level")
@@ -188,6 +225,8 @@ class Describe(Analysis):
             "partners": np.asarray(level["partners"]),
             "persons_with_value": np.asarray(level["persons_with_value"]),
             "partners_with_value": np.asarray(level["partners_with_value"]),
+            "persons_of_two": np.asarray(level["persons_of_two"]),
+            "partners_of_two": np.asarray(level["partners_of_two"]),
             "count": np.asarray(level["count"]),
             "missing": np.asarray(rows - level["count"]),
             "sum_of_weights": np.asarray(weight),
@@ -200,13 +239,21 @@ class Describe(Analysis):
         }
 
 
+def two_valued(column: Column) -> bool:
+    """A boolean, or a whole number whose bounds leave two values."""
+    low, high = column.bounds
+    return column.type == "boolean" or (column.type == "integer" and high - low == 1)
+
+
 def table_shape(scope: Scope, by: tuple[str, ...]) -> tuple[int, ...]:
     """The number of levels of each group column.  Raises: StudyInvalid for too large a table."""
     shape = tuple(len(scope.levels(name)) for name in by)
     if len(set(by)) != len(by):
         raise StudyInvalid("a group column stands twice", expected="each once")
     if np.prod(shape) > _LARGEST_TABLE:
-        raise StudyInvalid(f"a table of more than {_LARGEST_TABLE} groups", expected="fewer", remedy="group by fewer columns")
+        raise StudyInvalid(
+            f"a table of more than {_LARGEST_TABLE} groups", expected="fewer", remedy="group by fewer columns"
+        )
     return shape
 
 
@@ -232,4 +279,4 @@ def check_weights(scope: Scope, weights: Any) -> None:
 
 
 def _by(cell: npt.NDArray[np.int64], values: Floats, groups: int) -> Floats:
-    return np.bincount(cell, values, groups)
+    return np.asarray(np.bincount(cell, values, groups), dtype=np.float64)

@@ -7,6 +7,7 @@ Columns are named as patsy, formulaic and statsmodels name them.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -55,8 +56,6 @@ class Design:
 
     Attributes:
         names: one a column, `Intercept` first where there is one.
-        indicator: which columns are products with a category, so that a column is a group of persons.
-        of_partner: which columns indicate a partner.
     """
 
     terms: tuple[Term, ...]
@@ -67,7 +66,9 @@ class Design:
     def _columns(self) -> list[list[tuple[Any, _Part]]]:
         """For each column, its factors with the part of each."""
         made: list[list[tuple[Any, _Part]]] = [[]] if self.intercept else []
-        present = {frozenset(_key(f) for f in term) for term in self.terms} | ({frozenset[str]()} if self.intercept else set())
+        present = {frozenset(_key(f) for f in term) for term in self.terms} | (
+            {frozenset[str]()} if self.intercept else set()
+        )
         for term in self.terms:
             products: list[list[tuple[Any, _Part]]] = [[]]
             for factor in term:
@@ -104,13 +105,35 @@ class Design:
         return len(self._columns)
 
     @property
-    def indicator(self) -> npt.NDArray[np.bool_]:
-        return np.array([any(part.level is not None for _, part in column) for column in self._columns], dtype=bool)
+    def _categories(self) -> tuple[str, ...]:
+        return group_columns(self.terms, self.scope)
 
     @property
-    def of_partner(self) -> npt.NDArray[np.bool_]:
-        found = [any(_category(f, self.scope) == PARTNER for f, _ in column) for column in self._columns]
-        return np.array(found, dtype=bool)
+    def _crossed(self) -> list[list[tuple[str, int]]]:
+        """Every combination of levels that a term of several categories speaks of, as (category, level) pairs."""
+        combinations: list[list[tuple[str, int]]] = []
+        for term in self.terms:
+            names = list(dict.fromkeys(name for f in term if (name := _category(f, self.scope)) is not None))
+            if len(names) > 1:
+                levels = [[(name, code) for code in range(len(self.scope.levels(name)))] for name in names]
+                combinations += [list(pairs) for pairs in itertools.product(*levels)]
+        return combinations
+
+    @property
+    def is_table(self) -> bool:
+        """Nothing but categories: the model's fit is a table of counts."""
+        return all(_category(f, self.scope) is not None for term in self.terms for f in term)
+
+    @property
+    def group_count(self) -> int:
+        """How many groups of persons the coefficients speak of."""
+        return sum(len(self.scope.levels(c)) for c in self._categories) + len(self._crossed)
+
+    def groups(self, rows: Rows) -> list[npt.NDArray[np.bool_]]:
+        """Each level of each category, the reference too, and each combination of levels; each of shape (n,)."""
+        of = {c: rows.codes(c) for c in self._categories}
+        levels = [of[c] == code for c in self._categories for code in range(len(self.scope.levels(c)))]
+        return levels + [np.all([of[c] == code for c, code in pairs], axis=0) for pairs in self._crossed]
 
     def matrix(self, rows: Rows) -> npt.NDArray[np.float64]:
         """The design matrix, shape (n, p); NaN where a column that a term reads is missing."""
@@ -129,7 +152,7 @@ class Design:
                 cache[key] = numbers(factor, rows)
             return cache[key]
         codes = rows.codes(_category(factor, self.scope) or "")
-        values = (codes == part.level).astype(np.float64)
+        values: npt.NDArray[np.float64] = (codes == part.level).astype(np.float64)
         values[codes < 0] = np.nan
         return values
 
@@ -142,7 +165,9 @@ def numbers(expression: Expression, rows: Rows) -> npt.NDArray[np.float64]:
 
 def term_columns(terms: tuple[Term, ...]) -> tuple[str, ...]:
     """Names of the columns that terms read."""
-    return tuple(dict.fromkeys(n for t in terms for f in t for n in ((f.column,) if isinstance(f, Category) else f.columns)))
+    return tuple(
+        dict.fromkeys(n for t in terms for f in t for n in ((f.column,) if isinstance(f, Category) else f.columns))
+    )
 
 
 def group_columns(terms: tuple[Term, ...], scope: Scope) -> tuple[str, ...]:

@@ -143,8 +143,11 @@ class SuppressCells(Rule):
     axes: int
     also: tuple[str, ...] = ()
     """Masks of other tables: what they hide is hidden here too."""
-    single_organisation: bool = False
-    """The cells are the partners themselves, which the charter allows to be shown."""
+    places: tuple[int, ...] = ()
+    """For columns of two values: the table has a last axis for the value, and the trailing axis of `of` holds only
+    these columns of what is hidden; a column is hidden where either value is."""
+    partner_may_be_shown: bool = False
+    """The charter lets a total speak of one partner: then the number of partners hides no cell."""
 
     def judge(self, arrays: Arrays, protections: Protections, fewest: int) -> Decision:
         hidden = int(np.asarray(arrays[self.mask]).sum()) if self.mask in arrays else 0
@@ -159,10 +162,14 @@ class SuppressCells(Rule):
         table = counts.shape[: self.axes]
         for rest in np.ndindex(counts.shape[self.axes :]):
             at = (slice(None),) * self.axes + rest
-            few = np.zeros(table, dtype=bool) if self.single_organisation else partners[at] < fewest
+            few = np.zeros(table, dtype=bool) if self.partner_may_be_shown else partners[at] < fewest
             if not protections.zero_is_small:
                 few &= counts[at] > 0
             mask[at] = suppress(counts[at], few, protections.persons, protections.zero_is_small)
+        if self.places:
+            either = mask.any(axis=self.axes - 1)
+            mask = np.zeros(np.shape(values[self.hides[0]]), dtype=bool)
+            mask[..., list(self.places)] = either
         for other in self.also:
             wider = np.asarray(values[other])
             mask |= wider.reshape(wider.shape + (1,) * (mask.ndim - wider.ndim))
