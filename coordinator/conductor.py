@@ -9,23 +9,40 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
 from trust.analyses.base import Ask, Scope, Sum, Values, together
 from trust.decision import Decision, Decisions, require
 from trust.errors import Fault, MessageInvalid, Refused
-from trust.plain_sum import open_sum
-from trust.study import Study, plan_digest
-from trust.wire import UP, pack, pack_asks, unpack
+from trust.mandate import SignedMandate
+from trust.root import TrustRoot
+from trust.secure_sum import Context, Opening, Parameters, Record, Upload, decode_sum
+from trust.secure_sum.errors import TranscriptDiffers, UploadSignature
+from trust.secure_sum.frames import transcript
+from trust.secure_sum.messages import Approval, signed_by
+from trust.signing import Envelope, Signer
+from trust.study import Study, plan_documents
+from trust.sums import blocks_of, need_totals, plan_bytes, question, split
+from trust.wire import UP, check_signature, pack_asks, pack_signed, seal, unpack
 
-__all__ = ["Channel", "Conducted", "conduct"]
+__all__ = ["Channel", "Conducted", "Coordinator", "Plans", "conduct"]
 
 Plans = dict[str, dict[str, Sum]]
 
 
 class Channel(Protocol):
-    """How messages reach nodes: in process a dict of sessions, deployed Flower."""
+    """How messages reach nodes: Flower's Grid, in process or deployed."""
 
     def exchange(self, messages: Mapping[str, bytes], *, deadline: float) -> Mapping[str, bytes]:
         """Send each partner its message; the answers that came within `deadline` seconds."""
+
+
+@dataclass(frozen=True)
+class Coordinator:
+    """Who conducts: its signing key, and the trust root whose coordinator it is."""
+
+    identity: Signer
+    root: TrustRoot
 
 
 @dataclass(frozen=True)
@@ -37,35 +54,62 @@ class Conducted:
         partners: who took part.
         absent: who did not, and the rule that it named.
         decisions: what was decided on totals.
-        sums: how many sums were opened.
+        records: the sum record of each opened sum.
+        uploads: for each sum the masked words of each partner, kept until the study's audit has ended.
     """
 
     values: dict[str, Values]
     partners: tuple[str, ...]
     absent: dict[str, Refused]
     decisions: Decisions
-    sums: int
+    records: tuple[Record, ...]
+    uploads: tuple[Mapping[str, bytes], ...]
 
 
 @dataclass
-class _Study:
+class _Conduct:
+    coordinator: Coordinator
     study: Study
+    envelopes: tuple[Envelope, Envelope]
+    mandate: SignedMandate
     scope: Scope
     plans: Plans
     channel: Channel
     deadline: float
     tell: Callable[[str], None]
+    parameters: Parameters
     decisions: list[Decision] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
+    uploads: list[Mapping[str, bytes]] = field(default_factory=list)
+    transcript: bytes = b""
 
-    def exchange(self, partners: tuple[str, ...], message: bytes) -> dict[str, tuple[dict[str, Any], bytes]]:
-        answers = self.channel.exchange(dict.fromkeys(partners, message), deadline=self.deadline)
-        return {name: unpack(raw, UP) for name, raw in answers.items() if name in partners}
+    def exchange(self, messages: Mapping[str, bytes]) -> dict[str, tuple[dict[str, Any], bytes]]:
+        """Answers by partner, each of a kind that a node may send, and signed where the kind is."""
+        answers = self.channel.exchange(messages, deadline=self.deadline)
+        found = {}
+        for name, raw in answers.items():
+            header, body = unpack(raw, UP)
+            if name not in messages or header.get("name") != name:
+                raise MessageInvalid(f"an answer of {name!r} under another name", expected="its own")
+            if header["kind"] in ("ready", "refusal"):
+                check_signature(header, body, [self.parameters.partners[name].public_bytes_raw()])
+            found[name] = header, body
+        return found
+
+    def message(self, kind: str, fields: Mapping[str, Any], body: bytes = b"") -> bytes:
+        return pack_signed({"kind": kind, **fields}, self.coordinator.identity, body)
+
+    @property
+    def of(self) -> dict[str, str]:
+        """Which mandate a message belongs to."""
+        return {"mandate": self.mandate.digest.hex()}
 
 
 def conduct(
-    study: Study,
+    coordinator: Coordinator,
+    study: Envelope,
+    mandate: Envelope,
     scope: Scope,
-    plans: Plans,
     channel: Channel,
     *,
     deadline: float = 60.0,
@@ -74,75 +118,150 @@ def conduct(
     """Carry a study from the mandate to its results before release.
 
     Args:
+        study, mandate: as they were signed.
         deadline: seconds that an answer may take.
         tell: is told the state in words, for a person who waits.
 
-    Raises: Refused with the rule's id; AnalysisFailed where the data give no answer; Fault where a partner is silent.
+    Raises: Refused with the rule's id; AnalysisFailed where the data give no answer; SecureSumError where a sum does
+        not open; Fault where a partner is silent.
     """
-    conducted = _Study(study, scope, plans, channel, deadline, tell)
-    joined, absent = _roll_call(conducted)
+    signed = SignedMandate(mandate, coordinator.root)
+    written = Study.read(study.unverified_payload)
+    plans = {name: analysis.plan(scope) for name, analysis in sorted(written.analyses.items())}
+    partners = coordinator.root.root.verify_keys()
+    parameters = Parameters(
+        study=written.id,
+        mandate=signed.digest,
+        root=coordinator.root.digest,
+        partners={n: Ed25519PublicKey.from_public_bytes(partners[n]) for n in signed.mandate.partners},
+        m=signed.mandate.m,
+        c=signed.mandate.c,
+        sums=signed.mandate.sums,
+        participation=signed.mandate.participation,
+    )
+    on = _Conduct(
+        coordinator, written, (study, mandate), signed, scope, plans, channel, deadline, tell, parameters
+    )
+    joined, absent = _roll_call(on)
     try:
-        values, sums = _sums(conducted, joined)
+        values = _sums(on, joined)
     finally:
-        channel.exchange(dict.fromkeys(joined, pack({"kind": "close", "study": study.id})), deadline=deadline)
-    return Conducted(values, joined, absent, Decisions(conducted.decisions), sums)
+        channel.exchange(dict.fromkeys(joined, on.message("close", on.of)), deadline=deadline)
+    return Conducted(values, joined, absent, Decisions(on.decisions), tuple(on.records), tuple(on.uploads))
 
 
-def _roll_call(on: _Study) -> tuple[tuple[str, ...], dict[str, Refused]]:
+def _roll_call(on: _Conduct) -> tuple[tuple[str, ...], dict[str, Refused]]:
     """Who joins: the partners whose approvals are in, at least m of them."""
     named = on.scope.partners
     on.tell(f"asking {len(named)} partners")
-    digest = plan_digest(on.study, on.scope, on.plans)
-    mandate = pack({"kind": "mandate", "study": on.study.document(), "partners": list(named), "plan": digest})
-    answers = on.exchange(named, mandate)
+    study, mandate = (envelope.document() for envelope in on.envelopes)
+    answers = on.exchange(dict.fromkeys(named, on.message("mandate", {"mandate": mandate, "study": study})))
     joined = tuple(name for name in named if name in answers and answers[name][0]["kind"] == "approval")
     absent = {name: _refusal(answers[name][0]) for name in named if name in answers and name not in joined}
     absent |= {name: Refused("silent", "the partner did not answer in time") for name in named if name not in answers}
-    fewest = on.scope.protections.fewest(len(named))
-    if absent and on.scope.protections.participation == "all":
-        raise next(iter(absent.values()))
+    on.decisions.append(_enough(on, joined, absent))
+    approvals = [_approval(on, name, answers[name][0]) for name in joined]
+    listed = [{"name": a.name, "E": a.key.hex(), "sig": a.sig.hex()} for a in approvals]
+    start = on.message("start", {**on.of, "approvals": listed})
+    on.transcript = transcript(on.parameters.mandate, on.parameters.root, {a.name: a.key for a in approvals})
+    for name, (header, _) in _all(joined, on.exchange(dict.fromkeys(joined, start)), "ready").items():
+        if header.get("T") != on.transcript.hex():
+            raise TranscriptDiffers(f"another transcript at {name}", expected="the same approvals everywhere")
+    return joined, absent
+
+
+def _enough(on: _Conduct, joined: tuple[str, ...], absent: Mapping[str, Refused]) -> Decision:
+    """Whether those who joined may start; the yes.  Raises: Refused."""
+    named = on.scope.partners
     rules = sorted({refused.rule for refused in absent.values()})
-    if not joined and len(rules) == 1:
+    if absent and (on.scope.protections.participation == "all" or (not joined and len(rules) == 1)):
         raise next(iter(absent.values()))
     remedies = sorted({refused.remedy for refused in absent.values() if refused.remedy})
     why = f"; those that do not, because of: {', '.join(rules)}" if rules else ""
     decision = Decision(
         "organisations",
-        len(joined) >= fewest,
-        f"at least {fewest} partners take part; {len(joined)} of {len(named)} do{why}",
+        len(joined) >= on.parameters.m,
+        f"at least {on.parameters.m} partners take part; {len(joined)} of {len(named)} do{why}",
         "; ".join(remedies) or "name more partners",
     )
-    require([decision])
-    on.decisions.append(decision)
-    start = pack({"kind": "start", "study": on.study.id, "partners": list(joined)})
-    _all_answered(joined, on.exchange(joined, start), "ready")
-    return joined, absent
+    return require([decision])[0]
 
 
-def _sums(on: _Study, joined: tuple[str, ...]) -> tuple[dict[str, Values], int]:
+def _approval(on: _Conduct, name: str, header: Mapping[str, Any]) -> Approval:
+    """A partner's signed ephemeral key.  Raises: MessageInvalid, UploadSignature."""
+    try:
+        approval = Approval(name, bytes.fromhex(str(header["E"])), bytes.fromhex(str(header["sig"])))
+    except (KeyError, ValueError):
+        raise MessageInvalid(f"an approval of {name!r} that cannot be read", expected="E and sig in hex") from None
+    message = Approval.message(on.parameters.mandate, on.parameters.root, name, approval.key)
+    if not signed_by(on.parameters.partners[name], approval.sig, message):
+        raise UploadSignature(f"the approval of {name}", expected="its signature for this mandate")
+    return approval
+
+
+def _sums(on: _Conduct, joined: tuple[str, ...]) -> dict[str, Values]:
     """Totals in, questions out, until every analysis has its result."""
     run = together({name: analysis.run(on.scope) for name, analysis in sorted(on.study.analyses.items())})
+    documents = plan_bytes(plan_documents(on.study, on.scope, on.plans))
     total: Any = None
-    r = 0
+    last: tuple[Record, bytes] | None = None
     try:
         while True:
             asks: dict[str, Ask] = run.send(total)
+            r = len(on.records)
             on.tell(f"sum {r + 1}")
-            sums, body = pack_asks(asks, on.plans)
-            message = pack({"kind": "ask", "study": on.study.id, "r": r, "asks": sums}, body)
-            answers = _all_answered(joined, on.exchange(joined, message), "upload")
-            total = open_sum(asks, on.plans, {name: upload for name, (_, upload) in answers.items()})
+            shown = _shown(on, joined, last) if last and need_totals(asks, on.plans) else {}
+            opening = _one_sum(on, joined, asks, documents, shown)
+            total = split(decode_sum(blocks_of(asks, on.plans), opening.total(), n=len(on.scope.partners)))
+            last = opening.record(on.coordinator.identity.private)
+            on.records.append(last[0])
             on.decisions += _judge(on, asks, total)
-            r += 1
     except StopIteration as end:
-        return end.value, r
+        result: dict[str, Values] = end.value
+        return result
 
 
-def _judge(on: _Study, asks: Mapping[str, Ask], total: Mapping[str, Mapping[str, Any]]) -> list[Decision]:
+def _shown(
+    on: _Conduct, joined: tuple[str, ...], last: tuple[Record, bytes]
+) -> dict[str, tuple[dict[str, Any], bytes]]:
+    """What each node needs to recompute the last total: the record, and salt and uploads sealed to it."""
+    record, salt = last
+    body = salt + b"".join(on.uploads[-1][name] for name in joined)
+    keys = {name: bytes.fromhex(on.coordinator.root.root.partners[name].seal) for name in joined}
+    return {
+        name: ({"record": record.document(), "to": name}, seal(body, key, on.mandate.digest))
+        for name, key in keys.items()
+    }
+
+
+def _one_sum(
+    on: _Conduct,
+    joined: tuple[str, ...],
+    asks: Mapping[str, Ask],
+    documents: Mapping[tuple[str, str], bytes],
+    shown: Mapping[str, tuple[dict[str, Any], bytes]],
+) -> Opening:
+    """Ask everybody, and check what comes."""
+    r = len(on.records)
+    asked = question(r, asks, on.plans, documents)
+    opening = Opening(on.parameters, Context(on.transcript, r, asked.plan_digest, joined), asked.layout)
+    sums, body = pack_asks(asks, on.plans)
+    header = {**on.of, "r": r, "asks": sums, "partners": list(joined)}
+    messages = {}
+    for name in joined:
+        more, sealed = shown.get(name, ({}, b""))
+        messages[name] = on.message("ask", {**header, **more}, body + sealed)
+    answers = _all(joined, on.exchange(messages), "upload")
+    for given, words in answers.values():
+        opening.add(Upload.parse(given, words, asked.layout))
+    on.uploads.append({name: words for name, (_, words) in answers.items()})
+    return opening
+
+
+def _judge(on: _Conduct, asks: Mapping[str, Ask], total: Mapping[str, Mapping[str, Any]]) -> list[Decision]:
     """The rules on totals; the first that says no ends the study."""
-    fewest = on.scope.protections.fewest(len(on.scope.partners))
     judged = [
-        rule.judge(total[name], on.scope.protections, fewest)
+        rule.judge(total[name], on.scope.protections, on.parameters.m)
         for name, ask in sorted(asks.items())
         for rule in on.plans[name][ask.sum].rules
         if rule.where == "total"
@@ -150,7 +269,7 @@ def _judge(on: _Study, asks: Mapping[str, Ask], total: Mapping[str, Mapping[str,
     return list(require(judged)) if judged else []
 
 
-def _all_answered(
+def _all(
     joined: tuple[str, ...], answers: Mapping[str, tuple[dict[str, Any], bytes]], kind: str
 ) -> Mapping[str, tuple[dict[str, Any], bytes]]:
     """Everybody's answer of this kind, or why not: after the start a refusal ends the study."""

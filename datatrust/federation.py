@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
+import shutil
+import tempfile
+import weakref
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from coordinator.conductor import Conducted, conduct
+from coordinator.conductor import Conducted, Coordinator, conduct
+from coordinator.flower import FlowerChannel, InMemoryGrid
 from coordinator.release import release
 from datatrust.ask import Question
 from datatrust.client import Result, StudyHandle
+from datatrust.keys import Keys
+from nodes.egress import Sent
+from nodes.flower import client_app
 from nodes.session import Node, Session
 from nodes.sources import Place, Source, as_source, physical_names
+from nodes.store import SqliteStore
 from trust.analyses.base import Analysis, Scope
 from trust.canonical import read_model
 from trust.charter import Charter
@@ -20,9 +29,12 @@ from trust.cohort import Cohort
 from trust.dataset import Dataset
 from trust.decision import Decisions, require
 from trust.errors import DataTrustError, InvalidInput, Refused, StudyInvalid
+from trust.mandate import Mandate, draft
 from trust.policy import decide
 from trust.protections import Protections
-from trust.study import Study, new_id, plan, write_time
+from trust.signing import sha256
+from trust.study import Study, new_id, plan
+from trust.times import write_time
 
 __all__ = ["LocalTrust", "local"]
 
@@ -53,17 +65,39 @@ class LocalTrust:
 
     Attributes:
         exchanged: what each node sent in the last study, message by message.
+        uploads: the masked words of each partner in each sum of the last study, as the coordinator has them.
     """
 
     def __init__(self, dataset: Dataset, charter: Charter, sources: Mapping[str, Source]) -> None:
         self.dataset, self.charter = dataset, charter
-        self._nodes = {n: Node(n, dataset, s.checked(dataset), charter, _now) for n, s in sorted(sources.items())}
-        self.exchanged: dict[str, list[Any]] = {}
+        self._keys = Keys(sorted(sources), charter, _now())
+        self._state = Path(tempfile.mkdtemp(prefix="datatrust-"))
+        self._stores = {name: SqliteStore(self._state / name, durable=False) for name in sorted(sources)}
+        weakref.finalize(self, _clean_up, list(self._stores.values()), self._state)
+        self._nodes = {name: self._node(name, source) for name, source in sorted(sources.items())}
+        self._numbers = itertools.count(1)
+        self._used: set[str] = set()
+        self.exchanged: dict[str, list[Sent]] = {}
+        self.uploads: tuple[Mapping[str, bytes], ...] = ()
         for name, source in sources.items():
             try:
                 physical_names(source)
             except InvalidInput as wrong:
                 raise type(wrong)(f"partner {name!r}: {wrong.got}", expected=wrong.expected, remedy=wrong.remedy) from None
+
+    def _node(self, name: str, source: Source) -> Node:
+        keys = self._keys.partners[name]
+        return Node(
+            name,
+            self.dataset,
+            source.checked(self.dataset),
+            self.charter,
+            self._keys.root,
+            keys.sign,
+            keys.seal,
+            self._stores[name],
+            _now,
+        )
 
     @property
     def partners(self) -> tuple[str, ...]:
@@ -126,27 +160,44 @@ class LocalTrust:
         return decide(study, self.charter, scope, plan(study, scope), now=_now())
 
     def run(self, study: Study) -> Result:
-        """Carry it out.  Raises: Refused, AnalysisFailed, SourceInvalid."""
+        """Carry it out: signed by the researcher, a mandate signed by the quorum, conducted over Flower in process.
+
+        A study is run once; run again, it is a new study with an id of its own.
+        Raises: Refused, AnalysisFailed, SourceInvalid.
+        """
+        if study.id in self._used:
+            study = study.model_copy(update={"id": new_id(study.title)})
+        self._used.add(study.id)
         scope = self._scope(study)
         plans = plan(study, scope)
         require(self.check(study))
-        channel = InProcess({name: Session(node) for name, node in self._nodes.items()})
+        signed = self._keys.study(study)
+        number = f"{_now():%Y}-{next(self._numbers):04d}"
+        root = self._keys.root
+        drafted = draft(sha256(signed.unverified_payload), study, scope, self.charter.folder_digest, root.root, number)
+        sessions = {name: Session(node) for name, node in self._nodes.items()}
         try:
-            conducted = conduct(study, scope, plans, channel)
+            conducted = conduct(
+                Coordinator(self._keys.coordinator, root), signed, self._keys.mandate(drafted), scope, _channel(sessions)
+            )
         except Refused:
-            channel.raise_trouble()
+            _raise_trouble(sessions)
             raise
         finally:
-            self.exchanged = channel.exchanged()
-        channel.raise_trouble()
+            self.exchanged = {name: session.egress.sent for name, session in sessions.items()}
+        _raise_trouble(sessions)
+        self.uploads = conducted.uploads
         values, decisions = release(conducted, scope, plans)
-        return Result(study, scope, values, decisions, self._provenance(study, conducted, channel))
+        return Result(study, scope, values, decisions, self._provenance(study, drafted, conducted))
 
-    def _provenance(self, study: Study, conducted: Conducted, channel: InProcess) -> dict[str, Any]:
+    def _provenance(self, study: Study, mandate: Mandate, conducted: Conducted) -> dict[str, Any]:
         return {
             "trust": "local: keys of all roles in one process",
             "study": study.id,
             "study_digest": study.digest(),
+            "mandate": mandate.id,
+            "mandate_digest": mandate.digest(),
+            "root": mandate.root,
             "dataset": study.dataset_digest,
             "charter": self.charter.name,
             "charter_digest": self.charter.folder_digest,
@@ -154,35 +205,35 @@ class LocalTrust:
             "cohort": study.cohort,
             "partners": list(conducted.partners),
             "absent": {name: refused.rule for name, refused in conducted.absent.items()},
-            "sums": conducted.sums,
-            "bytes": {name: sum(s.bytes for s in sent) for name, sent in channel.exchanged().items()},
+            "sums": len(conducted.records),
+            "bytes": {name: sum(s.bytes for s in sent) for name, sent in self.exchanged.items()},
             "persons": study.protections.persons,
             "organisations": study.protections.organisations,
             "noise": "none",
         }
 
 
-class InProcess:
-    """A channel to sessions in this process: the same bytes, no network."""
+def _clean_up(stores: list[SqliteStore], folder: Path) -> None:
+    """Close and delete the temporary state."""
+    for store in stores:
+        store.close()
+    shutil.rmtree(folder, ignore_errors=True)
 
-    def __init__(self, sessions: Mapping[str, Session]) -> None:
-        self._sessions = sessions
 
-    def exchange(self, messages: Mapping[str, bytes], *, deadline: float) -> dict[str, bytes]:
-        return {name: self._sessions[name].handle(raw) for name, raw in messages.items()}
+def _channel(sessions: Mapping[str, Session]) -> FlowerChannel:
+    """Flower in this process: the ClientApps of a deployment over an in-memory Grid."""
+    ids = {name: at for at, name in enumerate(sessions, 1)}
+    return FlowerChannel(InMemoryGrid({ids[name]: client_app(s.handle) for name, s in sessions.items()}), ids)
 
-    def exchanged(self) -> dict[str, list[Any]]:
-        """What left each node."""
-        return {name: session.egress.sent for name, session in self._sessions.items()}
 
-    def raise_trouble(self) -> None:
-        """Tell the person who holds all the nodes what no node would send: why its source could not be read."""
-        for name, session in self._sessions.items():
-            trouble = session.trouble
-            if isinstance(trouble, InvalidInput):
-                raise type(trouble)(f"partner {name!r}: {trouble.got}", expected=trouble.expected, remedy=trouble.remedy)
-            if isinstance(trouble, DataTrustError) and not isinstance(trouble, Refused):
-                raise trouble
+def _raise_trouble(sessions: Mapping[str, Session]) -> None:
+    """Tell the person who holds all the nodes what no node would send: why its source could not be read."""
+    for name, session in sessions.items():
+        trouble = session.trouble
+        if isinstance(trouble, InvalidInput):
+            raise type(trouble)(f"partner {name!r}: {trouble.got}", expected=trouble.expected, remedy=trouble.remedy)
+        if isinstance(trouble, DataTrustError) and not isinstance(trouble, Refused):
+            raise trouble
 
 
 def _partner(name: str) -> str:

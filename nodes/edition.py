@@ -121,10 +121,10 @@ class _Table:
             return f"CASE WHEN NOT isnan({quoted(physical)}) THEN {quoted(physical)} END"
         if kind != "VARCHAR":
             return quoted(physical)
-        trimmed = f"NULLIF(TRIM({quoted(physical)}), '')"
+        given = f"NULLIF({quoted(physical)}, '')"
         for marker in self._source.missing:
-            trimmed = f"NULLIF({trimmed}, {text(marker)})"
-        return trimmed
+            given = f"NULLIF({given}, {text(marker)})"
+        return given
 
     def _number(self, raw: str) -> str:
         return f"TRY_CAST({raw} AS DOUBLE)"
@@ -134,7 +134,7 @@ class _Table:
         raw = self._raw(column.name)
         mapped = self._source.levels.get(column.name)
         if column.type == "boolean":
-            return self._boolean(raw, mapped)
+            return self._boolean(column, raw, mapped)
         if column.levels:
             return self._level(column, raw, mapped)
         if column.numeric:
@@ -149,10 +149,16 @@ class _Table:
             return f"CAST(TRY_CAST({raw} AS DATE) AS VARCHAR)"
         return f"CAST({raw} AS VARCHAR)"
 
-    def _boolean(self, raw: str, mapped: dict[str, Any] | None) -> str:
+    def _kind(self, column: Column) -> str:
+        """DuckDB's type of the column in the table."""
+        return self._types[self._source.physical(column.name)]
+
+    def _boolean(self, column: Column, raw: str, mapped: dict[str, Any] | None) -> str:
         if mapped is not None:
             whens = " ".join(f"WHEN {self._same(raw, key)} THEN {str(value).upper()}" for key, value in mapped.items())
             return f"CASE {whens} END"
+        if self._kind(column) == "BOOLEAN":
+            return raw
         shown = f"lower(CAST({raw} AS VARCHAR))"
         return f"CASE WHEN {shown} IN {_TRUE} THEN TRUE WHEN {shown} IN {_FALSE} THEN FALSE END"
 

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from trust.wire import UP, pack
+from trust.secure_sum import Approval, Upload
+from trust.signing import Signer
+from trust.wire import pack, pack_signed
 
 __all__ = ["Egress", "Sent"]
 
@@ -24,15 +26,26 @@ class Sent:
 
 @dataclass
 class Egress:
-    """Packs and records every message of a node; nothing else builds one."""
+    """Packs, signs and records every message of a node; nothing else builds one."""
 
+    identity: Signer
     sent: list[Sent] = field(default_factory=list)
 
-    def send(self, header: Mapping[str, Any], body: bytes = b"") -> bytes:
-        """The bytes of a message of a kind that a node may send."""
-        if header["kind"] not in UP:
-            raise AssertionError("a node sends only the kinds of wire.UP")
-        raw = pack(header, body)
-        digest = hashlib.sha256(raw).hexdigest()
-        self.sent.append(Sent(str(header["kind"]), int(header.get("r", -1)), len(raw), digest))
+    def send(self, header: Mapping[str, Any]) -> bytes:
+        """The bytes of a refusal, or of a `ready`."""
+        if header["kind"] not in ("ready", "refusal"):
+            raise AssertionError("only a ready or a refusal is a plain message")
+        return self._left(str(header["kind"]), -1, pack_signed(header, self.identity))
+
+    def send_approval(self, approval: Approval) -> bytes:
+        """The bytes of an approval, which carries its own signature."""
+        header = {"kind": "approval", "name": approval.name, "E": approval.key.hex(), "sig": approval.sig.hex()}
+        return self._left("approval", -1, pack(header))
+
+    def send_upload(self, upload: Upload) -> bytes:
+        """The bytes of a masked vector, which carries its own signature."""
+        return self._left("upload", upload.r, pack(upload.header(), bytes(upload.body)))
+
+    def _left(self, kind: str, r: int, raw: bytes) -> bytes:
+        self.sent.append(Sent(kind, r, len(raw), hashlib.sha256(raw).hexdigest()))
         return raw

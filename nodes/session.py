@@ -1,4 +1,4 @@
-"""One study at one node: a state machine from the mandate to the close, bytes in and bytes out.
+"""One study at one node: bytes in and bytes out, from the mandate to the close.
 
 new -> approved -> started -> closed.  A message that does not fit the state is refused, and a refusal after the
 start ends the study.  What leaves goes through `egress`; why something failed stays here.
@@ -11,34 +11,71 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
 from nodes import gate
 from nodes.edition import freeze
 from nodes.egress import Egress
 from nodes.sources import Source
-from trust.analyses.base import Arrays, Ask, Scope, Sum
-from trust.canonical import read_model
+from trust.analyses.base import Arrays, Ask, Scope, Sum, fits, together
+from trust.canonical import parse, read_model
 from trust.charter import Charter
 from trust.cohort import Cohort
 from trust.dataset import PARTNER, Dataset
-from trust.decision import require
+from trust.decision import Decisions, require
 from trust.errors import AnalysisFailed, DataTrustError, MessageInvalid, Refused, StudyInvalid
-from trust.plain_sum import contribution
+from trust.mandate import SignedMandate
+from trust.root import TrustRoot
 from trust.rows import partner_rows
-from trust.study import Study, plan
-from trust.wire import DOWN, unpack, unpack_asks
+from trust.secure_sum import Approval, Evidence, Parameters, Party, Question, Record, Store, audit, encode_sum
+from trust.secure_sum import decode_sum
+from trust.secure_sum.errors import SecureSumError
+from trust.secure_sum.masks import Words
+from trust.signing import Envelope, Signer, sha256, verified
+from trust.study import Study, plan, plan_documents
+from trust.sums import blocks_of, joined, only_names, plan_bytes, question, split
+from trust.wire import DOWN, open_sealed, unpack_asks, unpack_signed
 
 __all__ = ["Node", "Session"]
 
 
 @dataclass(frozen=True)
 class Node:
-    """What a partner's node knows before any study."""
+    """What a partner's node knows before any study.
+
+    `identity` signs, `seal` opens what is sealed to this partner, `root` is pinned, `store` keeps the state.
+    """
 
     name: str
     dataset: Dataset
     source: Source
     charter: Charter
+    root: TrustRoot
+    identity: Signer
+    seal: X25519PrivateKey
+    store: Store
     clock: Callable[[], datetime]
+
+    @property
+    def coordinator(self) -> list[bytes]:
+        """Raw keys of the coordinator."""
+        return list(self.root.root.keys_of("coordinator").values())
+
+
+@dataclass(frozen=True)
+class _Study:
+    """A study that has passed the gate, and its rows made ready."""
+
+    study: Study
+    mandate: SignedMandate
+    scope: Scope
+    plans: dict[str, dict[str, Sum]]
+    documents: dict[tuple[str, str], bytes]
+    ready: dict[str, Any]
+    parameters: Parameters
+    party: Party
 
 
 class Session:
@@ -51,26 +88,29 @@ class Session:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self.egress = Egress()
+        self.egress = Egress(node.identity)
         self.trouble: DataTrustError | None = None
         self._state = "new"
-        self._study: Study | None = None
-        self._scope: Scope
-        self._plans: dict[str, dict[str, Sum]] = {}
-        self._ready: dict[str, Any] = {}
+        self._on: _Study
+        self._run: Any = None
+        self._expected: dict[str, Ask] | None = None
         self._first: dict[str, Arrays] = {}
         self._asked: dict[tuple[str, str], int] = {}
-        self._next = 0
+        self._last: tuple[Question, dict[str, Ask]] | None = None
+        self._given = 0
 
     def handle(self, raw: bytes) -> bytes:
         """Answer one message.  Whatever goes wrong leaves as a rule's id and its public text."""
         try:
-            header, body = unpack(raw, DOWN)
+            header, body = unpack_signed(raw, DOWN, self._node.coordinator)
             if self._state == "closed":
                 raise Refused("study-closed", "the study is closed at this partner")
-            answer = {"mandate": self._mandate, "start": self._start, "ask": self._ask, "close": self._close}
-            if header["kind"] not in answer:
-                raise MessageInvalid(f"a message of kind {header['kind']!r} that this node does not answer")
+            answer = {
+                "mandate": self._mandate,
+                "start": self._start,
+                "ask": self._ask,
+                "close": self._close,
+            }
             return answer[header["kind"]](header, body)
         except DataTrustError as wrong:
             return self._refuse(wrong)
@@ -81,90 +121,183 @@ class Session:
 
     def _refuse(self, wrong: DataTrustError) -> bytes:
         self.trouble = wrong
-        if self._state == "started":
-            self._state = "closed"
+        if self._state in ("approved", "started") and not isinstance(wrong, MessageInvalid):
+            self._end(wrong.rule if isinstance(wrong, Refused) else wrong.code)
         if isinstance(wrong, Refused):
             public = {"rule": wrong.rule, "text": wrong.text, "remedy": wrong.remedy}
+        elif isinstance(wrong, SecureSumError):
+            public = {"rule": wrong.code, "text": str(wrong), "remedy": wrong.remedy}
         else:
-            public = {
-                "rule": wrong.code,
-                "text": f"the partner cannot answer ({wrong.code}); why is in its own log",
-                "remedy": "ask the partner",
-            }
+            text = f"the partner cannot answer ({wrong.code}); why is in its own log"
+            public = {"rule": wrong.code, "text": text, "remedy": "ask the partner"}
         return self.egress.send({"kind": "refusal", "name": self._node.name, **public})
 
     # ---- the messages
 
     def _mandate(self, header: Mapping[str, Any], body: bytes) -> bytes:
-        """Check the study before rows, freeze the rows, check after rows, answer the first question to myself."""
+        """Verify what was signed, check before rows, freeze the rows, check after rows, approve."""
         self._in("new")
-        _closed(header, {"kind", "v", "study", "partners", "plan"}, body)
+        _closed(header, {"kind", "v", "mandate", "study"}, body)
         node = self._node
-        study = read_model(Study, header["study"], StudyInvalid, "the study")
-        partners = _names(header["partners"])
-        if node.name not in partners:
-            raise Refused("partners-invalid", "the mandate does not name this partner")
+        mandate = SignedMandate(Envelope.read(header["mandate"]), node.root)
+        study, study_digest = self._study(Envelope.read(header["study"]))
+        partners = mandate.mandate.partners
+        if node.name not in partners or not set(partners) <= set(node.root.root.partners):
+            raise Refused("partners-invalid", "the mandate names this partner, and only partners of the trust root")
         scope = Scope(node.dataset, partners, study.protections, node.charter.partner_may_be_shown)
-        plans = plan(study, scope)
-        require(gate.before_rows(study, node.charter, scope, plans, str(header["plan"]), node.clock()))
+        require(
+            gate.before_rows(node.root, mandate, study, study_digest, node.charter, scope, now=node.clock())
+        )
         cohort = Cohort.parse(study.cohort, node.dataset) if study.cohort else None
         names = [name for analysis in study.analyses.values() for name in analysis.reads()]
         edition = freeze(node.dataset, node.source, names, cohort)
-        require(gate.after_rows(study, scope, edition))
+        after = gate.after_rows(study, scope, edition)
+        require(after)
         rows = partner_rows(edition.rows, partners.index(node.name)) if PARTNER in names else edition.rows
-        self._study, self._scope, self._plans = study, scope, plans
-        for name, analysis in study.analyses.items():
-            self._ready[name] = analysis.prepare(scope, rows)
-            self._first[name] = self._local(name, analysis.run(scope).send(None))
+        plans = plan(study, scope)
+        ready = {name: analysis.prepare(scope, rows) for name, analysis in study.analyses.items()}
+        keys = {name: Ed25519PublicKey.from_public_bytes(bytes.fromhex(node.root.root.partners[name].sign)) for name in partners}
+        parameters = Parameters(
+            study=study.id,
+            mandate=mandate.digest,
+            root=node.root.digest,
+            partners=keys,
+            m=mandate.mandate.m,
+            c=mandate.mandate.c,
+            sums=mandate.mandate.sums,
+            participation=mandate.mandate.participation,
+        )
+        party = Party(parameters, node.name, node.identity.private, node.store)
+        documents = plan_bytes(plan_documents(study, scope, plans))
+        self._on = _Study(study, mandate, scope, plans, documents, ready, parameters, party)
+        self._run = together({name: analysis.run(scope) for name, analysis in sorted(study.analyses.items())})
+        self._expected = self._run.send(None)
+        self._first = {name: self._local(name, ask) for name, ask in (self._expected or {}).items()}
+        approval = party.approve(lambda: after, now=node.clock())
         self._state = "approved"
-        return self.egress.send({"kind": "approval", "name": node.name, "study": study.id})
+        return self.egress.send_approval(approval)
+
+    def _study(self, envelope: Envelope) -> tuple[Study, str]:
+        """The study that an accredited researcher of the root has signed, and its digest."""
+        claimed = read_model(Study, parse(envelope.unverified_payload), StudyInvalid, "the study")
+        known = self._node.root.root.researchers.get(claimed.researcher)
+        if known is None:
+            raise Refused("researcher", "the study's researcher is in the trust root", "have the researcher accredited")
+        keys = {known.key: bytes.fromhex(self._node.root.root.keys[known.key])}
+        payload = verified("study", envelope, keys)
+        return claimed, sha256(payload)
 
     def _start(self, header: Mapping[str, Any], body: bytes) -> bytes:
-        """The partner set is fixed."""
+        """The partner set is fixed, and the keys of its pairs agreed."""
         self._in("approved")
-        _closed(header, {"kind", "v", "study", "partners"}, body)
-        joined = _names(header["partners"])
-        fewest = self._scope.protections.fewest(len(self._scope.partners))
-        if self._node.name not in joined or not set(joined) <= set(self._scope.partners) or len(joined) < fewest:
-            raise Refused("organisations", f"a sum is over at least {fewest} of the partners named, this one among them")
+        _closed(header, {"kind", "v", "mandate", "approvals"}, body)
+        if header["mandate"] != self._on.mandate.digest.hex():
+            raise MessageInvalid("a start of another mandate", expected="this study's")
+        common = self._on.party.start([_approval(a) for a in _list(header["approvals"])], now=self._node.clock())
         self._state = "started"
-        return self.egress.send({"kind": "ready", "name": self._node.name})
+        return self.egress.send({"kind": "ready", "name": self._node.name, "T": common.hex()})
 
     def _ask(self, header: Mapping[str, Any], body: bytes) -> bytes:
-        """One sum: gate, compute, rules, and out."""
+        """One sum: audit the totals that the question follows from, then gate, compute, rules, mask, and out."""
         self._in("started")
-        _closed(header, {"kind", "v", "study", "r", "asks"}, None)
-        r = header["r"]
-        asks = unpack_asks(header["asks"], body, self._plans)
-        require(gate.before_sum(r, self._next, asks, self._plans, self._asked))
-        given = {name: self._answer(name, ask) for name, ask in asks.items()}
-        upload = contribution(asks, self._plans, given)
-        self._next = r + 1
-        for name, ask in asks.items():
-            self._asked[name, ask.sum] = self._asked.get((name, ask.sum), 0) + 1
-        return self.egress.send({"kind": "upload", "name": self._node.name, "r": r}, upload)
+        shown = {"record", "to"} if "record" in header else set()
+        _closed(header, {"kind", "v", "mandate", "r", "asks", "partners"} | shown, None)
+        on, node = self._on, self._node
+        if header["mandate"] != on.mandate.digest.hex() or type(header["r"]) is not int or not 0 <= header["r"] < 2**32:
+            raise MessageInvalid("a question of another mandate, or without a number", expected="this study's")
+        asks, rest = unpack_asks(header["asks"], body, on.plans)
+        if rest and not shown:
+            raise MessageInvalid(f"{len(rest)} bytes too many in a question", expected="none")
+        asked = question(header["r"], asks, on.plans, on.documents)
+        repeated = self._last is not None and self._last[0].r == asked.r
+        if shown and not repeated:
+            self._audit(header, rest)
+
+        def still_allowed() -> Decisions:
+            expected = self._last[1] if repeated and self._last else self._expected
+            counts = {} if repeated else self._asked
+            given = self._given + (0 if repeated else asked.layout.nbytes)
+            return gate.before_sum(
+                node.root, on.mandate, asks, expected, on.plans, counts, given=given, now=node.clock()
+            )
+
+        upload = on.party.contribute(
+            asked,
+            only_names(header["partners"]),
+            gate=still_allowed,
+            replay=lambda: {name: ask.values for name, ask in (self._expected or {}).items()},
+            compute=lambda: self._vector(asks),
+            now=node.clock(),
+        )
+        if not repeated:
+            self._given += asked.layout.nbytes
+            self._last = asked, asks
+            self._expected = None
+            for name, ask in asks.items():
+                self._asked[name, ask.sum] = self._asked.get((name, ask.sum), 0) + 1
+        return self.egress.send_upload(upload)
+
+    def _audit(self, header: Mapping[str, Any], sealed: bytes) -> None:
+        """Recompute the last total from the uploads of all, and replay the analyses on it."""
+        on, node = self._on, self._node
+        if self._last is None or self._expected is not None:
+            raise Refused("sum-order", "totals are shown once, after the sum that they are of")
+        last, asks = self._last
+        record = Record.parse(header["record"])
+        opened = open_sealed(sealed, node.seal, on.mandate.digest)
+        salt, bodies = opened[:32], memoryview(opened)[32:]
+        length = last.layout.nbytes
+        kept = node.store.contribution(on.study.id, last.r)
+        if kept is None or len(bodies) != length * len(record.context.partners):
+            raise MessageInvalid("totals of another length", expected="the uploads of every partner of the sum")
+        evidence = Evidence(record, salt, [bodies[at : at + length] for at in range(0, len(bodies), length)])
+        coordinator = Ed25519PublicKey.from_public_bytes(node.coordinator[0])
+        words = audit(on.parameters, kept, evidence, name=node.name, layout=last.layout, coordinator=coordinator)
+        on.party.settle(record, coordinator, now=node.clock())
+        totals = split(decode_sum(blocks_of(asks, on.plans), words, n=len(on.scope.partners)))
+        try:
+            self._expected = self._run.send(totals)
+        except StopIteration:
+            self._expected = None
 
     def _close(self, header: Mapping[str, Any], body: bytes) -> bytes:
-        """Forget the rows."""
-        self._ready.clear()
+        """Forget rows and keys."""
+        _closed(header, {"kind", "v", "mandate"}, body)
+        if self._state != "new" and header["mandate"] != self._on.mandate.digest.hex():
+            raise MessageInvalid("a close of another mandate", expected="this study's")
+        self._end("closed")
+        return self.egress.send({"kind": "ready", "name": self._node.name, "T": ""})
+
+    def _end(self, reason: str) -> None:
+        if self._state != "new":
+            self._on.party.close(reason, now=self._node.clock())
+            self._on.ready.clear()
         self._first.clear()
         self._state = "closed"
-        return self.egress.send({"kind": "ready", "name": self._node.name})
 
     # ---- computing
 
+    def _vector(self, asks: Mapping[str, Ask]) -> Words:
+        """This partner's part of a sum, encoded; masked by the caller."""
+        on = self._on
+        given = {name: self._answer(name, ask) for name, ask in asks.items()}
+        for name, ask in asks.items():
+            fits(on.plans[name][ask.sum].gives, given[name])
+        return encode_sum(blocks_of(asks, on.plans), joined(given), n=len(on.scope.partners))
+
     def _answer(self, name: str, ask: Ask) -> Arrays:
         first = self._first.pop(name, None)
-        return first if first is not None and not self._plans[name][ask.sum].takes else self._local(name, ask)
+        takes = self._on.plans[name][ask.sum].takes
+        return first if first is not None and not takes else self._local(name, ask)
 
     def _local(self, name: str, ask: Ask) -> Arrays:
         """This partner's blocks of one analysis, its own rules passed; what the rules look at stays behind."""
-        assert self._study is not None
-        planned = self._plans[name][ask.sum]
-        arrays = dict(self._study.analyses[name].local(self._scope, self._ready[name], ask))
+        on = self._on
+        planned = on.plans[name][ask.sum]
+        arrays = dict(on.study.analyses[name].local(on.scope, on.ready[name], ask))
         kept = {key: arrays.pop(key) for key in planned.keeps}
-        require(gate.own_part(planned, kept, self._scope))
-        return arrays
+        require(gate.own_part(planned, kept, on.scope))
+        return {key: np.asarray(array) for key, array in arrays.items()}
 
     def _in(self, state: str) -> None:
         if self._state != state:
@@ -177,7 +310,17 @@ def _closed(header: Mapping[str, Any], fields: set[str], body: bytes | None) -> 
         raise MessageInvalid("a message with missing or unknown fields", expected=", ".join(sorted(fields)))
 
 
-def _names(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(v, str) for v in value) or value != sorted(set(value)):
-        raise MessageInvalid("partners that are not a sorted list of names", expected="each name once, in order")
-    return tuple(value)
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list) or len(value) > 1000:
+        raise MessageInvalid("something that is no list of approvals", expected="at most 1,000")
+    return value
+
+
+def _approval(value: Any) -> Approval:
+    """An approval from the start message.  Raises: MessageInvalid; its signature is judged by the party."""
+    if not isinstance(value, dict) or set(value) != {"name", "E", "sig"} or not all(isinstance(v, str) for v in value.values()):
+        raise MessageInvalid("an approval with missing or unknown fields", expected="name, E, sig")
+    try:
+        return Approval(value["name"], bytes.fromhex(value["E"]), bytes.fromhex(value["sig"]))
+    except ValueError:
+        raise MessageInvalid("an approval that is not hex", expected="name, E, sig") from None

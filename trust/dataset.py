@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 from open_data_contract_standard.model import OpenDataContractStandard
@@ -20,6 +20,9 @@ from trust.canonical import Model, Real, read_model
 from trust.cohort import Cohort
 from trust.errors import DatasetInvalid, DataTrustError, StudyInvalid, nearest
 from trust.expressions import Expression, parse_expression
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["PARTNER", "Column", "Dataset", "Level", "TimeGrid"]
 
@@ -239,6 +242,24 @@ class Dataset(Model):
         """How a derived column follows from others: a condition (boolean) or an arithmetic expression."""
         column = self.column(name)
         return self._derivation(column, self._readable(column))
+
+    # ---- writing
+
+    @classmethod
+    def draft(cls, frame: pd.DataFrame, person: str | None = None, persons: int = 11) -> Dataset:
+        """Propose a description of these rows: bounds rounded outward, levels of few persons left out.
+
+        Raises: DatasetInvalid.  `trust.draft.draft` also says what it left out and why.
+        """
+        from trust.draft import draft
+
+        return draft(frame, person=person, persons=persons).dataset
+
+    def to_yaml(self) -> str:
+        """The ODCS document, which `parse` reads back equal."""
+        from trust.dataset_yaml import write_yaml
+
+        return write_yaml(self)
 
     # ---- asking
 

@@ -13,7 +13,9 @@ from trust.charter import Charter
 from trust.dataset import PARTNER
 from trust.decision import Decision, Decisions
 from trust.errors import nearest
-from trust.study import Study, bytes_at_most, days, read_time, sums_at_most
+from trust.study import Study, days, sums_at_most
+from trust.sums import upload_bytes
+from trust.times import read_time
 
 __all__ = ["decide"]
 
@@ -32,7 +34,7 @@ def decide(study: Study, charter: Charter, scope: Scope, plans: dict[str, dict[s
             _partners(study, scope),
             _shown(study, charter),
             _size("sums", sums_at_most(plans), charter.floor.sums_at_most),
-            _size("bytes", bytes_at_most(plans), charter.floor.bytes_at_most),
+            _size("bytes", upload_bytes(plans), charter.floor.bytes_at_most),
         ]
     )
 

@@ -6,8 +6,8 @@ import base64
 import re
 import secrets
 import unicodedata
-from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal, TypeAlias
+from datetime import timedelta
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -16,12 +16,11 @@ from trust.analyses.base import Scope, Sum
 from trust.canonical import Model, digest, parse, read_model
 from trust.cohort import Cohort
 from trust.errors import StudyInvalid
-
-__all__ = ["Study", "Time", "new_id", "plan", "read_time", "write_time"]
-
 from trust.protections import Protections
+from trust.times import Time, read_time
 
-Time: TypeAlias = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
+__all__ = ["Study", "new_id", "plan", "plan_digest", "plan_documents"]
+
 
 
 class Study(Model):
@@ -48,6 +47,15 @@ class Study(Model):
             if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,62}", name):
                 raise ValueError(f"an analysis' name is small letters, digits, - and _; got {name!r}")
         return analyses
+
+    @model_validator(mode="after")
+    def _different(self) -> Study:
+        names = list(self.analyses)
+        for at, name in enumerate(names):
+            for other in names[:at]:
+                if self.analyses[name] == self.analyses[other]:
+                    raise ValueError(f"analyses {other!r} and {name!r} are the same; ask once")
+        return self
 
     @model_validator(mode="after")
     def _dates(self) -> Study:
@@ -100,43 +108,11 @@ def sums_at_most(plans: dict[str, dict[str, Sum]]) -> int:
     return max(sum(planned.at_most for planned in sums.values()) for sums in plans.values())
 
 
-def bytes_at_most(plans: dict[str, dict[str, Sum]]) -> int:
-    """One node's uploads over the whole study, in bytes, headers apart."""
-    total = 0
-    for sums in plans.values():
-        for planned in sums.values():
-            entries = sum(_entries(block.shape) for block in planned.gives)
-            total += planned.at_most * entries * 8
-    return total
-
-
-def _entries(shape: tuple[int, ...]) -> int:
-    size = 1
-    for side in shape:
-        size *= side
-    return size
-
-
 def new_id(title: str) -> str:
     """A slug of the title and four random letters, such as `age-and-disease-7k3f`."""
     plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
     slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:50].strip("-") or "study"
     return f"{slug}-{base64.b32encode(secrets.token_bytes(3)).decode().lower()[:4]}"
-
-
-def read_time(text: str) -> datetime:
-    """A time of the form YYYY-MM-DDTHH:MM:SSZ.  Raises: StudyInvalid."""
-    try:
-        return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
-    except (ValueError, TypeError):
-        raise StudyInvalid(f"{text!r} is no time", expected="YYYY-MM-DDTHH:MM:SSZ, in UTC") from None
-
-
-def write_time(at: datetime) -> str:
-    """The one way to write a time.  Raises: StudyInvalid for a time without a zone."""
-    if at.tzinfo is None:
-        raise StudyInvalid("a time without a zone", expected="a datetime with tzinfo, such as datetime.now(UTC)")
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def days(study: Study) -> float:

@@ -6,20 +6,28 @@ Nothing on the wire is ever executed.  Format: docs/formats.md, 8.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
 from trust.analyses.base import Arrays, Ask, Block, Sum, fits
 from trust.canonical import canonical, parse
 from trust.errors import MessageInvalid
+from trust.secure_sum.frames import frame
+from trust.signing import Signer, valid
 
-__all__ = ["DOWN", "UP", "pack", "pack_arrays", "pack_asks", "unpack", "unpack_arrays", "unpack_asks"]
+__all__ = ["DOWN", "UP", "open_sealed", "pack", "pack_arrays", "pack_asks", "pack_signed", "seal", "unpack", "unpack_arrays", "unpack_asks", "unpack_signed"]
 
-DOWN = frozenset({"mandate", "start", "ask", "totals", "close"})
+DOWN = frozenset({"mandate", "start", "ask", "close"})
 UP = frozenset({"approval", "ready", "upload", "refusal"})
 VERSION = 1
+_SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
 _LONGEST_HEADER = 1 << 20
 _LONGEST_BODY = 1 << 31
 
@@ -40,9 +48,56 @@ def unpack(raw: bytes, kinds: frozenset[str], *, longest_body: int = _LONGEST_BO
     if len(raw) - 4 - length > longest_body:
         raise MessageInvalid(f"a body of {len(raw) - 4 - length} bytes", expected=f"at most {longest_body}")
     header = parse(raw[4 : 4 + length])
-    if not isinstance(header, dict) or header.get("v") != VERSION or header.get("kind") not in kinds:
+    known = isinstance(header, dict) and type(header.get("v")) is int and header["v"] == VERSION
+    if not known or not isinstance(header.get("kind"), str) or header["kind"] not in kinds:
         raise MessageInvalid("a message of an unknown kind or version", expected=", ".join(sorted(kinds)))
     return header, raw[4 + length :]
+
+
+def pack_signed(header: Mapping[str, Any], signer: Signer, body: bytes = b"") -> bytes:
+    """A message with its sender's signature over the header and the body's SHA-256 (label `message`)."""
+    signature = signer.sign(_signed_bytes({**header, "v": VERSION}, body))
+    return pack({**header, "sig": signature.hex()}, body)
+
+
+def unpack_signed(
+    raw: bytes, kinds: frozenset[str], keys: Iterable[bytes], *, longest_body: int = _LONGEST_BODY
+) -> tuple[dict[str, Any], bytes]:
+    """Header, without its signature, and body of a message that one of these keys has signed.
+
+    Raises: MessageInvalid.
+    """
+    header, body = unpack(raw, kinds, longest_body=longest_body)
+    check_signature(header, body, keys)
+    return {name: value for name, value in header.items() if name != "sig"}, body
+
+
+def check_signature(header: Mapping[str, Any], body: bytes, keys: Iterable[bytes]) -> None:
+    """Raises: MessageInvalid unless one of these keys has signed header and body."""
+    signature = header.get("sig")
+    unsigned = {name: value for name, value in header.items() if name != "sig"}
+    if not isinstance(signature, str) or not re.fullmatch(r"[0-9a-f]{128}", signature):
+        raise MessageInvalid("a message without a signature", expected="its sender's")
+    message = _signed_bytes(unsigned, body)
+    if not any(valid(key, bytes.fromhex(signature), message) for key in keys):
+        raise MessageInvalid("a message with another signature", expected="its sender's, over these bytes")
+
+
+def _signed_bytes(header: Mapping[str, Any], body: bytes) -> bytes:
+    return frame("message", canonical(dict(header)), hashlib.sha256(body).digest())
+
+
+def seal(body: bytes, to: bytes, info: bytes) -> bytes:
+    """Encrypt to one partner's X25519 key (HPKE base mode: X25519, HKDF-SHA256, ChaCha20-Poly1305; RFC 9180)."""
+    return _SUITE.encrypt(body, X25519PublicKey.from_public_bytes(to), info=info)
+
+
+def open_sealed(sealed: bytes, key: X25519PrivateKey, info: bytes) -> bytes:
+    """What was sealed to this key with the same `info`.  Raises: MessageInvalid."""
+    try:
+        return _SUITE.decrypt(sealed, key, info=info)
+    except (InvalidTag, ValueError):
+        raise MessageInvalid("a body that is not sealed to this partner", expected="HPKE to its key") from None
 
 
 def pack_arrays(blocks: Sequence[Block], arrays: Arrays) -> bytes:
@@ -78,8 +133,8 @@ def pack_asks(asks: Mapping[str, Ask], plans: Mapping[str, Mapping[str, Sum]]) -
     return {name: ask.sum for name, ask in asks.items()}, body
 
 
-def unpack_asks(names: Any, raw: bytes, plans: Mapping[str, Mapping[str, Sum]]) -> dict[str, Ask]:
-    """The inverse of `pack_asks`, held to the plan.  Raises: MessageInvalid."""
+def unpack_asks(names: Any, raw: bytes, plans: Mapping[str, Mapping[str, Sum]]) -> tuple[dict[str, Ask], bytes]:
+    """The inverse of `pack_asks`, held to the plan, and the bytes that follow.  Raises: MessageInvalid."""
     if not isinstance(names, dict) or not names:
         raise MessageInvalid("a question without a sum", expected="a sum for at least one analysis")
     asks: dict[str, Ask] = {}
@@ -91,6 +146,4 @@ def unpack_asks(names: Any, raw: bytes, plans: Mapping[str, Mapping[str, Sum]]) 
         length = size(takes)
         asks[name] = Ask(sum_name, unpack_arrays(takes, raw[at : at + length]))
         at += length
-    if at != len(raw):
-        raise MessageInvalid(f"{len(raw) - at} bytes too many in a question", expected="none")
-    return asks
+    return asks, raw[at:]

@@ -7,9 +7,9 @@ import os
 import platform
 import sys
 
-from tests.benchmarks import study
+from tests.benchmarks import secure_sum, study
 
-BENCHMARKS = (study.against_pooled, study.with_rows)
+BENCHMARKS = (secure_sum.secure_sum, study.against_pooled, study.with_rows)
 
 
 def main() -> int:
@@ -17,7 +17,7 @@ def main() -> int:
     parser.add_argument("--full", action="store_true", help="add the long runs")
     full = parser.parse_args().full
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    print(f"Python {platform.python_version()}, {platform.machine()}, {cores} cores; medians; ratio = rival / ours")
+    print(f"Python {platform.python_version()}, {platform.machine()}, {cores} cores; medians; ratio = rival / ours, for PRG and np.sum ours / limit")
     for benchmark in BENCHMARKS:
         for line in benchmark(full=full):
             print(line, flush=True)

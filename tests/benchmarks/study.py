@@ -39,7 +39,7 @@ FORMULA = "died ~ age + bmi + sex"
 
 def line(name: str, ours: str, rival: str = "", ratio: str = "") -> str:
     """One line of the table."""
-    return f"{name:<46} {ours:>16} {rival:>16} {ratio:>10}"
+    return f"{name:<60} {ours:>12} {rival:>16} {ratio:>10}"
 
 
 def people(n: int, seed: int) -> pd.DataFrame:

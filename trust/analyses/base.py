@@ -66,7 +66,6 @@ class Sum:
             "gives": [b.document() for b in self.gives],
             "takes": [b.document() for b in self.takes],
             "rules": [r.document() for r in self.rules],
-            "at_most": self.at_most,
             "state": "derived" if self.takes else "none",
         }
 
@@ -87,6 +86,11 @@ class Scope:
     partners: tuple[str, ...]
     protections: Protections
     partner_may_be_shown: bool = False
+
+    @property
+    def fewest(self) -> int:
+        """m for a part of a total (a cell, a group, a bracket): 1 where the charter shows a single partner's total."""
+        return 1 if self.partner_may_be_shown else self.protections.fewest(len(self.partners))
 
     def numeric(self, name: str) -> Column:
         """A numeric or boolean column.  Raises: StudyInvalid."""

@@ -53,7 +53,7 @@ class EffectiveRecords(Rule):
     """
 
     where = "node"
-    kind: Literal["effective-records"] = "effective-records"
+    kind: Literal["too-few-effective-records"] = "too-few-effective-records"
     of: str
 
     def judge(self, arrays: Arrays, protections: Protections, fewest: int) -> Decision:
@@ -72,30 +72,43 @@ class EffectiveRecords(Rule):
 
 
 class Organisations(Rule):
-    """On the total: every entry of the count block `of` (partners with a person there) reaches m."""
+    """On the total: every entry of the count block `of` (partners with a person there) reaches m.
+
+    `may_be_empty`: an entry of 0 passes too where the study's protections say that zero is not small.
+    """
 
     where = "total"
     kind: Literal["organisations"] = "organisations"
     of: str
+    may_be_empty: bool = False
 
     def judge(self, arrays: Arrays, protections: Protections, fewest: int) -> Decision:
-        enough = bool((np.asarray(arrays[self.of]) >= fewest).all())
+        enough = _reach(arrays[self.of], fewest, self.may_be_empty and not protections.zero_is_small)
         text = f"each group, and the whole, holds persons of at least {fewest} partners"
         return Decision(self.kind, enough, text, "merge levels, widen the cohort, or leave the column out")
 
 
 class Groups(Rule):
-    """On the total: every entry of the count block `of` reaches the study's number of persons."""
+    """On the total: every entry of the count block `of` reaches the study's number of persons.
+
+    `may_be_empty`: an entry of 0 passes too where the study's protections say that zero is not small.
+    """
 
     where = "total"
     kind: Literal["persons-in-group"] = "persons-in-group"
     of: str
+    may_be_empty: bool = False
 
     def judge(self, arrays: Arrays, protections: Protections, fewest: int) -> Decision:
-        counts = np.asarray(arrays[self.of])
+        enough = _reach(arrays[self.of], protections.persons, self.may_be_empty and not protections.zero_is_small)
         text = f"each group that a coefficient or a test speaks of holds at least {protections.persons} persons"
         remedy = "merge levels, widen the cohort, or leave the column out"
-        return Decision(self.kind, bool((counts >= protections.persons).all()), text, remedy)
+        return Decision(self.kind, enough, text, remedy)
+
+
+def _reach(counts: npt.NDArray[Any], least: int, zero_passes: bool) -> bool:
+    counts = np.asarray(counts)
+    return bool(((counts >= least) | (zero_passes & (counts == 0))).all())
 
 
 class Parameters(Rule):

@@ -1,0 +1,129 @@
+"""The trust root: who the members, the coordinator, the partners and the researchers are, and with which keys.
+
+Every node pins one; its next version is signed by a quorum of this one.  Format: docs/formats.md, 7.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import Field, model_validator
+
+from trust.canonical import Model, parse, read_model
+from trust.errors import MessageInvalid, Refused
+from trust.signing import Envelope, key_id, verified
+from trust.times import Time, read_time
+
+__all__ = ["Partner", "Researcher", "Role", "Root", "TrustRoot"]
+
+Key: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Name: TypeAlias = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+
+
+class Role(Model):
+    """Who may act in a role, and how many of them must."""
+
+    keys: tuple[Key, ...] = Field(min_length=1)
+    threshold: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Role:
+        if len(set(self.keys)) != len(self.keys):
+            raise ValueError("a key stands twice in a role")
+        if self.threshold > len(self.keys):
+            raise ValueError("a threshold above the number of keys")
+        return self
+
+
+class Partner(Model):
+    """A partner's public keys: Ed25519 to sign, X25519 to be sealed to, P-256 for the transport (hex)."""
+
+    sign: Key
+    seal: Key
+    flower: str = ""
+
+
+class Researcher(Model):
+    """A researcher's key and accreditation."""
+
+    key: Key
+    organisation: str
+    accredited_until: Time
+
+
+class Root(Model):
+    """The founding document."""
+
+    schema_: Literal["datatrust/root/1"] = Field(default="datatrust/root/1", alias="schema")
+    trust: Name
+    version: int = Field(ge=1)
+    issued: Time
+    expires: Time
+    charter: str
+    keys: dict[Key, Key]
+    roles: dict[str, Role]
+    partners: dict[Name, Partner]
+    researchers: dict[Name, Researcher]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Root:
+        for keyid, public in self.keys.items():
+            if key_id(bytes.fromhex(public)) != keyid:
+                raise ValueError("a key id that is not the SHA-256 of its key")
+        for name in ("root", "committee", "coordinator", "auditor"):
+            if name not in self.roles:
+                raise ValueError(f"no role {name!r}")
+        for name, role in self.roles.items():
+            if not set(role.keys) <= set(self.keys):
+                raise ValueError(f"role {name!r} names a key that the root does not have")
+        identities = [partner.sign for partner in self.partners.values()]
+        if len(set(identities)) != len(identities):
+            raise ValueError("two partners have the same key")
+        return self
+
+    def keys_of(self, role: str) -> dict[str, bytes]:
+        """`{key id: raw public key}` of a role."""
+        return {keyid: bytes.fromhex(self.keys[keyid]) for keyid in self.roles[role].keys}
+
+    def verify_keys(self) -> Mapping[str, bytes]:
+        """`{partner: raw Ed25519 key}`."""
+        return {name: bytes.fromhex(partner.sign) for name, partner in self.partners.items()}
+
+
+class TrustRoot:
+    """A root together with the exact bytes that were signed.
+
+    Attributes:
+        root: the document.
+        digest: SHA-256 of its signed bytes, 32 bytes; protocols bind to it.
+    """
+
+    def __init__(self, payload: bytes) -> None:
+        self.root = _read(payload)
+        self.payload = payload
+        self.digest = hashlib.sha256(payload).digest()
+
+    @classmethod
+    def founding(cls, envelope: Envelope) -> TrustRoot:
+        """The first root that a node pins: signed by a quorum of its own root role.
+
+        Raises: Refused, MessageInvalid.
+        """
+        claimed = _read(envelope.unverified_payload)
+        payload = verified("root", envelope, claimed.keys_of("root"), threshold=claimed.roles["root"].threshold)
+        return cls(payload)
+
+    def in_force(self, now: datetime) -> None:
+        """Raises: Refused where the root has expired or is not yet issued."""
+        if now >= read_time(self.root.expires):
+            raise Refused("root-expired", "the trust root has expired", "accept the next version")
+        if now < read_time(self.root.issued):
+            raise Refused("root-expired", "the trust root is not in force yet", "check the clock")
+
+
+def _read(payload: bytes) -> Root:
+    value: Any = parse(payload)
+    return read_model(Root, value, MessageInvalid, "the trust root")

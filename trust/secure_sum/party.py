@@ -1,0 +1,321 @@
+"""A node's half of the secure sum: a state machine without I/O of its own.  docs/protocol.md, 1.
+
+A step out of order raises.  Every check comes before any change, and one transaction keeps the change; only what a
+committed transaction holds is handed out, so a crash, a second process or a repeated request never gives two
+different uploads for one sum.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TypeAlias
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+
+from trust.decision import Decision, require
+from trust.secure_sum.audit import agrees
+from trust.secure_sum.errors import (
+    AlreadyStarted,
+    ApprovalInvalid,
+    ApprovalSet,
+    EphemeralKeyInvalid,
+    PartnersInvalid,
+    QuestionRepeated,
+    RecordInvalid,
+    StudyClosed,
+    SumBudget,
+    SumConflict,
+    SumOrder,
+    UploadShape,
+)
+from trust.secure_sum.frames import pair_key, ratchet, transcript
+from trust.secure_sum.masks import Words, add_masks, raw, seeds
+from trust.secure_sum.messages import Approval, Context, Record, Upload, signed_by
+from trust.secure_sum.parameters import Parameters
+from trust.secure_sum.question import Arrays, Question, follows
+from trust.secure_sum.state import Contribution, Reader, Store, StudyState
+
+__all__ = ["Compute", "Gate", "Party", "Ready", "Replay"]
+
+Gate: TypeAlias = Callable[[], Iterable[Decision]]
+"""The node's numbered checks, taken anew; one no refuses, and so does no decision at all."""
+Replay: TypeAlias = Callable[[], Mapping[str, Arrays]]
+"""By analysis, the values that its own `run` asks next on the audited totals."""
+Compute: TypeAlias = Callable[[], Words]
+"""This partner's part, its rules checked, encoded and filled: `encode_sum`.  Handed over: it is masked in place."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The answer to a roll call: this node would contribute to this sum."""
+
+    transcript: bytes
+    r: int
+    plan_digest: bytes
+
+
+class Party:
+    """One node in one study's secure sums.
+
+    `identity` is the node's signing key, pinned under `name` in the trust root; `threads` share the masking.
+    Raises: PartnersInvalid.
+    """
+
+    def __init__(
+        self, parameters: Parameters, name: str, identity: Ed25519PrivateKey, store: Store, *, threads: int = 1
+    ) -> None:
+        pinned = parameters.partners.get(name)
+        if pinned is None or pinned.public_bytes_raw() != identity.public_key().public_bytes_raw():
+            raise PartnersInvalid("a name or an identity key of another", expected="those of the trust root")
+        self.parameters, self.name = parameters, name
+        self._identity, self._store, self._threads = identity, store, threads
+
+    def approve(self, gate: Gate, *, now: datetime) -> Approval:
+        """Make this study's X25519 key, keep it, and sign it.  The gate includes the checks on rows.
+
+        May be repeated until the start: the same key is signed again.  Raises: Refused (the gate), StudyClosed,
+        AlreadyStarted, StoreUnavailable.
+        """
+        require(gate())
+        mine = self.parameters
+        with self._store.transaction() as tx:
+            state = tx.study(mine.study)
+            if state is None:
+                secret = X25519PrivateKey.generate().private_bytes_raw()
+                state = StudyState(mine.study, "approved", mine.mandate, mine.root, ephemeral=secret)
+                tx.put_study(state)
+                tx.journal("study-approved", mine.study, _utc(now), {"mandate": mine.mandate.hex()})
+            self._approved(state)
+        key = X25519PrivateKey.from_private_bytes(state.ephemeral).public_key().public_bytes_raw()
+        sig = self._identity.sign(Approval.message(mine.mandate, mine.root, self.name, key))
+        return Approval(self.name, key, sig)
+
+    def start(self, approvals: Sequence[Approval], *, now: datetime) -> bytes:
+        """Start the study, once, from a set of approvals: derive the pair keys and delete my ephemeral key.
+
+        Returns the transcript `T`, 32 bytes.  Nothing has changed where it raises: StudyClosed, AlreadyStarted,
+        ApprovalSet, EphemeralKeyInvalid, ApprovalInvalid, StoreUnavailable.
+        """
+        mine = self.parameters
+        with self._store.transaction() as tx:
+            state = self._approved(tx.study(mine.study))
+            # 1 the set: sorted, of the mandate's partners (all of them for `all`), me in it, at least m
+            names = [approval.name for approval in approvals]
+            fault = mine.set_fault(names, among=list(mine.partners), me=self.name)
+            if fault or (mine.participation == "all" and len(names) != len(mine.partners)):
+                raise ApprovalSet(fault or "not every partner", expected=f"{mine.participation}, {mine.m} at least")
+            # 2 my own, stored key
+            secret = X25519PrivateKey.from_private_bytes(state.ephemeral)
+            keys = {approval.name: approval.key for approval in approvals}
+            if keys[self.name] != secret.public_key().public_bytes_raw():
+                raise EphemeralKeyInvalid("another key under my name", expected="the one of my last approval")
+            # 3 each signature, under the pinned trust root
+            for approval in approvals:
+                message = Approval.message(mine.mandate, mine.root, approval.name, approval.key)
+                if not signed_by(mine.partners[approval.name], approval.sig, message):
+                    raise ApprovalInvalid(f"the approval of {approval.name}", expected="its signature for this mandate")
+            # 4 no result of the key agreement is zero
+            shared = {name: _agreed(secret, name, key) for name, key in keys.items() if name != self.name}
+            common = transcript(mine.mandate, mine.root, keys)
+            pairs = {name: pair_key(common, agreed, self.name, name) for name, agreed in shared.items()}
+            tx.put_study(
+                replace(state, status="started", ephemeral=b"", transcript=common, partners=tuple(names), keys=pairs)
+            )
+            tx.journal("study-started", mine.study, _utc(now), {"T": common.hex(), "partners": names})
+        return common
+
+    def ready(self, question: Question, *, gate: Gate, replay: Replay, compute: Compute) -> Ready:
+        """Answer a roll call: would I contribute?  Nothing is stored and the vector stays here.
+
+        Raises: as `contribute`.
+        """
+        require(gate())
+        state = self._started(self._store)
+        if question.r < state.epoch:
+            raise SumOrder(f"sum {question.r}", expected=f"sum {state.epoch} or later")
+        self._may_ask(self._store, state, question, state.partners)
+        self._follows(question, replay)
+        self._vector(question, compute)
+        return Ready(state.transcript, question.r, question.plan_digest)
+
+    def contribute(
+        self,
+        question: Question,
+        partners: Sequence[str],
+        *,
+        gate: Gate,
+        replay: Replay,
+        compute: Compute,
+        now: datetime,
+    ) -> Upload:
+        """My masked part of a sum over `partners`, signed.  `compute` is called only when every check has passed.
+
+        A repeated request gets the stored bytes.  Raises, in this order: Refused (the gate), StudyClosed, SumOrder,
+        SumConflict, SumBudget, SumOrder, PartnersInvalid, QuestionRepeated, StateNotDerived, whatever `compute`
+        raises, StoreUnavailable.  The caller must still send it, and nothing else.
+        """
+        # 1 the gate again, expiry and revocation included
+        require(gate())
+        # 2 to 5 against the state
+        state = self._started(self._store)
+        kept = self._contributed(self._store, state, question, partners)
+        if kept is not None:
+            return self._stored(kept)
+        self._may_ask(self._store, state, question, partners)
+        # 6 the question follows from the totals
+        self._follows(question, replay)
+        # 7 compute, mask, sign
+        vector = self._vector(question, compute)
+        context = Context(state.transcript, question.r, question.plan_digest, tuple(partners))
+        keys = _ratcheted(state.keys, question.r - state.epoch)
+        plus, minus = seeds({name: keys[name] for name in partners if name != self.name}, context.digest, self.name)
+        add_masks(vector, plus, minus, wide=question.layout.word == "wide", threads=self._threads)
+        question.layout.normalise(vector)
+        body = raw(vector)
+        sha256 = hashlib.sha256(body).digest()
+        sig = self._identity.sign(Upload.message(context.digest, self.name, sha256))
+        made = Contribution(
+            self.parameters.study, context, tuple(part.digest for part in question.parts), sha256, len(body), sig
+        )
+        # 2 to 5 once more under the lock: another process may have been first, and then its bytes are the ones to send
+        with self._store.transaction() as tx:
+            state = self._started(tx)
+            kept = self._contributed(tx, state, question, partners)
+            if kept is None:
+                self._may_ask(tx, state, question, partners)
+                tx.put_contribution(made, body)
+                tx.put_study(replace(state, epoch=question.r + 1, keys=_ratcheted(keys, 1)))
+                tx.journal("sum-contributed", made.study, _utc(now), _entry(made, question))
+        if kept is not None:
+            return self._stored(kept)
+        return Upload(context.transcript, context.r, context.digest, self.name, sig, body)
+
+    def settle(self, record: Record, coordinator: Ed25519PublicKey, *, now: datetime) -> None:
+        """Take the record of a sum whose total I have audited: compare, journal, delete the stored upload.
+
+        Raises: RecordInvalid, StoreUnavailable.
+        """
+        with self._store.transaction() as tx:
+            kept = tx.contribution(self.parameters.study, record.context.r)
+            if kept is None:
+                raise RecordInvalid("a record of a sum without me", expected="one that I contributed to")
+            agrees(record, kept, self.name, coordinator)
+            tx.forget_upload(kept.study, record.context.r)
+            tx.journal("total-audited", kept.study, _utc(now), {"r": record.context.r, "ctx": record.context.digest.hex()})
+
+    def close(self, reason: str, *, now: datetime) -> None:
+        """End the study here and delete its keys: on expiry, revocation, a refusal, or at its end.
+
+        `reason` is a rule's id.  Nothing happens where it is closed already.  Raises: StoreUnavailable.
+        """
+        with self._store.transaction() as tx:
+            state = tx.study(self.parameters.study)
+            if state is not None and state.status != "closed":
+                tx.put_study(state.closed())
+                tx.journal("study-closed", state.study, _utc(now), {"reason": reason})
+
+    def _mine(self, state: StudyState | None) -> StudyState:
+        """The state of this study, open and under this mandate."""
+        if state is None:
+            raise SumOrder("a study that I have not approved", expected="an approval first")
+        if state.status == "closed":
+            raise StudyClosed("a closed study", expected="an open one")
+        if (state.mandate, state.root) != (self.parameters.mandate, self.parameters.root):
+            raise AlreadyStarted("another mandate or trust root", expected="the one that I approved")
+        return state
+
+    def _approved(self, state: StudyState | None) -> StudyState:
+        state = self._mine(state)
+        if state.status != "approved":
+            raise AlreadyStarted("a second start", expected="one")
+        return state
+
+    def _started(self, reader: Reader) -> StudyState:
+        state = self._mine(reader.study(self.parameters.study))
+        if state.status != "started":
+            raise SumOrder("a sum before the start", expected="the start of the study first")
+        return state
+
+    def _contributed(
+        self, reader: Reader, state: StudyState, question: Question, partners: Sequence[str]
+    ) -> Contribution | None:
+        """Step 2: what was contributed to this sum, for this very context.  Raises: SumConflict."""
+        kept = reader.contribution(state.study, question.r)
+        asked = Context(state.transcript, question.r, question.plan_digest, tuple(partners))
+        if kept is not None and kept.context != asked:
+            raise SumConflict(f"sum {question.r} again, otherwise", expected="the question and the partners of before")
+        return kept
+
+    def _may_ask(self, reader: Reader, state: StudyState, question: Question, partners: Sequence[str]) -> None:
+        """Steps 3 to 5, in order."""
+        mine, r = self.parameters, question.r
+        # 3 within the budget, and forward only
+        if r >= mine.sums:
+            raise SumBudget(f"sum {r}", expected=f"{mine.sums} sums, numbered from 0")
+        if r < state.epoch:
+            raise SumOrder(f"sum {r}", expected=f"sum {state.epoch} or later")
+        # 4 exactly the partners that started the study
+        fault = mine.set_fault(partners, among=state.partners, me=self.name)
+        if fault or tuple(partners) != state.partners:
+            raise PartnersInvalid(fault or "a part of the partners", expected="all that started the study")
+        # 5 each analysis' question is new here, and in other studies was put to the same partners only
+        if len({part.digest for part in question.parts}) != len(question.parts):
+            raise QuestionRepeated("two analyses with one question", expected="a new question each")
+        for part in question.parts:
+            for study, others in reader.answered(part.digest):
+                if study == mine.study or others != tuple(partners):
+                    where = "in this study" if study == mine.study else "in another study, of other partners"
+                    raise QuestionRepeated(f"{part.analysis}/{part.sum} again, {where}", expected="a new question")
+
+    def _follows(self, question: Question, replay: Replay) -> None:
+        """Step 6."""
+        derived = any(part.state == "derived" for part in question.parts)
+        replayed = replay() if derived else {}
+        for part in question.parts:
+            follows(part, replayed.get(part.analysis))
+
+    def _vector(self, question: Question, compute: Compute) -> Words:
+        """Step 7: compute, and see that it is the vector of the plan."""
+        vector, layout = compute(), question.layout
+        if vector.shape != layout.shape or vector.dtype != layout.dtype or not vector.flags.c_contiguous:
+            raise UploadShape("a vector of another shape or word", expected=f"{layout.word} of shape {layout.shape}")
+        if int(vector[0, -1]) != 1 or vector[1:, -1].any():
+            raise UploadShape("a vector with another check number", expected="1")
+        return vector
+
+    def _stored(self, kept: Contribution) -> Upload:
+        """A resend: the stored bytes."""
+        body, context = self._store.upload_body(kept), kept.context
+        return Upload(context.transcript, context.r, context.digest, self.name, kept.sig, body)
+
+
+def _agreed(secret: X25519PrivateKey, name: str, key: bytes) -> bytes:
+    try:
+        return secret.exchange(X25519PublicKey.from_public_bytes(key))
+    except ValueError:  # a wrong length, or a key of low order, which agrees on zero with every key
+        raise EphemeralKeyInvalid(f"the key of {name}", expected="32 bytes, not of low order") from None
+
+
+def _ratcheted(keys: Mapping[str, bytes], times: int) -> dict[str, bytes]:
+    forward = dict(keys)
+    for _ in range(times):
+        forward = {name: ratchet(key) for name, key in forward.items()}
+    return forward
+
+
+def _entry(made: Contribution, question: Question) -> dict[str, object]:
+    return {
+        "asked": question.names,
+        "bytes": made.size,
+        "ctx": made.context.digest.hex(),
+        "r": made.context.r,
+        "sha256": made.sha256.hex(),
+    }
+
+
+def _utc(now: datetime) -> str:
+    return now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

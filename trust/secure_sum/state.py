@@ -1,0 +1,120 @@
+"""What a node remembers of its secure sums, and the store that keeps it.  docs/protocol.md, 3.
+
+Study: approved, started, closed; sum: open, contributed.  Nothing else is remembered, so nothing else can be raced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol
+
+from trust.secure_sum.errors import StateRolledBack
+from trust.secure_sum.messages import Context
+
+__all__ = ["Contribution", "JournalHead", "Reader", "Store", "StudyState", "Transaction", "close_if_rolled_back"]
+
+
+@dataclass(frozen=True)
+class StudyState:
+    """One study.  Secrets: `ephemeral` until the start, `keys` (pair keys `K[epoch]` by partner) until the close."""
+
+    study: str
+    status: Literal["approved", "started", "closed"]
+    mandate: bytes
+    root: bytes
+    ephemeral: bytes = field(default=b"", repr=False)
+    transcript: bytes = b""
+    partners: tuple[str, ...] = ()
+    epoch: int = 0
+    keys: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+
+    def closed(self) -> StudyState:
+        """The same study, ended: without secrets."""
+        return replace(self, status="closed", ephemeral=b"", keys={})
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """One sum that was contributed to: what was answered, and what was signed.
+
+    `questions` are the digests of each analysis' question; `sha256` and `size` (bytes) are the upload's.
+    """
+
+    study: str
+    context: Context
+    questions: tuple[bytes, ...]
+    sha256: bytes
+    size: int
+    sig: bytes
+
+
+@dataclass(frozen=True)
+class JournalHead:
+    """The last journal entry that the register has of this node: how many entries, and the leaf of the last."""
+
+    size: int
+    leaf: bytes
+
+
+class Reader(Protocol):
+    """What can be read at any time.  Every method raises StoreUnavailable."""
+
+    def study(self, study: str) -> StudyState | None:
+        """The study's state, None before the approval."""
+
+    def contribution(self, study: str, r: int) -> Contribution | None:
+        """What was contributed to sum `r`, None while it is open."""
+
+    def answered(self, question: bytes) -> Sequence[tuple[str, tuple[str, ...]]]:
+        """Study and partner set of every contribution that answered a question."""
+
+
+class Transaction(Reader, Protocol):
+    """Reads and writes under one lock; all of it is kept, or none."""
+
+    def put_study(self, state: StudyState) -> None:
+        """Keep a study's state; what it replaces, secrets included, is overwritten."""
+
+    def put_contribution(self, contribution: Contribution, body: bytes | memoryview) -> None:
+        """Keep a contribution.  The upload's body is on the disk before this returns."""
+
+    def forget_upload(self, study: str, r: int) -> None:
+        """Delete an upload's body; the contribution stays."""
+
+    def journal(self, kind: str, study: str, at: str, body: Mapping[str, Any]) -> None:
+        """Append an entry to the journal, in this transaction."""
+
+
+class Store(Reader, Protocol):
+    """The state of one node, shared by its processes."""
+
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        """One at a time, over all processes.  Committed and on the disk on leaving; undone by an exception."""
+
+    def upload_body(self, contribution: Contribution) -> bytes:
+        """The stored bytes of an upload.  Raises: NotAvailable when they were deleted, StoreUnavailable."""
+
+    def open_studies(self) -> Sequence[str]:
+        """Studies that are not closed."""
+
+    def leaf(self, seq: int) -> bytes | None:
+        """Leaf hash of journal entry `seq`, from 0; None where there is none."""
+
+
+def close_if_rolled_back(store: Store, register: JournalHead, *, at: str) -> None:
+    """Close every open study where the journal does not contain what the register has of it.  On start of a node.
+
+    A node restored from a backup would answer sums again that it has answered, with keys that it has used.  A
+    register that lies defeats this: hence no backups.  Raises: StateRolledBack, once all studies are closed.
+    """
+    if register.size == 0 or store.leaf(register.size - 1) == register.leaf:
+        return
+    for study in store.open_studies():
+        with store.transaction() as tx:
+            state = tx.study(study)
+            if state is not None and state.status != "closed":
+                tx.put_study(state.closed())
+                tx.journal("study-closed", study, at, {"reason": StateRolledBack.code})
+    raise StateRolledBack("a journal without the entry that the register has", expected=f"{register.size} entries")

@@ -1,0 +1,39 @@
+"""The one way to write a time: YYYY-MM-DDTHH:MM:SSZ, in UTC, to the second."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, TypeAlias
+
+from pydantic import AfterValidator, Field
+
+from trust.errors import StudyInvalid
+
+__all__ = ["Time", "read_time", "write_time"]
+
+
+def read_time(text: str) -> datetime:
+    """A time of the form YYYY-MM-DDTHH:MM:SSZ.  Raises: StudyInvalid."""
+    try:
+        return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    except (ValueError, TypeError):
+        raise StudyInvalid(f"{text!r} is no time", expected="YYYY-MM-DDTHH:MM:SSZ, in UTC") from None
+
+
+def write_time(at: datetime) -> str:
+    """The text of a time.  Raises: StudyInvalid for a time without a zone."""
+    if at.tzinfo is None:
+        raise StudyInvalid("a time without a zone", expected="a datetime with tzinfo, such as datetime.now(UTC)")
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _exists(text: str) -> str:
+    try:
+        read_time(text)
+    except StudyInvalid:
+        raise ValueError("a time that does not exist") from None
+    return text
+
+
+Time: TypeAlias = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$"), AfterValidator(_exists)]
+"""A field of a document that holds a time."""
