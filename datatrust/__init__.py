@@ -1,17 +1,33 @@
 """Ask a data trust: partners answer together while no data moves between them.
 
-    import datatrust as dt
-    trust = dt.local(sources={"north": "north.csv", "south": "south.csv", "east": frame}, dataset="heart.yaml")
-    study = trust.study("Age and disease", purpose="AcademicResearch", cohort="age >= 40",
-                        analyses={"risk": dt.Glm("disease ~ age + sex", family="binomial")})
-    print(study.run()["risk"].summary())
+import datatrust as dt
+trust = dt.local(sources={"north": "north.csv", "south": "south.csv", "east": frame}, dataset="heart.yaml")
+study = trust.study("Age and disease", purpose="AcademicResearch", cohort="age >= 40",
+                    analyses={"risk": dt.Glm("disease ~ age + sex", family="binomial")})
+print(study.run()["risk"].summary())
 """
 
-from datatrust.ask import Describe, Glm
+from datatrust.ask import Anova, Correlation, Crosstab, Describe, Glm, Histogram, Quantiles, TTest
 from datatrust.client import Result
 from datatrust.federation import local
 from nodes.sources import Source
 from trust.dataset import Dataset
 from trust.errors import DataTrustError, InvalidInput, Refused
 
-__all__ = ["DataTrustError", "Dataset", "Describe", "Glm", "InvalidInput", "Refused", "Result", "Source", "local"]
+__all__ = [
+    "Anova",
+    "Correlation",
+    "Crosstab",
+    "DataTrustError",
+    "Dataset",
+    "Describe",
+    "Glm",
+    "Histogram",
+    "InvalidInput",
+    "Quantiles",
+    "Refused",
+    "Result",
+    "Source",
+    "TTest",
+    "local",
+]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
+
+import numpy as np
 
 from datatrust.formulas import parse_formula
 from trust import analyses
@@ -15,7 +17,7 @@ from trust.dataset import Dataset
 from trust.errors import StudyInvalid, nearest
 from trust.expressions import parse_expression
 
-__all__ = ["Describe", "Glm", "Question"]
+__all__ = ["Anova", "Correlation", "Crosstab", "Describe", "Glm", "Histogram", "Quantiles", "Question", "TTest"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,57 @@ def Describe(columns: Sequence[str], by: Sequence[str] = (), weights: str | None
         "Describe",
         lambda data: _given(columns=_names(columns), by=_names(by), weights=_expression(weights, data)),
         analyses.Describe,
+    )
+
+
+def Histogram(column: str, edges: Iterable[float]) -> Question:
+    """How many values lie in each bin between `edges`: closed on the left, the last bin on both sides, as numpy's.
+
+    How many lie outside is counted as well (`.outside`), unless the edges span the column's bounds.
+    """
+    return Question("Histogram", lambda data: _given(column=column, edges=_reals(edges)), analyses.Histogram)
+
+
+def Quantiles(columns: str | Sequence[str], q: float | Iterable[float]) -> Question:
+    """Quantiles `q` (0 to 1) of columns that have bounds, each as a bracket that holds enough persons.
+
+    R's type 7, which numpy and pandas call linear, lies in the bracket.
+    """
+    return Question("Quantiles", lambda data: _given(columns=_names(columns), q=_reals(q)), analyses.Quantiles)
+
+
+def Crosstab(rows: str, columns: str, weights: str | None = None) -> Question:
+    """A table of two columns; with `weights`, of the sums of weights."""
+    return Question(
+        "Crosstab",
+        lambda data: _given(rows=rows, columns=columns, weights=_expression(weights, data)),
+        analyses.Crosstab,
+    )
+
+
+def Correlation(columns: Sequence[str], missing: Literal["complete", "pairwise"] = "complete") -> Question:
+    """Pearson's correlations and covariances; rows with all columns, or for each pair those with both."""
+    return Question("Correlation", lambda data: _given(columns=_names(columns), missing=missing), analyses.Correlation)
+
+
+def TTest(value: str, group: str, equal_var: bool = False) -> Question:
+    """Do two groups differ in the mean of `value`?  Welch's test, or Student's with `equal_var`.
+
+    The difference is that of the group's first level less its second.
+    """
+    return Question("TTest", lambda data: _given(value=value, group=group, equal_var=equal_var), analyses.TTest)
+
+
+def Anova(value: str, group: str | Sequence[str], interaction: bool = True, typ: Literal[1, 2, 3] = 1) -> Question:
+    """Analysis of variance of `value` over one group or two.
+
+    `typ` is the kind of sums of squares: 1 in the order written, 2 each term after those that do not contain it,
+    3 each term after all others in sum-to-zero contrasts, with a row for the intercept.
+    """
+    return Question(
+        "Anova",
+        lambda data: _given(value=value, group=_names(group), interaction=interaction, typ=typ),
+        analyses.Anova,
     )
 
 
@@ -84,6 +137,12 @@ def _given(**fields: Any) -> dict[str, Any]:
 
 def _names(given: Sequence[str]) -> tuple[str, ...]:
     return (given,) if isinstance(given, str) else tuple(given)
+
+
+def _reals(given: float | Iterable[float]) -> list[Any]:
+    """Plain numbers of a list, an array or one number; what is none is left to the analysis to refuse."""
+    items = list(given) if isinstance(given, Iterable) else [given]
+    return [item.item() if isinstance(item, np.generic) else item for item in items]
 
 
 def _expression(text: str | None, dataset: Dataset) -> Any:

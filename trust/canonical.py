@@ -20,7 +20,8 @@ __all__ = ["LARGEST_INTEGER", "Model", "Real", "canonical", "digest", "parse", "
 
 LARGEST_INTEGER = 2**53
 _DEEPEST = 64
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+"""A JSON string, or what is left of one: it matches at every quote, so that the search is linear."""
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -58,7 +59,8 @@ class Model(BaseModel):
 def canonical(value: Any) -> bytes:
     """The one JSON text of `value`, as ASCII bytes.
 
-    Raises: ValueError for what has no canonical form: a float, null, a large integer, a key that is no string.
+    Raises: ValueError for what has no canonical form: a float, null, a large integer, a key that is no string, a text
+    that is no Unicode.
     """
     _check(value, 0)
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode("ascii")
@@ -68,8 +70,10 @@ def _check(value: Any, depth: int) -> None:
     if depth > _DEEPEST:
         raise ValueError("nested too deeply for canonical JSON")
     match value:
-        case bool() | str():
+        case bool():
             pass
+        case str():
+            value.encode("utf-8")  # half of a surrogate pair has no UTF-8
         case int():
             if abs(value) >= LARGEST_INTEGER:
                 raise ValueError("an integer of 2^53 or more has no canonical form; write it as a string")
@@ -77,6 +81,7 @@ def _check(value: Any, depth: int) -> None:
             for key, inner in value.items():
                 if not isinstance(key, str):
                     raise ValueError("an object's keys are strings")
+                _check(key, depth + 1)
                 _check(inner, depth + 1)
         case list() | tuple():
             for inner in value:
@@ -131,13 +136,14 @@ def read_model(model: type[M], value: Any, error: type[InvalidInput], what: str)
 def explained(wrong: ValidationError, model: type[BaseModel], error: type[InvalidInput], what: str) -> InvalidInput:
     """The first complaint of pydantic in our words: where, what, and for an unknown key the nearest name."""
     first = wrong.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(p) for p in first["loc"]) or what
+    where = ".".join(str(p) for p in first["loc"])
     if first["type"] == "extra_forbidden":
         known = nearest(str(first["loc"][-1]), _field_names(model))
         return error(f"{what} has an unknown field {where!r}", expected=known, remedy="correct the name")
     if first["type"] == "missing":
         return error(f"{what} has no field {where!r}", expected="it to be given")
-    return error(f"{what}, field {where!r}: {first['msg'].removeprefix('Value error, ')}")
+    place = f"{what}, field {where!r}" if where else what
+    return error(f"{place}: {first['msg'].removeprefix('Value error, ')}")
 
 
 def _field_names(annotation: Any) -> set[str]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import sqlglot
 from sqlglot import exp
 
+from trust.canonical import LARGEST_INTEGER
 from trust.errors import CohortInvalid, nearest
 
 if TYPE_CHECKING:
@@ -28,7 +29,10 @@ _ALLOWED: tuple[type[exp.Expression], ...] = (
     exp.And, exp.Or, exp.Not, exp.Paren, exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Between, exp.In,
     exp.Is, exp.Null, exp.Column, exp.Identifier, exp.Literal, exp.Neg, exp.Boolean,
 )  # fmt: skip
+_PARTS = frozenset({"this", "expression", "expressions", "low", "high", "quoted", "is_string", "table", "db", "catalog"})
+"""What an allowed node may be made of: sqlglot keeps words such as `symmetric` beside, which would change the meaning."""
 _COMPARISONS = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE)
+_QUOTED = re.compile(r"'[^']*'")
 _ISO_DATE = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])")
 
 
@@ -49,9 +53,11 @@ class Cohort:
         _guard(text)
         try:
             statements = sqlglot.parse(text, read="duckdb")
-        except (sqlglot.errors.SqlglotError, RecursionError, ValueError):
+        except (sqlglot.errors.SqlglotError, RecursionError, ValueError, TypeError, AttributeError, LookupError):
             raise CohortInvalid("a cohort that cannot be parsed", expected="such as age >= 40 and sex = 'F'") from None
-        if len(statements) != 1 or statements[0] is None:
+        if statements in ([], [None]):
+            raise CohortInvalid("a cohort without a condition", expected="such as age >= 40, or no cohort: everybody")
+        if len(statements) != 1:
             raise CohortInvalid(f"{len(statements)} statements in a cohort", expected="exactly one condition")
         tree: Any = statements[0]
         _only_allowed(tree)
@@ -63,7 +69,7 @@ class Cohort:
             names.append(name)
         if isinstance(tree, exp.Column):
             tree = exp.Column(this=exp.Identifier(this=names[0], quoted=True))
-        return cls(tree.sql(dialect="duckdb"), tuple(dict.fromkeys(names)), tree)
+        return cls(tree.sql(dialect="duckdb", comments=False), tuple(dict.fromkeys(names)), tree)
 
     def sql(self, bind: Callable[[Literal], str], column: Callable[[str], str]) -> str:
         """The condition as SQL in which every literal is a bound parameter.
@@ -95,10 +101,8 @@ def literal(node: exp.Expression) -> Literal:
         raise CohortInvalid("a comparison without a literal", expected="a column against a number, a text or true/false")
     if node.is_string:
         return str(node.this)
-    try:
-        return int(node.this)
-    except ValueError:
-        return _finite(node.this)
+    number = _finite(node.this)
+    return int(node.this) if node.this.isdecimal() and abs(number) < LARGEST_INTEGER else number
 
 
 def _finite(text: str) -> float:
@@ -114,14 +118,15 @@ def _finite(text: str) -> float:
 def _guard(text: str) -> None:
     if len(text) > _LONGEST:
         raise CohortInvalid(f"a cohort of {len(text)} characters", expected=f"at most {_LONGEST}")
-    if text.count("(") > _MOST_PARENTHESES:
-        found = f"{text.count('(')} opening parentheses in a cohort"
+    bare = _QUOTED.sub("''", text)
+    if bare.count("(") > _MOST_PARENTHESES:
+        found = f"{bare.count('(')} opening parentheses in a cohort"
         raise CohortInvalid(found, expected=f"at most {_MOST_PARENTHESES}", remedy="use in (…), or fewer groups")
-    if len(re.findall(r"\b(and|or|not)\b", text, re.IGNORECASE)) > _DEEPEST or text.count("-") > _DEEPEST:
+    if len(re.findall(r"\b(and|or|not)\b", bare, re.IGNORECASE)) > _DEEPEST or bare.count("-") > _DEEPEST:
         raise CohortInvalid("a cohort with too many conditions", expected=f"at most {_DEEPEST}", remedy="use in (…)")
-    if ";" in text:
+    if ";" in bare:
         raise CohortInvalid("a semicolon in a cohort", expected="one condition, such as age >= 40")
-    if "--" in text or "/*" in text or "#" in text:
+    if "--" in bare or "/*" in bare or "#" in bare:
         raise CohortInvalid("a comment in a cohort", expected="the condition alone", remedy="put words into the summary")
     if not text.isprintable() and any(not c.isprintable() and c not in "\n\t" for c in text):
         raise CohortInvalid("a character in a cohort that cannot be printed", expected="plain text")
@@ -140,6 +145,9 @@ def _only_allowed(tree: exp.Expression) -> None:
                 expected="columns compared with literals, and, or, not, between, in (…), is null",
                 remedy="leave it out; a value that must be computed can be a derived column of the dataset",
             )
+        extra = sorted(name for name, value in node.args.items() if value and name not in _PARTS)
+        if extra:
+            raise CohortInvalid(f"the word {extra[0]} in a cohort", expected="plain comparisons")
 
 
 def _condition(node: Any, dataset: Dataset) -> None:

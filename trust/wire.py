@@ -40,7 +40,8 @@ def unpack(raw: bytes, kinds: frozenset[str], *, longest_body: int = _LONGEST_BO
     if len(raw) - 4 - length > longest_body:
         raise MessageInvalid(f"a body of {len(raw) - 4 - length} bytes", expected=f"at most {longest_body}")
     header = parse(raw[4 : 4 + length])
-    if not isinstance(header, dict) or header.get("v") != VERSION or header.get("kind") not in kinds:
+    known = isinstance(header, dict) and type(header.get("v")) is int and header["v"] == VERSION
+    if not known or not isinstance(header.get("kind"), str) or header["kind"] not in kinds:
         raise MessageInvalid("a message of an unknown kind or version", expected=", ".join(sorted(kinds)))
     return header, raw[4 + length :]
 

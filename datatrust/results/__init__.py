@@ -6,13 +6,26 @@ from collections.abc import Mapping
 from typing import Any
 
 from datatrust.results.base import NeedsRows, Released
+from datatrust.results.comparisons import AnovaResult, TTestResult
+from datatrust.results.correlation import CorrelationResult
 from datatrust.results.glm import GlmResult
 from datatrust.results.moments import DescribeResult
+from datatrust.results.quantiles import QuantilesResult
+from datatrust.results.tables import CrosstabResult, HistogramResult
 from trust.analyses.base import Analysis, Scope, Values
 
 __all__ = ["NeedsRows", "Released", "released"]
 
-_KINDS: dict[str, type[Released]] = {"describe": DescribeResult, "glm": GlmResult}
+_KINDS: dict[str, type[Released]] = {
+    "anova": AnovaResult,
+    "correlation": CorrelationResult,
+    "crosstab": CrosstabResult,
+    "describe": DescribeResult,
+    "glm": GlmResult,
+    "histogram": HistogramResult,
+    "quantiles": QuantilesResult,
+    "ttest": TTestResult,
+}
 
 
 def released(analysis: Analysis, values: Values, scope: Scope, provenance: Mapping[str, Any]) -> Released:

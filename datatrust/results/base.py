@@ -6,7 +6,7 @@ import html
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -51,6 +51,9 @@ class Released:
     scope: Scope
     provenance: Mapping[str, Any]
 
+    _absent: ClassVar[str] = "hidden"
+    """What a page shows for a number that is not there."""
+
     @property
     def nobs(self) -> int:
         """How many records the result is about."""
@@ -84,11 +87,16 @@ class Released:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return f"<p>{html.escape(self.title())}</p>{self.to_frame().to_html(na_rep='hidden')}"
+        table = self.to_frame().to_html(na_rep=self._absent).replace("&lt;NA&gt;", self._absent)
+        return f"<p>{html.escape(self.title())}</p>{table}"
 
 
 def jsonable(array: npt.NDArray[Any]) -> Any:
-    """Nested lists; NaN and infinities as None."""
+    """Nested lists; NaN, infinities and hidden counts (-1) as None."""
+    if array.dtype.kind in "iu":
+        whole = array.astype(object)
+        whole[array < 0] = None
+        return whole.tolist()
     if array.dtype.kind == "f":
         values = np.where(np.isfinite(array), array, np.nan).astype(object)
         values[np.isnan(array.astype(float))] = None

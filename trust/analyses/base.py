@@ -88,6 +88,11 @@ class Scope:
     protections: Protections
     partner_may_be_shown: bool = False
 
+    @property
+    def fewest(self) -> int:
+        """m for a part of a total (a cell, a group, a bracket): 1 where the charter shows a single partner's total."""
+        return 1 if self.partner_may_be_shown else self.protections.fewest(len(self.partners))
+
     def numeric(self, name: str) -> Column:
         """A numeric or boolean column.  Raises: StudyInvalid."""
         column = self.dataset.column(name)

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from trust.analyses.base import Analysis, Arrays, Ask, Run, Scope, Sum, Values, count, real
 from trust.analyses.terms import numbers
-from trust.dataset import PARTNER, Column
+from trust.dataset import Column
 from trust.errors import StudyInvalid
 from trust.expressions import Expression, written
 from trust.privacy.rules import EffectiveRecords, Organisations, Rule, SuppressCells
@@ -167,11 +167,10 @@ class Describe(Analysis):
         weight, total = np.zeros((2, groups, len(self.columns)))
         ones = np.ones(len(ready.cell)) if ready.weights is None else ready.weights
         for at in range(len(self.columns)):
-            inside = np.where(present[:, at], ready.cell, -1)
+            inside = np.where(present[:, at] & (ones > 0), ready.cell, -1)  # a row of weight 0 says nothing
             counts[:, at] = np.bincount(ready.cell[present[:, at]], minlength=groups)
-            with_value[:, at] = (
-                ready.rows.persons_by(inside, groups) if ready.rows.person is not None else counts[:, at]
-            )
+            same = ready.rows.person is None and ready.weights is None
+            with_value[:, at] = counts[:, at] if same else ready.rows.persons_by(inside, groups)
             weight[:, at] = _by(ready.cell, np.where(present[:, at], ones, 0.0), groups)
             total[:, at] = _by(ready.cell, np.where(present[:, at], ones * ready.values[:, at], 0.0), groups)
         return {
@@ -196,7 +195,10 @@ class Describe(Analysis):
             values = ready.values[:, place]
             low = scope.numeric(self.columns[place]).bounds[0]
             for value in (0, 1):
-                inside = np.where(values == low + value, ready.cell, -1)
+                counted = (
+                    values == low + value if ready.weights is None else (values == low + value) & (ready.weights > 0)
+                )
+                inside = np.where(counted, ready.cell, -1)
                 persons[:, value, at] = ready.rows.persons_by(inside, len(persons))
         persons = persons.reshape(*shape, 2, len(places))
         return {"persons_of_two": persons, "partners_of_two": (persons > 0).astype(np.int64)}

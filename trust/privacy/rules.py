@@ -72,30 +72,43 @@ class EffectiveRecords(Rule):
 
 
 class Organisations(Rule):
-    """On the total: every entry of the count block `of` (partners with a person there) reaches m."""
+    """On the total: every entry of the count block `of` (partners with a person there) reaches m.
+
+    `may_be_empty`: an entry of 0 passes too where the study's protections say that zero is not small.
+    """
 
     where = "total"
     kind: Literal["organisations"] = "organisations"
     of: str
+    may_be_empty: bool = False
 
     def judge(self, arrays: Arrays, protections: Protections, fewest: int) -> Decision:
-        enough = bool((np.asarray(arrays[self.of]) >= fewest).all())
+        enough = _reach(arrays[self.of], fewest, self.may_be_empty and not protections.zero_is_small)
         text = f"each group, and the whole, holds persons of at least {fewest} partners"
         return Decision(self.kind, enough, text, "merge levels, widen the cohort, or leave the column out")
 
 
 class Groups(Rule):
-    """On the total: every entry of the count block `of` reaches the study's number of persons."""
+    """On the total: every entry of the count block `of` reaches the study's number of persons.
+
+    `may_be_empty`: an entry of 0 passes too where the study's protections say that zero is not small.
+    """
 
     where = "total"
     kind: Literal["persons-in-group"] = "persons-in-group"
     of: str
+    may_be_empty: bool = False
 
     def judge(self, arrays: Arrays, protections: Protections, fewest: int) -> Decision:
-        counts = np.asarray(arrays[self.of])
+        enough = _reach(arrays[self.of], protections.persons, self.may_be_empty and not protections.zero_is_small)
         text = f"each group that a coefficient or a test speaks of holds at least {protections.persons} persons"
         remedy = "merge levels, widen the cohort, or leave the column out"
-        return Decision(self.kind, bool((counts >= protections.persons).all()), text, remedy)
+        return Decision(self.kind, enough, text, remedy)
+
+
+def _reach(counts: npt.NDArray[Any], least: int, zero_passes: bool) -> bool:
+    counts = np.asarray(counts)
+    return bool(((counts >= least) | (zero_passes & (counts == 0))).all())
 
 
 class Parameters(Rule):
@@ -151,7 +164,8 @@ class SuppressCells(Rule):
 
     def judge(self, arrays: Arrays, protections: Protections, fewest: int) -> Decision:
         hidden = int(np.asarray(arrays[self.mask]).sum()) if self.mask in arrays else 0
-        text = f"cells below {protections.persons} persons or {fewest} partners are hidden, and others that would give them away"
+        small = f"cells below {protections.persons} persons or {fewest} partners"
+        text = f"{small} are hidden, and others that would give them away"
         return Decision(self.kind, True, text + (": some are" if hidden else ": none had to be"))
 
     def apply(self, values: dict[str, npt.NDArray[Any]], protections: Protections, fewest: int) -> None:
