@@ -98,14 +98,17 @@ def _known_sums(counts: Counts, hidden: Mask) -> tuple[csr_array, Counts]:
     return csr_array((ones, (rows, columns)), shape=(len(totals), len(cells))), np.array(totals, dtype=float)
 
 
-def _solve(matrix: csr_array, totals: Counts, index: int) -> tuple[float, float]:
-    """Least and greatest value of one hidden cell under the equations, all cells being 0 or more."""
+def _solve(matrix: Any, totals: Counts, index: int) -> tuple[float, float]:
+    """Least and greatest value of one hidden cell under the equations, all cells being 0 or more.
+
+    `matrix` is sparse, which linprog takes and its type stubs do not know.
+    """
     cost = np.zeros(matrix.shape[1])
     ends = []
     for sign in (1.0, -1.0):
         cost[index] = sign
         solved = linprog(cost, A_eq=matrix, b_eq=totals, bounds=(0, None), method="highs")
-        if not solved.success:  # cannot be: the true table is a solution
+        if not solved.success or solved.fun is None:  # cannot be: the true table is a solution
             return 0.0, 0.0
         ends.append(sign * solved.fun)
     return ends[0], ends[1]
