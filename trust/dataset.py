@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import yaml
 from open_data_contract_standard.model import OpenDataContractStandard
@@ -30,7 +30,7 @@ PARTNER = "partner"
 """Reserved: the partner that holds a row.  Its levels are the roster; no dataset declares it."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,62}")
-_LARGEST = 1 << 20
+_LARGEST, _DEEPEST = 1 << 20, 20
 _TOP = {"apiVersion", "kind", "id", "name", "version", "status", "description", "domain", "tenant", "tags"} | {
     "dataProduct", "customProperties", "schema",
 }  # fmt: skip
@@ -59,8 +59,8 @@ class TimeGrid(Model):
     """The public grid of times on which survival is counted."""
 
     unit: str
-    step: Real
-    until: Real
+    step: Real = Field(gt=0)
+    until: Real = Field(gt=0)
 
 
 class Column(Model):
@@ -87,18 +87,18 @@ class Column(Model):
         if self.name == PARTNER:
             raise ValueError("'partner' is reserved: it is the partner that holds a row")
         if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
-            raise ValueError(f"column {self.name!r}: minimum is above maximum")
+            raise ValueError("minimum is above maximum")
         if self.type not in ("integer", "number") and (self.minimum is not None or self.maximum is not None):
-            raise ValueError(f"column {self.name!r}: only a number has a minimum and a maximum")
+            raise ValueError("only a number has a minimum and a maximum")
         if self.levels and self.type not in ("integer", "string"):
-            raise ValueError(f"column {self.name!r}: only an integer or a string has an enum")
+            raise ValueError("only an integer or a string has an enum")
         wanted = str if self.type == "string" else int
         if any(type(level.value) is not wanted for level in self.levels):
-            raise ValueError(f"column {self.name!r}: each value of its enum must be of its type, {self.type}")
+            raise ValueError(f"each value of its enum must be of its type, {self.type}")
         if len({level.value for level in self.levels}) != len(self.levels):
-            raise ValueError(f"column {self.name!r}: a value stands twice in its enum")
+            raise ValueError("a value stands twice in its enum")
         if self.magnitude and not self.numeric:
-            raise ValueError(f"column {self.name!r}: only a numeric column can be a magnitude")
+            raise ValueError("only a numeric column can be a magnitude")
         return self
 
     @property
@@ -133,7 +133,7 @@ class Dataset(Model):
     version: str
     description: str = ""
     person: str = "row"
-    rows_per_person: int = Field(default=1, ge=1)
+    rows_per_person: StrictInt = Field(default=1, ge=1)
     columns: tuple[Column, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -141,7 +141,9 @@ class Dataset(Model):
         seen: dict[str, str] = {}
         for column in self.columns:
             other = seen.setdefault(column.name.lower(), column.name)
-            if other is not column.name:
+            if other == column.name and other is not column.name:
+                raise ValueError(f"column {other!r} stands twice")
+            if other != column.name:
                 raise ValueError(f"columns {other!r} and {column.name!r} have the same name but for capitals")
         if self.person != "row" and not _NAME.fullmatch(self.person):
             raise ValueError("person is a column's name, or 'row' where each row is one person")
@@ -163,8 +165,6 @@ class Dataset(Model):
                 f"the dataset {str(path)!r} cannot be read ({wrong.strerror})",
                 remedy="`datatrust dataset draft FILE` writes a first one",
             ) from None
-        if len(raw) > _LARGEST:
-            raise DatasetInvalid(f"a dataset of {len(raw)} bytes", expected=f"at most {_LARGEST}")
         try:
             return cls.parse(raw.decode("utf-8"))
         except UnicodeDecodeError:
@@ -205,6 +205,8 @@ class Dataset(Model):
             "rows_per_person": extra.get("rowsPerPerson", 1),
             "columns": [_column(_mapping(p, "a column")) for p in table.get("properties") or []],
         }
+        if not fields["columns"]:
+            raise DatasetInvalid("a dataset without columns", expected="schema: … properties: …, one entry a column")
         dataset = read_model(cls, fields, DatasetInvalid, "the dataset")
         dataset._check_derived()
         return dataset
@@ -212,9 +214,15 @@ class Dataset(Model):
     def _check_derived(self) -> None:
         """Derived columns must parse, and read only what is declared or named as a source."""
         plain = {c.name: c for c in self.columns if not c.derived}
+        derived = {c.name.lower() for c in self.columns} - {name.lower() for name in plain}
         for column in self.columns:
             if not column.derived:
+                if column.sources:
+                    raise DatasetInvalid(f"{column.name!r} has transformSourceObjects, but no transformLogic")
                 continue
+            for name in column.sources:
+                if not _NAME.fullmatch(name) or name == PARTNER or name.lower() in derived:
+                    raise DatasetInvalid(f"{column.name!r} cannot read {name!r}", expected="names of columns of the table")
             readable = self._readable(column)
             try:
                 used = self._derivation(column, readable).columns
@@ -284,8 +292,8 @@ class Dataset(Model):
 
 
 def _yaml(text: str) -> dict[str, Any]:
-    if text.count("[") + text.count("{") > 20_000 or _indentation(text) > 200:
-        raise DatasetInvalid("a dataset nested too deeply")
+    if len(text) > _LARGEST:
+        raise DatasetInvalid(f"a dataset of {len(text):,} characters", expected=f"at most {_LARGEST:,}")
     try:
         document = yaml.load(text, Loader=_Closed)  # noqa: S506 - a SafeLoader
     except (yaml.YAMLError, RecursionError, ValueError) as wrong:
@@ -296,25 +304,33 @@ def _yaml(text: str) -> dict[str, Any]:
     return _mapping(document, "the dataset")
 
 
-def _indentation(text: str) -> int:
-    return max((len(line) - len(line.lstrip(" -")) for line in text.splitlines()), default=0)
-
-
 class _Closed(yaml.SafeLoader):
-    """SafeLoader without aliases (they can blow up) and without duplicate keys (the last one would win)."""
+    """SafeLoader without aliases (they can blow up), tags, deep nesting and duplicate keys (the last one would win)."""
+
+    _depth = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.events.AliasEvent):
-            raise yaml.YAMLError("aliases are not allowed")
-        return super().compose_node(parent, index)
+        event = self.peek_event()
+        if isinstance(event, yaml.events.AliasEvent):
+            raise yaml.composer.ComposerError(None, None, "an alias, and aliases are not allowed", event.start_mark)
+        if getattr(event, "tag", None) is not None:
+            raise yaml.composer.ComposerError(None, None, "a tag, and tags are not allowed", event.start_mark)
+        if self._depth > _DEEPEST:
+            raise yaml.composer.ComposerError(None, None, "nested too deeply", event.start_mark)
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        keys = [self.construct_object(k, deep=deep) for k, _ in node.value]
-        for key in keys:
+        seen = set()
+        for inner, _ in node.value:
+            key = self.construct_object(inner, deep=True)
             if not isinstance(key, str):
-                raise yaml.constructor.ConstructorError(None, None, "a key that is no text", node.start_mark)
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", node.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, "a key that is no text", inner.start_mark)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", inner.start_mark)
+            seen.add(key)
         return super().construct_mapping(node, deep)
 
 
@@ -347,16 +363,23 @@ def _custom(document: dict[str, Any], known: set[str], where: str) -> dict[str, 
     return found
 
 
-def _column(document: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a Column from an ODCS property."""
+def _column(document: dict[str, Any]) -> Column:
+    """A Column from an ODCS property."""
     name = str(document.get("name", ""))
     where = f"column {name!r}"
     _only(document, _PROPERTY, where)
     extra = _custom(document, {"unit", "magnitude", "grid"}, where)
     options = document.get("logicalTypeOptions") or {}
+    kind = str(document.get("logicalType", ""))
+    if kind not in get_args(Type):
+        raise DatasetInvalid(f"{where} has the logicalType {kind!r}", expected=nearest(kind, get_args(Type)))
+    for entry in document.get("enum") or []:
+        if type(entry.get("value")) not in (int, str):
+            got = f"{where}: its enum has a value that is neither a whole number nor a text"
+            raise DatasetInvalid(got, expected="such as value: 1, or value: F", remedy="quote yes, no and dates: value: 'no'")
     fields = {
         "name": name,
-        "type": document.get("logicalType"),
+        "type": kind,
         "required": document.get("required", False),
         "minimum": options.get("minimum"),
         "maximum": options.get("maximum"),
@@ -369,4 +392,4 @@ def _column(document: dict[str, Any]) -> dict[str, Any]:
         "magnitude": extra.get("magnitude", False),
         "grid": extra.get("grid"),
     }
-    return {k: v for k, v in fields.items() if v is not None}
+    return read_model(Column, {k: v for k, v in fields.items() if v is not None}, DatasetInvalid, where)

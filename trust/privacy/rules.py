@@ -164,7 +164,8 @@ class SuppressCells(Rule):
 
     def judge(self, arrays: Arrays, protections: Protections, fewest: int) -> Decision:
         hidden = int(np.asarray(arrays[self.mask]).sum()) if self.mask in arrays else 0
-        text = f"cells below {protections.persons} persons or {fewest} partners are hidden, and others that would give them away"
+        small = f"cells below {protections.persons} persons or {fewest} partners"
+        text = f"{small} are hidden, and others that would give them away"
         return Decision(self.kind, True, text + (": some are" if hidden else ": none had to be"))
 
     def apply(self, values: dict[str, npt.NDArray[Any]], protections: Protections, fewest: int) -> None:

@@ -1,0 +1,103 @@
+"""The demo's tables in words and numbers of a language; the screen and the report lay them out."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from datatrust.demo.hospitals import PAINS
+from datatrust.demo.seed import REFUSING
+from datatrust.demo.story import COEFFICIENTS, COLUMNS, Story
+from datatrust.report import Cell, Table
+from datatrust.words import Words
+
+__all__ = ["by_pain", "by_sex", "checks", "coefficients", "seed", "traffic"]
+
+_SEXES = {"F": "women", "M": "men"}
+_SMALLEST = 0.0001
+
+
+def seed(story: Story, words: Words) -> Table:
+    """The worked example: correlation from averages, and federated."""
+    rows = [
+        (
+            words("case_n", n=n),
+            ", ".join(map(str, case.sizes)),
+            ("; " if words.lang == "fr" else ", ").join(words.number(mean, 2) for mean in case.means),
+            words("undefined") if case.local is None else words.number(case.local, 4),
+            words.number(case.federated, 4),
+        )
+        for n, case in enumerate(story.cases, 1)
+    ]
+    head = (words("case"), words("places"), words("means"), words("local"), words("federated"))
+    return Table(words("seed_table"), head, tuple(rows))
+
+
+def by_sex(story: Story, words: Words) -> Table:
+    """Known and missing values, mean and standard deviation of each measurement."""
+    frame = story.table
+    rows = []
+    for name in COLUMNS:
+        for sex, label in _SEXES.items():
+            found = frame.xs(sex)[name]
+            counts = tuple(_cell(found[key], words, 0) for key in ("count", "missing"))
+            rows.append((words(name), words(label), *counts, *(_cell(found[key], words, 1) for key in ("mean", "std"))))
+    head = tuple(words(key) for key in ("measure", "group", "known", "missing", "mean", "std"))
+    return Table(words("table_sex"), head, tuple(rows), labels=2)
+
+
+def by_pain(story: Story, words: Words) -> Table:
+    """How many, and their mean age, for each kind of chest pain."""
+    frame = story.pain["age"]
+    rows = []
+    for pain in PAINS:
+        found = frame.xs(pain)
+        cells = [_cell(found.xs(sex)[key], words, d) for key, d in (("count", 0), ("mean", 1)) for sex in _SEXES]
+        rows.append((words(pain), *cells))
+    means = tuple(words("mean_age", group=words(label)) for label in _SEXES.values())
+    head = (words("chest_pain"), *(words(label) for label in _SEXES.values()), *means)
+    return Table(words("table_pain"), head, tuple(rows))
+
+
+def coefficients(story: Story, words: Words) -> Table:
+    """Odds ratios with intervals and p-values, the intercept apart."""
+    fit = story.fit
+    interval = fit.conf_int()
+    rows = []
+    for name, key in COEFFICIENTS.items():
+        if not key:
+            continue
+        low, high = (words.number(math.exp(interval[side][name]), 2) for side in (0, 1))
+        p = float(fit.pvalues[name])
+        shown = words("below", value=words.number(_SMALLEST, 4)) if p < _SMALLEST else words.number(p, 4)
+        rows.append(
+            (words(key), words.number(math.exp(fit.params[name]), 2), words("interval_is", low=low, high=high), shown)
+        )
+    head = tuple(words(key) for key in ("factor", "odds_ratio", "interval", "p_value"))
+    return Table(words("risk"), head, tuple(rows))
+
+
+def traffic(story: Story, words: Words) -> Table:
+    """What each hospital sent, and in all."""
+    sent: dict[str, tuple[int, ...]] = {t.partner: (t.rows, t.messages, t.sums, t.bytes) for t in story.traffic}
+    sent[words("total")] = tuple(map(sum, zip(*sent.values(), strict=True)))
+    rows = [(name, *map(words.count, counts)) for name, counts in sent.items()]
+    head = tuple(words(key) for key in ("hospital", "rows_kept", "messages", "sums", "bytes"))
+    return Table(words("sent_table"), head, tuple(rows), total=True)
+
+
+def checks(story: Story, words: Words) -> Table:
+    """How many comparisons of each kind held, and the largest difference."""
+    found = story.checks
+    rows = []
+    for group in found.groups:
+        largest = found.largest(group)
+        agree = words("of", passed=words.count(found.passed(group)), total=words.count(found.total(group)))
+        name = words(group, persons=story.persons, name=REFUSING)
+        rows.append((name, agree, "–" if largest is None else words.small(largest)))
+    return Table(words("checks_table"), tuple(words(key) for key in ("compared", "agree", "difference")), tuple(rows))
+
+
+def _cell(value: object, words: Words, digits: int) -> Cell:
+    return None if pd.isna(value) else words.number(float(value), digits)  # type: ignore[call-overload, arg-type]
