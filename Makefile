@@ -18,7 +18,7 @@ export PYTHONNOUSERSITE := 1
 # What may run datatrust, as Python: the same range as requires-python in pyproject.toml.
 SUPPORTED := (3, 11) <= sys.version_info[:2] < (3, 14)
 
-.PHONY: help demo test test-all check check-style check-types check-imports bench docs wheelhouse lock FORCE
+.PHONY: help mutants removals demo test test-all check check-style check-types check-imports bench docs wheelhouse lock FORCE
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -27,6 +27,8 @@ help:
 	@echo 'make test                           the tests that run on every change (under 5 minutes)'
 	@echo 'make test-all                       all tests (under 20 minutes)'
 	@echo 'make check                          style, types, layers: what CI checks'
+	@echo 'make removals                       remove each numbered check once: a test must turn red'
+	@echo 'make mutants                        a mutation run over the secure sum and the session (long)'
 	@echo 'make bench [FULL=1]                 speed, beside the libraries that do the same'
 	@echo 'make docs                           the documentation, into docs/_build'
 	@echo 'make wheelhouse                     a folder from which to install without a network'
@@ -55,6 +57,15 @@ check-imports: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	@$(PY) -m tests.benchmarks $(if $(filter-out 0,$(FULL)),--full) $(ARGS)
+
+removals: $(VENV)/.dev
+	@$(PY) -m tests.removals $(ARGS)
+
+# Works on a copy: mutmut writes into the folder that it runs in.
+mutants: $(VENV)/.dev
+	@rm -rf build/mutants && mkdir -p build/mutants
+	@git ls-files -co --exclude-standard | tar -cf - -T - | tar -xf - -C build/mutants
+	@cd build/mutants && $(CURDIR)/$(VENV)/bin/mutmut run; $(CURDIR)/$(VENV)/bin/mutmut results | tail -n 40
 
 docs: $(VENV)/.dev
 	@$(PY) -m sphinx -W --keep-going -q -b html docs docs/_build

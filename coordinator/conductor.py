@@ -139,9 +139,7 @@ def conduct(
         sums=signed.mandate.sums,
         participation=signed.mandate.participation,
     )
-    on = _Conduct(
-        coordinator, written, (study, mandate), signed, scope, plans, channel, deadline, tell, parameters
-    )
+    on = _Conduct(coordinator, written, (study, mandate), signed, scope, plans, channel, deadline, tell, parameters)
     joined, absent = _roll_call(on)
     try:
         values = _sums(on, joined)

@@ -5,7 +5,9 @@ One of the three files that touch Flower, whose internal names are those of flwr
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable, Mapping
+from typing import cast
 
 from flwr.app import ConfigRecord, Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
@@ -92,7 +94,7 @@ class InMemoryGrid(Grid):
         """Answer each message at once; ids to pull the replies with."""
         ids = []
         for message in messages:
-            identity = message.object_id
+            identity = self._identity(message)
             message.metadata.__dict__["_message_id"] = identity
             self._replies[identity] = self._serve(message)
             ids.append(identity)
@@ -106,16 +108,22 @@ class InMemoryGrid(Grid):
         """Push, then pull."""
         return self.pull_messages(self.push_messages(list(messages)))
 
+    def _identity(self, message: Message) -> str:
+        """A message's id: on the wire the hash of its content, here any id that is new."""
+        return message.object_id if self._through_wire else uuid.uuid4().hex
+
     def _serve(self, sent: Message) -> Message:
         node = sent.metadata.dst_node_id
         message = _through_wire(sent) if self._through_wire else sent
-        context = Context(run_id=self._run.run_id, node_id=node, node_config={}, state=self._states[node], run_config={})
+        context = Context(
+            run_id=self._run.run_id, node_id=node, node_config={}, state=self._states[node], run_config={}
+        )
         try:
             reply = self._apps[node](message=message, context=context)
             self._states[node] = context.state
-        except Exception as wrong:  # noqa: BLE001 - as Flower's own SuperNode does: an error reply, without text
+        except Exception as wrong:
             reply = Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, type(wrong).__name__), reply_to=message)
-        reply.metadata.__dict__["_message_id"] = reply.object_id
+        reply.metadata.__dict__["_message_id"] = self._identity(reply)
         return _through_wire(reply) if self._through_wire and not reply.has_error() else reply
 
 
@@ -123,7 +131,6 @@ def _through_wire(message: Message) -> Message:
     """As Flower sends it: what does not survive the wire fails here too, and no object is shared."""
     identity = message.metadata.message_id
     parts = {name: part.deflate() for name, part in get_all_nested_objects(message).items()}
-    copy = inflate_object_from_contents(message.object_id, parts)
-    assert isinstance(copy, Message)
+    copy = cast(Message, inflate_object_from_contents(message.object_id, parts))
     copy.metadata.__dict__["_message_id"] = identity
     return copy

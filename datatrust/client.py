@@ -47,7 +47,12 @@ class Result(Mapping[str, Released]):
     """
 
     def __init__(
-        self, study: Study, scope: Scope, values: Mapping[str, Values], decisions: Decisions, provenance: Mapping[str, Any]
+        self,
+        study: Study,
+        scope: Scope,
+        values: Mapping[str, Values],
+        decisions: Decisions,
+        provenance: Mapping[str, Any],
     ) -> None:
         self.study, self.decisions, self.provenance = study, decisions, dict(provenance)
         self._released = {n: released(study.analyses[n], v, scope, self.provenance) for n, v in values.items()}
@@ -75,7 +80,10 @@ class Result(Mapping[str, Released]):
 
     def __str__(self) -> str:
         partners = ", ".join(self.provenance["partners"])
-        lines = [f"{self.study.title}: {len(self)} analyses over {partners}", *(f"  {n}: {r.title()}" for n, r in self.items())]
+        lines = [
+            f"{self.study.title}: {len(self)} analyses over {partners}",
+            *(f"  {n}: {r.title()}" for n, r in self.items()),
+        ]
         return "\n".join(lines[:25])
 
     __repr__ = __str__

@@ -32,6 +32,7 @@ from trust.errors import DataTrustError, InvalidInput, Refused, StudyInvalid
 from trust.mandate import Mandate, draft
 from trust.policy import decide
 from trust.protections import Protections
+from trust.secure_sum.frames import is_name
 from trust.signing import sha256
 from trust.study import Study, new_id, plan
 from trust.times import write_time
@@ -47,7 +48,8 @@ def local(
     """A trust of these partners in this process.
 
     Args:
-        sources: partner -> a path, a URL, a DataFrame or a `Source`.
+        sources: partner -> a path, a URL, a DataFrame or a `Source`; a name is written in small letters, with -
+            for _.
         dataset: the shared description, or the path of its YAML file.
         charter: `research`, `sandbox`, or a folder.
 
@@ -55,9 +57,12 @@ def local(
     """
     description = dataset if isinstance(dataset, Dataset) else Dataset.load(dataset)
     policy = charter if isinstance(charter, Charter) else Charter.load(charter)
-    if not isinstance(sources, Mapping) or not sources:
+    if not sources:
         raise StudyInvalid("no sources", expected="a mapping of partners to their sources")
-    return LocalTrust(description, policy, {_partner(n): as_source(s) for n, s in sources.items()})
+    named = {_partner(n): as_source(s) for n, s in sources.items()}
+    if len(named) != len(sources):
+        raise StudyInvalid("two partners with the same name but for capitals and _", expected="a name each")
+    return LocalTrust(description, policy, named)
 
 
 class LocalTrust:
@@ -83,7 +88,9 @@ class LocalTrust:
             try:
                 physical_names(source)
             except InvalidInput as wrong:
-                raise type(wrong)(f"partner {name!r}: {wrong.got}", expected=wrong.expected, remedy=wrong.remedy) from None
+                raise type(wrong)(
+                    f"partner {name!r}: {wrong.got}", expected=wrong.expected, remedy=wrong.remedy
+                ) from None
 
     def _node(self, name: str, source: Source) -> Node:
         keys = self._keys.partners[name]
@@ -178,7 +185,11 @@ class LocalTrust:
         sessions = {name: Session(node) for name, node in self._nodes.items()}
         try:
             conducted = conduct(
-                Coordinator(self._keys.coordinator, root), signed, self._keys.mandate(drafted), scope, _channel(sessions)
+                Coordinator(self._keys.coordinator, root),
+                signed,
+                self._keys.mandate(drafted),
+                scope,
+                _channel(sessions),
             )
         except Refused:
             _raise_trouble(sessions)
@@ -237,15 +248,12 @@ def _raise_trouble(sessions: Mapping[str, Session]) -> None:
 
 
 def _partner(name: str) -> str:
-    import re
-
-    slug = name.replace("_", "-") if isinstance(name, str) else ""
-    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", slug):
-        raise StudyInvalid(f"{name!r} is no partner's name", expected="small letters, digits and -, at most 63")
+    """`va_long_beach` and `VA-Long-Beach` are `va-long-beach`: names as the protocol writes them."""
+    slug = str(name).lower().replace("_", "-")
+    if not is_name(slug):
+        raise StudyInvalid(f"{name!r} is no partner's name", expected="letters, digits and -, at most 63")
     return slug
 
 
 def _now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
-
-

@@ -35,7 +35,9 @@ def parse_formula(text: str, dataset: Dataset) -> tuple[Any, tuple[Term, ...], b
     try:
         if _terms_at_most(parser.get_ast(text)) > _MOST_TERMS:
             raise FormulaInvalid(
-                f"a formula that may have more than {_MOST_TERMS:,} terms", expected="fewer", remedy="use smaller products"
+                f"a formula that may have more than {_MOST_TERMS:,} terms",
+                expected="fewer",
+                remedy="use smaller products",
             )
         parsed: Any = parser.get_terms(text)
     except (FormulaicError, SyntaxError, ValueError, RecursionError, TypeError, AttributeError, KeyError, IndexError):

@@ -45,8 +45,8 @@ class Words:
         return self._local(f"{value:,}")
 
     def small(self, value: float) -> str:
-        """A tiny difference such as `3e-14`, or 0."""
-        return self._local(f"{value:.0e}" if value else "0")
+        """A tiny difference: `3e-11`, or that it is below 1e-12, where it depends on the random bits of the masks."""
+        return self._local(f"{value:.0e}") if value >= 1e-12 else self("less_than", value=self._local("1e-12"))
 
     def _local(self, text: str) -> str:
         if self.lang == "en":

@@ -41,7 +41,9 @@ def freeze(dataset: Dataset, source: Source, names: Iterable[str], cohort: Cohor
     """
     wanted = [n for n in dict.fromkeys(names) if n != PARTNER]
     with database() as connection:
-        table = _Table(connection, dataset, source.checked(dataset), [*wanted, *(cohort.columns if cohort else ())], cohort)
+        table = _Table(
+            connection, dataset, source.checked(dataset), [*wanted, *(cohort.columns if cohort else ())], cohort
+        )
         for problem in table.problems():
             if not problem.ok:
                 raise SourceInvalid(problem.text, remedy=problem.remedy)
@@ -55,7 +57,9 @@ def check_source(dataset: Dataset, source: Source) -> Decisions:
     present = physical_names(source.checked(dataset))
     lost = [n for n in _needed(dataset, source, dataset.names) if n not in present]
     found = [
-        Decision("column-present", False, f"column {name!r} is not in the table", f"map its name: columns = {{… = {name!r}}}")
+        Decision(
+            "column-present", False, f"column {name!r} is not in the table", f"map its name: columns = {{… = {name!r}}}"
+        )
         for name in lost
     ]
     if lost:
@@ -107,7 +111,9 @@ class _Table:
                 read[name] = column
                 continue
             for inner in self._dataset.derivation(name).columns:
-                read[inner] = self._dataset.column(inner) if inner in self._dataset else Column(name=inner, type="number")
+                read[inner] = (
+                    self._dataset.column(inner) if inner in self._dataset else Column(name=inner, type="number")
+                )
         return list(read.values())
 
     # ---- SQL of one column
@@ -210,12 +216,16 @@ class _Table:
             rule, text_ = _demand(column)
             tolerated = self._source.invalid == "missing"
             shown = f"column {column.name!r}: {text_}" + (f"; {_count_class(bad)}" if bad else "")
-            remedy = "correct them, map the levels in the source, or set invalid = \"missing\" there"
+            remedy = 'correct them, map the levels in the source, or set invalid = "missing" there'
             decisions.append(Decision(rule, bad == 0 or tolerated, shown, remedy))
             if column.required:
                 lost = missing + (bad if tolerated else 0)
-                shown = f"column {column.name!r}: required, no value is missing" + (f"; {_count_class(lost)}" if lost else "")
-                decisions.append(Decision("required", lost == 0, shown, "fill them in, or take `required` out of the dataset"))
+                shown = f"column {column.name!r}: required, no value is missing" + (
+                    f"; {_count_class(lost)}" if lost else ""
+                )
+                decisions.append(
+                    Decision("required", lost == 0, shown, "fill them in, or take `required` out of the dataset")
+                )
         return decisions + self._person_problems(counts)
 
     def _person_problems(self, counts: dict[str, int]) -> list[Decision]:

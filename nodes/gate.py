@@ -123,7 +123,9 @@ def before_sum(
             # 7 still allowed
             _in_force("root", root, now),
             _in_force("mandate", mandate, now),
-            Decision("sum-budget", given <= mandate.mandate.bytes, "no more bytes than the mandate allows", _COORDINATOR),
+            Decision(
+                "sum-budget", given <= mandate.mandate.bytes, "no more bytes than the mandate allows", _COORDINATOR
+            ),
             # 8 the next question
             Decision(
                 "state-not-derived",
@@ -139,7 +141,5 @@ def before_sum(
 def own_part(planned: Sum, kept: Arrays, scope: Scope) -> Decisions:
     """Step 9, on arrays that never leave."""
     fewest = scope.protections.fewest(len(scope.partners))
-    judged: list[Any] = [
-        rule.judge(kept, scope.protections, fewest) for rule in planned.rules if rule.where == "node"
-    ]
+    judged: list[Any] = [rule.judge(kept, scope.protections, fewest) for rule in planned.rules if rule.where == "node"]
     return Decisions(judged or [Decision("node-rules", True, "this sum has no rule on a partner's own part")])

@@ -29,8 +29,18 @@ from trust.errors import AnalysisFailed, DataTrustError, MessageInvalid, Refused
 from trust.mandate import SignedMandate
 from trust.root import TrustRoot
 from trust.rows import partner_rows
-from trust.secure_sum import Approval, Evidence, Parameters, Party, Question, Record, Store, audit, encode_sum
-from trust.secure_sum import decode_sum
+from trust.secure_sum import (
+    Approval,
+    Evidence,
+    Parameters,
+    Party,
+    Question,
+    Record,
+    Store,
+    audit,
+    decode_sum,
+    encode_sum,
+)
 from trust.secure_sum.errors import SecureSumError
 from trust.secure_sum.masks import Words
 from trust.signing import Envelope, Signer, sha256, verified
@@ -114,7 +124,7 @@ class Session:
             return answer[header["kind"]](header, body)
         except DataTrustError as wrong:
             return self._refuse(wrong)
-        except Exception as wrong:  # noqa: BLE001 - nothing of an unexpected failure may leave a node
+        except Exception as wrong:
             failure = AnalysisFailed(f"an unexpected failure ({type(wrong).__name__})", "see this node's own log")
             failure.__cause__ = wrong
             return self._refuse(failure)
@@ -145,9 +155,7 @@ class Session:
         if node.name not in partners or not set(partners) <= set(node.root.root.partners):
             raise Refused("partners-invalid", "the mandate names this partner, and only partners of the trust root")
         scope = Scope(node.dataset, partners, study.protections, node.charter.partner_may_be_shown)
-        require(
-            gate.before_rows(node.root, mandate, study, study_digest, node.charter, scope, now=node.clock())
-        )
+        require(gate.before_rows(node.root, mandate, study, study_digest, node.charter, scope, now=node.clock()))
         cohort = Cohort.parse(study.cohort, node.dataset) if study.cohort else None
         names = [name for analysis in study.analyses.values() for name in analysis.reads()]
         edition = freeze(node.dataset, node.source, names, cohort)
@@ -156,7 +164,10 @@ class Session:
         rows = partner_rows(edition.rows, partners.index(node.name)) if PARTNER in names else edition.rows
         plans = plan(study, scope)
         ready = {name: analysis.prepare(scope, rows) for name, analysis in study.analyses.items()}
-        keys = {name: Ed25519PublicKey.from_public_bytes(bytes.fromhex(node.root.root.partners[name].sign)) for name in partners}
+        keys = {
+            name: Ed25519PublicKey.from_public_bytes(bytes.fromhex(node.root.root.partners[name].sign))
+            for name in partners
+        }
         parameters = Parameters(
             study=study.id,
             mandate=mandate.digest,
@@ -318,7 +329,11 @@ def _list(value: Any) -> list[Any]:
 
 def _approval(value: Any) -> Approval:
     """An approval from the start message.  Raises: MessageInvalid; its signature is judged by the party."""
-    if not isinstance(value, dict) or set(value) != {"name", "E", "sig"} or not all(isinstance(v, str) for v in value.values()):
+    if (
+        not isinstance(value, dict)
+        or set(value) != {"name", "E", "sig"}
+        or not all(isinstance(v, str) for v in value.values())
+    ):
         raise MessageInvalid("an approval with missing or unknown fields", expected="name, E, sig")
     try:
         return Approval(value["name"], bytes.fromhex(value["E"]), bytes.fromhex(value["sig"]))

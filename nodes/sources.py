@@ -79,11 +79,15 @@ class Source(Model):
         known = {*dataset.names, *hidden, *([] if dataset.person == "row" else [dataset.person])}
         for name in [*self.columns, *self.levels]:
             if name not in known:
-                raise SourceInvalid(f"the source maps {name!r}, no column of the dataset", expected=nearest(name, known))
+                raise SourceInvalid(
+                    f"the source maps {name!r}, no column of the dataset", expected=nearest(name, known)
+                )
         for name, mapping in self.levels.items():
             column = dataset.column(name) if name in dataset else None
             if column is None or not column.categorical:
-                raise SourceInvalid(f"the source maps levels of {name!r}, which has none", expected="a column with an enum")
+                raise SourceInvalid(
+                    f"the source maps levels of {name!r}, which has none", expected="a column with an enum"
+                )
             for level in mapping.values():
                 if level not in column.values:
                     shown = nearest(str(level), map(str, column.values))
@@ -108,7 +112,9 @@ def as_source(given: Place | Source | Mapping[str, Any]) -> Source:
         return given
     if isinstance(given, str | Path | pd.DataFrame):
         return Source(given)
-    raise SourceInvalid(f"a source of type {type(given).__name__}", expected="a path, a URL, a DataFrame or dt.Source(…)")
+    raise SourceInvalid(
+        f"a source of type {type(given).__name__}", expected="a path, a URL, a DataFrame or dt.Source(…)"
+    )
 
 
 def open_table(source: Source, connection: duckdb.DuckDBPyConnection, names: list[str], where: Cohort | None) -> None:
@@ -161,7 +167,9 @@ def whole_table(source: Source) -> pd.DataFrame:
 def _path(url: str) -> Path:
     """The file that a text names.  Raises: SourceInvalid for an address that is neither a file nor a database."""
     if _scheme(url):
-        raise SourceInvalid(f"a source with the scheme {_scheme(url)!r}", expected="a file, or " + ", ".join(_DATABASES))
+        raise SourceInvalid(
+            f"a source with the scheme {_scheme(url)!r}", expected="a file, or " + ", ".join(_DATABASES)
+        )
     return Path(url)
 
 
@@ -245,7 +253,9 @@ def _execute(connection: duckdb.DuckDBPyConnection, query: str, path: Path) -> d
     try:
         return connection.execute(query)
     except duckdb.Error as wrong:
-        raise SourceInvalid(_file_trouble(path, str(wrong)), remedy="save it as UTF-8 CSV with a header, or as Parquet") from None
+        raise SourceInvalid(
+            _file_trouble(path, str(wrong)), remedy="save it as UTF-8 CSV with a header, or as Parquet"
+        ) from None
 
 
 def _file_trouble(path: Path, message: str) -> str:
@@ -275,7 +285,9 @@ def _database(source: Source, url: str) -> tuple[sqlalchemy.Engine, sqlalchemy.T
             raise SourceInvalid(f"no file {Path(parsed.database).name!r}", expected="an SQLite database")
         engine = sqlalchemy.create_engine(parsed, hide_parameters=True)
     except (sqlalchemy.exc.ArgumentError, ValueError):
-        raise SourceInvalid("a database's URL that cannot be read", expected="postgresql://user@host/db#table") from None
+        raise SourceInvalid(
+            "a database's URL that cannot be read", expected="postgresql://user@host/db#table"
+        ) from None
     except ModuleNotFoundError as wrong:
         remedy = "pip install 'datatrust-federation[node]'"
         raise Fault(f"the driver {wrong.name!r} is not installed; to mend it: {remedy}") from None
@@ -283,7 +295,9 @@ def _database(source: Source, url: str) -> tuple[sqlalchemy.Engine, sqlalchemy.T
         return engine, sqlalchemy.Table(bare, sqlalchemy.MetaData(), schema=schema or None, autoload_with=engine)
     except sqlalchemy.exc.NoSuchTableError:
         engine.dispose()
-        raise SourceInvalid(f"the database has no table {table!r}", remedy="check the name behind # in the URL") from None
+        raise SourceInvalid(
+            f"the database has no table {table!r}", remedy="check the name behind # in the URL"
+        ) from None
     except sqlalchemy.exc.SQLAlchemyError as wrong:
         engine.dispose()
         remedy = "check that it runs, the address, the user and the password"
@@ -296,7 +310,11 @@ def _read_database(source: Source, url: str, names: list[str], where: Cohort | N
         _missing_columns(names, [c.name for c in table.columns])
         query = sqlalchemy.select(*[table.c[n] for n in names] or [sqlalchemy.literal(1).label("_")])
         query = query.select_from(table)
-        condition = push_down(where, table, {n: source.physical(n) for n in where.columns if n not in source.levels}) if where else None
+        condition = (
+            push_down(where, table, {n: source.physical(n) for n in where.columns if n not in source.levels})
+            if where
+            else None
+        )
         if condition is not None:
             query = query.where(condition)
         with engine.connect() as connection:

@@ -7,8 +7,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from datatrust.federation import LocalTrust
 from coordinator.conductor import Conducted, Coordinator, conduct
+from datatrust.federation import LocalTrust
 from nodes.session import Session
 from trust.charter import Charter
 from trust.mandate import Mandate, draft

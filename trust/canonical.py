@@ -108,7 +108,9 @@ def parse(raw: bytes, *, largest: int = 1 << 20) -> Any:
         value = json.loads(raw)
         same = canonical(value) == raw
     except (ValueError, RecursionError):
-        raise MessageInvalid("bytes that are not canonical JSON", expected="sorted keys, no spaces, no floats") from None
+        raise MessageInvalid(
+            "bytes that are not canonical JSON", expected="sorted keys, no spaces, no floats"
+        ) from None
     if not same:
         raise MessageInvalid("JSON that is not in canonical form", expected="sorted keys, no spaces, no floats")
     return value

@@ -83,7 +83,8 @@ class Charter(Model):
             for parent in parents if isinstance(parents, list) else [parents]:
                 if parent not in purposes:
                     raise CharterInvalid(
-                        f"purposes.toml: {child!r} has the unknown parent {parent!r}", expected=nearest(str(parent), purposes)
+                        f"purposes.toml: {child!r} has the unknown parent {parent!r}",
+                        expected=nearest(str(parent), purposes),
                     )
         folder_digest = digest({name: "sha256:" + hashlib.sha256(text).hexdigest() for name, text in raw.items()})
         extra = {"purposes": purposes, "folder_digest": folder_digest}

@@ -29,7 +29,9 @@ _ALLOWED: tuple[type[exp.Expression], ...] = (
     exp.And, exp.Or, exp.Not, exp.Paren, exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Between, exp.In,
     exp.Is, exp.Null, exp.Column, exp.Identifier, exp.Literal, exp.Neg, exp.Boolean,
 )  # fmt: skip
-_PARTS = frozenset({"this", "expression", "expressions", "low", "high", "quoted", "is_string", "table", "db", "catalog"})
+_PARTS = frozenset(
+    {"this", "expression", "expressions", "low", "high", "quoted", "is_string", "table", "db", "catalog"}
+)
 """What an allowed node may be made of: sqlglot keeps words such as `symmetric` beside, which would change the meaning."""
 _COMPARISONS = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE)
 _QUOTED = re.compile(r"'[^']*'")
@@ -98,7 +100,9 @@ def literal(node: exp.Expression) -> Literal:
     if isinstance(node, exp.Paren):
         return literal(node.this)
     if not isinstance(node, exp.Literal):
-        raise CohortInvalid("a comparison without a literal", expected="a column against a number, a text or true/false")
+        raise CohortInvalid(
+            "a comparison without a literal", expected="a column against a number, a text or true/false"
+        )
     if node.is_string:
         return str(node.this)
     number = _finite(node.this)
@@ -127,7 +131,9 @@ def _guard(text: str) -> None:
     if ";" in bare:
         raise CohortInvalid("a semicolon in a cohort", expected="one condition, such as age >= 40")
     if "--" in bare or "/*" in bare or "#" in bare:
-        raise CohortInvalid("a comment in a cohort", expected="the condition alone", remedy="put words into the summary")
+        raise CohortInvalid(
+            "a comment in a cohort", expected="the condition alone", remedy="put words into the summary"
+        )
     if not text.isprintable() and any(not c.isprintable() and c not in "\n\t" for c in text):
         raise CohortInvalid("a character in a cohort that cannot be printed", expected="plain text")
 
@@ -161,7 +167,9 @@ def _condition(node: Any, dataset: Dataset) -> None:
         case exp.Column():
             column = _column(node, dataset)
             if column.type != "boolean":
-                raise CohortInvalid(f"column {column.name!r} alone is no condition", expected=f"such as {column.name} = …")
+                raise CohortInvalid(
+                    f"column {column.name!r} alone is no condition", expected=f"such as {column.name} = …"
+                )
         case exp.Is():
             _column(node.this, dataset)
             if not isinstance(node.expression, exp.Null):
@@ -204,7 +212,9 @@ def _column(node: Any, dataset: Dataset) -> Column:
         remedy = f"write a text in single quotes: '{name}'" if quoted else "`datatrust dataset show` lists the columns"
         if name == "partner":
             remedy = "a cohort cannot name a partner: each node answers for its own rows"
-        raise CohortInvalid(f"{name!r} is no column of dataset {dataset.id!r}", expected=nearest(name, dataset.names), remedy=remedy)
+        raise CohortInvalid(
+            f"{name!r} is no column of dataset {dataset.id!r}", expected=nearest(name, dataset.names), remedy=remedy
+        )
     return dataset.column(name)
 
 

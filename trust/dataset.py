@@ -222,7 +222,9 @@ class Dataset(Model):
                 continue
             for name in column.sources:
                 if not _NAME.fullmatch(name) or name == PARTNER or name.lower() in derived:
-                    raise DatasetInvalid(f"{column.name!r} cannot read {name!r}", expected="names of columns of the table")
+                    raise DatasetInvalid(
+                        f"{column.name!r} cannot read {name!r}", expected="names of columns of the table"
+                    )
             readable = self._readable(column)
             try:
                 used = self._derivation(column, readable).columns
@@ -356,7 +358,9 @@ def _custom(document: dict[str, Any], known: set[str], where: str) -> dict[str, 
     for item in document.get("customProperties") or []:
         name = str(item.get("property", ""))
         if name not in known:
-            raise DatasetInvalid(f"customProperties of {where} has an unknown property {name!r}", expected=nearest(name, known))
+            raise DatasetInvalid(
+                f"customProperties of {where} has an unknown property {name!r}", expected=nearest(name, known)
+            )
         if name in found:
             raise DatasetInvalid(f"customProperties of {where} has {name!r} twice", expected="it once")
         found[name] = item.get("value")
@@ -376,7 +380,9 @@ def _column(document: dict[str, Any]) -> Column:
     for entry in document.get("enum") or []:
         if type(entry.get("value")) not in (int, str):
             got = f"{where}: its enum has a value that is neither a whole number nor a text"
-            raise DatasetInvalid(got, expected="such as value: 1, or value: F", remedy="quote yes, no and dates: value: 'no'")
+            raise DatasetInvalid(
+                got, expected="such as value: 1, or value: F", remedy="quote yes, no and dates: value: 'no'"
+            )
     fields = {
         "name": name,
         "type": kind,

@@ -22,7 +22,18 @@ from trust.errors import FormulaInvalid, nearest
 if TYPE_CHECKING:
     from trust.dataset import Dataset
 
-__all__ = ["Apply", "Calculate", "Compare", "Expression", "Name", "Number", "dotted", "from_syntax", "parse_expression", "written"]
+__all__ = [
+    "Apply",
+    "Calculate",
+    "Compare",
+    "Expression",
+    "Name",
+    "Number",
+    "dotted",
+    "from_syntax",
+    "parse_expression",
+    "written",
+]
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Interval: TypeAlias = tuple[float, float]
@@ -209,7 +220,9 @@ def from_syntax(tree: ast.expr, dataset: Dataset, depth: int = 0) -> Name | Numb
         case ast.Name() | ast.Attribute():
             return Name(column=_numeric(dotted(tree), dataset))
         case ast.Constant(value=bool() | str() | bytes() | None | complex()):
-            raise FormulaInvalid("a text or a constant that is no number in an expression", expected="numbers and columns")
+            raise FormulaInvalid(
+                "a text or a constant that is no number in an expression", expected="numbers and columns"
+            )
         case ast.Constant(value=value) if isinstance(value, int | float) and abs(value) < 1e300:
             return Number(number=float(value))
         case ast.UnaryOp(op=ast.USub(), operand=ast.Constant() as operand):
@@ -233,7 +246,9 @@ def from_syntax(tree: ast.expr, dataset: Dataset, depth: int = 0) -> Name | Numb
         case ast.Call():
             what = dotted(tree.func) if isinstance(tree.func, ast.Name | ast.Attribute) else "something"
             raise FormulaInvalid(f"a call of {what!r} in an expression", expected="only log, log1p, exp, sqrt")
-    raise FormulaInvalid("an expression outside what is allowed", expected="columns, numbers, + - * / ** and comparisons")
+    raise FormulaInvalid(
+        "an expression outside what is allowed", expected="columns, numbers, + - * / ** and comparisons"
+    )
 
 
 def dotted(tree: ast.expr) -> str:
@@ -251,7 +266,9 @@ def _numeric(name: str, dataset: Dataset) -> str:
         raise FormulaInvalid(f"column {name!r} is not in dataset {dataset.id!r}", expected=nearest(name, dataset.names))
     column = dataset.column(name)
     if not (column.numeric or column.type == "boolean"):
-        raise FormulaInvalid(f"column {name!r} is a category in an expression", expected=f"a number, or the term C({name})")
+        raise FormulaInvalid(
+            f"column {name!r} is a category in an expression", expected=f"a number, or the term C({name})"
+        )
     return name
 
 

@@ -23,7 +23,9 @@ _AT_MOST = {"dominance_percent", "glm_parameters_per_person"}
 """Thresholds where less is stricter; elsewhere more is."""
 
 
-def decide(study: Study, charter: Charter, scope: Scope, plans: dict[str, dict[str, Sum]], *, now: datetime) -> Decisions:
+def decide(
+    study: Study, charter: Charter, scope: Scope, plans: dict[str, dict[str, Sum]], *, now: datetime
+) -> Decisions:
     """Every decision on the study's declaration, in order; nothing is skipped."""
     return Decisions(
         [
@@ -92,12 +94,16 @@ def _partners(study: Study, scope: Scope) -> Decision:
     named = len(scope.partners)
     fewest = study.protections.fewest(max(named, 3))
     ok = 3 <= named <= 1000 and fewest <= named
-    return Decision("organisations", ok, f"a study names at least {fewest} partners, at most 1,000", "name more partners")
+    return Decision(
+        "organisations", ok, f"a study names at least {fewest} partners, at most 1,000", "name more partners"
+    )
 
 
 def _shown(study: Study, charter: Charter) -> Decision:
     asked = any(PARTNER in analysis.groups() for analysis in study.analyses.values())
-    text = "no total speaks of one partner alone" if not asked else "groups by partner are shown where the charter says so"
+    text = (
+        "no total speaks of one partner alone" if not asked else "groups by partner are shown where the charter says so"
+    )
     remedy = "leave 'partner' out of groups and factors: a total with one contributor is that partner's vector"
     return Decision("organisations", not asked or charter.partner_may_be_shown, text, remedy)
 

@@ -79,7 +79,9 @@ def column_values(column: Column, values: pd.Series[Any]) -> npt.NDArray[Any]:
         try:
             return pd.to_numeric(values).to_numpy(dtype=np.float64, na_value=np.nan)
         except (ValueError, TypeError):
-            raise SourceInvalid(f"column {column.name!r} holds something that is no number", expected="numbers") from None
+            raise SourceInvalid(
+                f"column {column.name!r} holds something that is no number", expected="numbers"
+            ) from None
     codes = np.full(len(values), -1, dtype=np.int64)
     missing = values.isna().to_numpy()
     texts = values.astype(object).to_numpy()
@@ -87,7 +89,9 @@ def column_values(column: Column, values: pd.Series[Any]) -> npt.NDArray[Any]:
     for at in np.flatnonzero(~missing):
         code = known.get(_key(texts[at]))
         if code is None:
-            raise StudyInvalid(f"column {column.name!r} holds an unknown level", expected=f"one of {list(column.values)}")
+            raise StudyInvalid(
+                f"column {column.name!r} holds an unknown level", expected=f"one of {list(column.values)}"
+            )
         codes[at] = code
     return codes
 

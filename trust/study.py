@@ -22,7 +22,6 @@ from trust.times import Time, read_time
 __all__ = ["Study", "new_id", "plan", "plan_digest", "plan_documents"]
 
 
-
 class Study(Model):
     """What a researcher signs."""
 

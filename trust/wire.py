@@ -22,7 +22,20 @@ from trust.errors import MessageInvalid
 from trust.secure_sum.frames import frame
 from trust.signing import Signer, valid
 
-__all__ = ["DOWN", "UP", "open_sealed", "pack", "pack_arrays", "pack_asks", "pack_signed", "seal", "unpack", "unpack_arrays", "unpack_asks", "unpack_signed"]
+__all__ = [
+    "DOWN",
+    "UP",
+    "open_sealed",
+    "pack",
+    "pack_arrays",
+    "pack_asks",
+    "pack_signed",
+    "seal",
+    "unpack",
+    "unpack_arrays",
+    "unpack_asks",
+    "unpack_signed",
+]
 
 DOWN = frozenset({"mandate", "start", "ask", "close"})
 UP = frozenset({"approval", "ready", "upload", "refusal"})

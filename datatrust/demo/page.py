@@ -56,6 +56,7 @@ def write_page(story: Story, words: Words, path: Path) -> Path:
         refused=refused(story, words),
         rule=rule_words(story, words),
         checks=words("checks_1", rows=rows),
+        masked=words("sent_2", bytes=words.count(story.masked.bytes)),
         largest=words("largest", value=words.small(story.largest_difference)),
     )
     path.write_text(page, "utf-8")

@@ -87,6 +87,7 @@ def document(story: Story, report: Path) -> dict[str, Any]:
                 name: _exp(odds_ratio=fit.params[name], low=interval[0][name], high=interval[1][name]) for name in names
             },
             "sent": {t.partner: {"messages": t.messages, "sums": t.sums, "bytes": t.bytes} for t in story.traffic},
+            "masked": {"bytes": story.masked.bytes, "pvalue": story.masked.pvalue},
             "largest_difference": story.largest_difference,
         },
         "refused": {"rule": no.rule, "text": no.text, "remedy": no.remedy},

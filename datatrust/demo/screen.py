@@ -27,6 +27,7 @@ def screen(story: Story, words: Words) -> Iterator[str]:
     yield from _heading(4, words("sent"))
     yield from _text(words("sent_1"))
     yield from _table(tables.traffic(story, words), words)
+    yield from _text(words("sent_2", bytes=words.count(story.masked.bytes)))
     yield from _heading(5, words("checks"))
     yield from _text(words("checks_1", rows=words.count(sum(story.written.rows.values()))))
     yield from _table(tables.checks(story, words), words)

@@ -15,6 +15,7 @@ from datatrust.client import Result
 from datatrust.demo import pooled
 from datatrust.demo.checks import Checks
 from datatrust.demo.hospitals import COHORT, EDGES, FORMULA, PAINS, Written, write
+from datatrust.demo.masked import randomness
 from datatrust.demo.seed import EXPECTED, Case, run_cases
 from datatrust.federation import LocalTrust
 from datatrust.results.glm import GlmResult
@@ -56,6 +57,14 @@ class Traffic:
 
 
 @dataclass(frozen=True)
+class Masked:
+    """The masked words of the study: how many bytes, and the p-value that they are random."""
+
+    bytes: int
+    pvalue: float
+
+
+@dataclass(frozen=True)
 class Refusal:
     """How the study of women alone ended.
 
@@ -79,6 +88,7 @@ class Story:
     decisions: Decisions
     result: Result
     traffic: list[Traffic]
+    masked: Masked
     refusal: Refusal
     checks: Checks
 
@@ -132,7 +142,9 @@ def tell_story(folder: Path) -> Story:
     decisions = study.check()
     result = study.run()
     traffic = [_traffic(name, written.rows[name], sent) for name, sent in sorted(trust.exchanged.items())]
-    story = Story(cases, written, trust, decisions, result, traffic, _refusal(trust), Checks())
+    uploads = [words for each in trust.uploads for words in each.values()]
+    masked = Masked(sum(map(len, uploads)), randomness(uploads))
+    story = Story(cases, written, trust, decisions, result, traffic, masked, _refusal(trust), Checks())
     _check(story)
     return story
 
@@ -174,6 +186,7 @@ def _check(story: Story) -> None:
     _check_tables(story, cohort)
     _check_ages(story, cohort)
     _check_risk(story, cohort)
+    story.checks.holds("check_masked", "all uploads", story.masked.pvalue > 1e-6)
     refusal = story.refusal
     expected = refusal.refused.rule == REFUSED_BY and refusal.refusing == 2 and refusal.sums == 0
     story.checks.holds("check_refused", REFUSED_BY, expected)

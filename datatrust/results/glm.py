@@ -180,7 +180,10 @@ class GlmResult(Released):
 
     @property
     def llf(self) -> float:
-        """Log-likelihood, as statsmodels: a gamma model's uses the estimated `scale` (R's: `llf_scaled(deviance / n)`)."""
+        """Log-likelihood, as statsmodels: a gamma model's uses the estimated `scale`.
+
+        R's is `llf_scaled(deviance / n)`.
+        """
         return self._number("llf")
 
     def llf_scaled(self, scale: float) -> float:

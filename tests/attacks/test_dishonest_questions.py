@@ -97,9 +97,7 @@ def test_a_difference_in_the_last_places_is_tolerated() -> None:
     study = written(of, **MODEL)
 
     def nudged(asks: Any) -> Any:
-        return {
-            n: type(a)(a.sum, {k: np.array(v) * (1 + 1e-12) for k, v in a.values.items()}) for n, a in asks.items()
-        }
+        return {n: type(a)(a.sum, {k: np.array(v) * (1 + 1e-12) for k, v in a.values.items()}) for n, a in asks.items()}
 
     with pytest.raises(DataTrustError) as error:  # the conductor of this test expects its own bytes to be answered
         of.run(study, change=asking(of, study, 2, nudged))
@@ -185,7 +183,7 @@ def test_a_question_without_the_totals_that_it_follows_from_is_refused() -> None
         if "record" not in header:
             return header, body
         plans = plan(study, of.trust._scope(study))
-        asks, rest = unpack_asks(header["asks"], body, plans)
+        _, rest = unpack_asks(header["asks"], body, plans)
         bare = {k: v for k, v in header.items() if k not in ("record", "to")}
         return bare, body[: len(body) - len(rest)]
 

@@ -17,7 +17,8 @@ def main() -> int:
     parser.add_argument("--full", action="store_true", help="add the long runs")
     full = parser.parse_args().full
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    print(f"Python {platform.python_version()}, {platform.machine()}, {cores} cores; medians; ratio = rival / ours, for PRG and np.sum ours / limit")
+    print(f"Python {platform.python_version()}, {platform.machine()}, {cores} cores; medians")
+    print("ratio: rival / ours; for PRG and np.sum, which are limits, ours / limit")
     for benchmark in BENCHMARKS:
         for line in benchmark(full=full):
             print(line, flush=True)

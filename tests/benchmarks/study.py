@@ -89,49 +89,64 @@ def median_time(run: Callable[[], Any], times: int = 5) -> float:
 
 def against_pooled(*, full: bool) -> Iterator[str]:
     """4 x 25,000 rows in memory, the trust built: at least as quick as pooled."""
+    import statsmodels.api  # noqa: F401 - before either is timed
     frames = [people(25_000, seed) for seed in range(4)]
     trust = dt.local({f"p{i}": f for i, f in enumerate(frames)}, dt.Dataset.parse(DATASET))
     ours, rival = median_time(lambda: federated(trust)), median_time(lambda: pooled(frames))
-    yield line("study / pandas + statsmodels pooled", f"{1e3 * ours:.0f} ms", f"{1e3 * rival:.0f} ms", f"{rival / ours:.1f} x")
+    yield line(
+        "study / pandas + statsmodels pooled", f"{1e3 * ours:.0f} ms", f"{1e3 * rival:.0f} ms", f"{rival / ours:.1f} x"
+    )
 
 
 def with_rows(*, full: bool) -> Iterator[str]:
     """Time and memory by the number of rows, from Parquet files of 20 columns of which 4 are read."""
     for rows in (100_000, 1_000_000, *((10_000_000,) if full else ())):
-        done = subprocess.run(  # noqa: S603 - this very file
-            [sys.executable, "-m", "tests.benchmarks.study", str(rows)], capture_output=True, text=True, check=True
-        )
-        found = json.loads(done.stdout)
+        with tempfile.TemporaryDirectory() as folder:
+            _child("make", folder, str(rows))
+            found = json.loads(_child("run", folder))
         per = 1e6 * found["seconds"] / rows
-        yield line(f"study, {rows:,} rows", f"{found['seconds']:.2f} s", f"{per:.2f} us a row", f"{found['memory']:.0f} MB")
+        yield line(
+            f"study, {rows:,} rows", f"{found['seconds']:.2f} s", f"{per:.2f} us a row", f"{found['memory']:.0f} MB"
+        )
 
 
-def _one(rows: int) -> None:
-    """One study in a process of its own: seconds and the memory that it added at its peak."""
-    import resource
+def _child(*arguments: str) -> str:
+    command = [sys.executable, "-m", "tests.benchmarks.study", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
+
+def _make(folder: str, rows: int) -> None:
+    """Parquet files of four partners, 20 columns each."""
     import duckdb
 
-    with tempfile.TemporaryDirectory() as folder, duckdb.connect() as database:
-        paths = {}
+    filler = ", ".join(f"random() AS extra{i}" for i in range(16))
+    with duckdb.connect() as database:
         for partner in range(4):
-            paths[f"p{partner}"] = str(Path(folder) / f"{partner}.parquet")
-            filler = ", ".join(f"random() AS extra{i}" for i in range(16))
             database.execute(
                 "COPY (SELECT 18 + 92 * random() AS age, 10 + 50 * random() AS bmi, "  # noqa: S608 - our own numbers
                 f"CASE WHEN random() < 0.5 THEN 'F' ELSE 'M' END AS sex, random() < 0.3 AS died, {filler} "
-                f"FROM range({rows // 4})) TO '{paths[f'p{partner}']}'"
+                f"FROM range({rows // 4})) TO '{Path(folder) / f'{partner}.parquet'}'"
             )
-        small = {name: people(1_000, 1) for name in paths}
-        federated(dt.local(small, dt.Dataset.parse(DATASET)))  # warm: imports and engine
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        trust = dt.local(paths, dt.Dataset.parse(DATASET))
-        begin = time.perf_counter()
-        federated(trust)
-        seconds = time.perf_counter() - begin
-        after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(json.dumps({"seconds": seconds, "memory": (after - before) / 1024}))
+
+
+def _run(folder: str) -> None:
+    """One study in a process of its own: seconds, and the memory that it added at its peak."""
+    federated(dt.local({f"p{i}": people(1_000, 1) for i in range(4)}, dt.Dataset.parse(DATASET)))  # imports, engine
+    before = _peak()
+    begin = time.perf_counter()
+    federated(dt.local({f"p{i}": Path(folder) / f"{i}.parquet" for i in range(4)}, dt.Dataset.parse(DATASET)))
+    seconds = time.perf_counter() - begin
+    print(json.dumps({"seconds": seconds, "memory": (_peak() - before) / 1024}))
+
+
+def _peak() -> int:
+    """Peak memory of this process in KB: of its own, where `ru_maxrss` may be its parent's."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0])
 
 
 if __name__ == "__main__":
-    _one(int(sys.argv[1]))
+    if sys.argv[1] == "make":
+        _make(sys.argv[2], int(sys.argv[3]))
+    else:
+        _run(sys.argv[2])

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from nodes import store as store_module
+from nodes.store import SqliteStore
 from tests.trust.secure_sum.federation import (
     COORDINATOR,
     MANDATE,
@@ -27,12 +29,9 @@ from tests.trust.secure_sum.federation import (
     yes,
 )
 from trust.secure_sum import party as party_module
-
 from trust.secure_sum.errors import StoreUnavailable
 from trust.secure_sum.parameters import Parameters
 from trust.secure_sum.party import Party
-from nodes import store as store_module
-from nodes.store import SqliteStore
 
 
 def _bytes_on_disk(folder: Path) -> bytes:

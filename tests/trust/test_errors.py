@@ -16,7 +16,9 @@ def tree(of: type[DataTrustError] = DataTrustError) -> set[type[DataTrustError]]
     return {of, *(leaf for child in of.__subclasses__() for leaf in tree(child))}
 
 
-OURS = sorted((c for c in tree() if c.__module__.startswith(("trust.", "nodes.", "coordinator.", "datatrust."))), key=str)
+OURS = sorted(
+    (c for c in tree() if c.__module__.startswith(("trust.", "nodes.", "coordinator.", "datatrust."))), key=str
+)
 
 
 @pytest.mark.parametrize("error", OURS, ids=lambda e: e.__name__)

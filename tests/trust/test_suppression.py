@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from trust.privacy.suppression import interval, suppress
+from trust.privacy.suppression import Attacker, suppress
 
 K = 11
 
@@ -42,6 +42,7 @@ def test_no_hidden_cell_is_bounded_within_k(counts: np.ndarray) -> None:
     assert hidden[counts < K].all()
     if hidden.all():
         return
+    attacker = Attacker(counts, K, True)
     for cell in map(tuple, np.argwhere(hidden)):
-        low, high = interval(counts, hidden, cell)
+        low, high = attacker.interval(hidden, cell)
         assert high - low >= K - 1e-6

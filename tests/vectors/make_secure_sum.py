@@ -16,7 +16,17 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tests.trust.secure_sum.federation import COORDINATOR, MANDATE, NOW, ROOT, Block, Federation, federation, identity, vector
+from tests.trust.secure_sum.federation import (
+    COORDINATOR,
+    MANDATE,
+    NOW,
+    ROOT,
+    Block,
+    Federation,
+    federation,
+    identity,
+    vector,
+)
 from trust.secure_sum.encoding import Layout, counts, encode_sum, layout_of, model_steps, quantised
 from trust.secure_sum.errors import SecureSumError
 from trust.secure_sum.fixedpoint import STATISTICS, TINY, FixedPoint, decode_reals, encode_reals, fill
@@ -374,7 +384,9 @@ def records(folder: str) -> list[dict[str, Any]]:
         {
             "case": name,
             "record": record,
-            "code": code(lambda d=record: world.parties["a"].settle(Record.parse(d), COORDINATOR.public_key(), now=NOW)),
+            "code": code(
+                lambda d=record: world.parties["a"].settle(Record.parse(d), COORDINATOR.public_key(), now=NOW)
+            ),
         }
         for name, record in variants.items()
     ]

@@ -303,10 +303,8 @@ class Glm(Analysis):
         known = FAMILIES[self.family].dispersion
         scale = pearson / df_resid if known is None or self.scale == "X2" else known
         bread = _invert(total["information"] + np.diag(self._penalty(p)))
-        if self.ridge:  # the spread of the penalised estimate, not the inverse of the penalised information
-            covariance = scale * bread @ total["information"] @ bread
-        else:
-            covariance = scale * bread
+        # with ridge the spread of the penalised estimate, which is not the inverse of the penalised information
+        covariance = scale * (bread @ total["information"] @ bread if self.ridge else bread)
         if meat is not None:
             covariance = bread @ meat @ bread * (observations / df_resid if self.robust == "HC1" else 1.0)
         parts = total["likelihood"]

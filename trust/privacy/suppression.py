@@ -152,7 +152,7 @@ def _solve(matrix: Any, totals: Counts, index: int) -> tuple[float, float]:
         solved = linprog(cost, A_eq=matrix, b_eq=totals, bounds=(0, None), method="highs")
         if not solved.success:  # cannot be: the true table is a solution, and the total bounds every cell
             return 0.0, 0.0
-        ends.append(sign * solved.fun)
+        ends.append(sign * float(solved.fun or 0.0))
     return ends[0], ends[1]
 
 

@@ -205,7 +205,9 @@ class Party:
                 raise RecordInvalid("a record of a sum without me", expected="one that I contributed to")
             agrees(record, kept, self.name, coordinator)
             tx.forget_upload(kept.study, record.context.r)
-            tx.journal("total-audited", kept.study, _utc(now), {"r": record.context.r, "ctx": record.context.digest.hex()})
+            tx.journal(
+                "total-audited", kept.study, _utc(now), {"r": record.context.r, "ctx": record.context.digest.hex()}
+            )
 
     def close(self, reason: str, *, now: datetime) -> None:
         """End the study here and delete its keys: on expiry, revocation, a refusal, or at its end.

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from nodes.store import SqliteStore
 from trust.decision import Decision
 from trust.secure_sum.encoding import Layout
 from trust.secure_sum.messages import Approval, Context, Upload
@@ -20,7 +21,6 @@ from trust.secure_sum.parameters import Parameters, Participation, smallest_m
 from trust.secure_sum.party import Gate, Party
 from trust.secure_sum.question import Asked, Question
 from trust.secure_sum.state import StudyState
-from nodes.store import SqliteStore
 
 NOW = datetime(2026, 11, 24, 12, 0, 1, tzinfo=UTC)
 MANDATE = hashlib.sha256(b"mandate").digest()

@@ -11,7 +11,14 @@ import pytest
 
 from tests.trust.secure_sum.federation import question
 from trust.secure_sum.encoding import Layout
-from trust.secure_sum.errors import NodeRefused, QuestionRepeated, StateNotDerived, StateRolledBack, StudyClosed, TooFewEffectiveRecords
+from trust.secure_sum.errors import (
+    NodeRefused,
+    QuestionRepeated,
+    StateNotDerived,
+    StateRolledBack,
+    StudyClosed,
+    TooFewEffectiveRecords,
+)
 from trust.secure_sum.frames import mask_seed, ratchet
 from trust.secure_sum.masks import add_masks
 from trust.secure_sum.question import Asked, Question, follows
