@@ -28,6 +28,8 @@ from trust.wire import UP, check_signature, pack_asks, pack_signed, seal, unpack
 __all__ = ["Channel", "Conducted", "Coordinator", "Plans", "conduct"]
 
 Plans = dict[str, dict[str, Sum]]
+_CLOSING = 10.0
+"""Seconds for the answers to a close, on which nothing depends."""
 
 
 class Channel(Protocol):
@@ -82,6 +84,8 @@ class _Conduct:
     records: list[Record] = field(default_factory=list)
     uploads: list[Mapping[str, bytes]] = field(default_factory=list)
     transcript: bytes = b""
+    open: tuple[str, ...] = ()
+    """Partners that may hold rows and keys of the study: all but those that refused its mandate."""
 
     def exchange(self, messages: Mapping[str, bytes]) -> dict[str, tuple[dict[str, Any], bytes]]:
         """Answers by partner, each of a kind that a node may send, and signed where the kind is."""
@@ -140,11 +144,11 @@ def conduct(
         participation=signed.mandate.participation,
     )
     on = _Conduct(coordinator, written, (study, mandate), signed, scope, plans, channel, deadline, tell, parameters)
-    joined, absent = _roll_call(on)
     try:
+        joined, absent = _roll_call(on)
         values = _sums(on, joined)
     finally:
-        channel.exchange(dict.fromkeys(joined, on.message("close", on.of)), deadline=deadline)
+        channel.exchange(dict.fromkeys(on.open, on.message("close", on.of)), deadline=min(deadline, _CLOSING))
     return Conducted(values, joined, absent, Decisions(on.decisions), tuple(on.records), tuple(on.uploads))
 
 
@@ -153,12 +157,15 @@ def _roll_call(on: _Conduct) -> tuple[tuple[str, ...], dict[str, Refused]]:
     named = on.scope.partners
     on.tell(f"asking {len(named)} partners")
     study, mandate = (envelope.document() for envelope in on.envelopes)
+    on.open = named
     answers = on.exchange(dict.fromkeys(named, on.message("mandate", {"mandate": mandate, "study": study})))
-    joined = tuple(name for name in named if name in answers and answers[name][0]["kind"] == "approval")
-    absent = {name: _refusal(answers[name][0]) for name in named if name in answers and name not in joined}
+    refused = [name for name in named if name in answers and answers[name][0]["kind"] == "refusal"]
+    absent = {name: _refusal(answers[name][0]) for name in refused}
+    on.open = tuple(name for name in named if name not in absent)
+    joined = tuple(name for name in on.open if name in answers)
     absent |= {name: Refused("silent", "the partner did not answer in time") for name in named if name not in answers}
     on.decisions.append(_enough(on, joined, absent))
-    approvals = [_approval(on, name, answers[name][0]) for name in joined]
+    approvals = [_approval(on, name, header) for name, (header, _) in _all(joined, answers, "approval").items()]
     listed = [{"name": a.name, "E": a.key.hex(), "sig": a.sig.hex()} for a in approvals]
     start = on.message("start", {**on.of, "approvals": listed})
     on.transcript = transcript(on.parameters.mandate, on.parameters.root, {a.name: a.key for a in approvals})
@@ -278,7 +285,7 @@ def _all(
             raise _refusal(answers[name][0])
         if answers[name][0]["kind"] != kind:
             raise MessageInvalid(f"partner {name!r} answered with {answers[name][0]['kind']!r}", expected=kind)
-    return answers
+    return {name: answers[name] for name in joined}
 
 
 def _refusal(header: Mapping[str, Any]) -> Refused:

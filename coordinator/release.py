@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+
 from coordinator.conductor import Conducted, Plans
 from trust.analyses.base import Scope, Values
-from trust.decision import Decision, Decisions
+from trust.decision import Decision, Decisions, require
 from trust.privacy.rules import SuppressCells
+from trust.protections import Protections
 
 __all__ = ["release"]
 
@@ -14,6 +19,8 @@ def release(conducted: Conducted, scope: Scope, plans: Plans) -> tuple[dict[str,
     """Results with small cells hidden, and what was decided on them.
 
     The arrays that a rule judges by (persons and partners in each cell) are dropped once it has judged.
+
+    Raises: Refused where a result is about too few persons altogether: nothing could hide how many.
     """
     fewest = scope.protections.fewest(len(scope.partners))
     released: dict[str, Values] = {}
@@ -21,6 +28,7 @@ def release(conducted: Conducted, scope: Scope, plans: Plans) -> tuple[dict[str,
     for name, found in conducted.values.items():
         values = dict(found)
         rules = [r for planned in plans[name].values() for r in planned.rules if isinstance(r, SuppressCells)]
+        require([_enough(values, rules, scope.protections)])
         for rule in rules:
             rule.apply(values, scope.protections, fewest)
             decisions.append(rule.judge(values, scope.protections, fewest))
@@ -30,3 +38,12 @@ def release(conducted: Conducted, scope: Scope, plans: Plans) -> tuple[dict[str,
                 values.pop(internal, None)
         released[name] = values
     return released, Decisions([*conducted.decisions, *decisions])
+
+
+def _enough(values: Values, rules: Sequence[SuppressCells], protections: Protections) -> Decision:
+    """A result is about at least k records, and a table about at least k persons."""
+    counted = [np.sum(values[rule.of]) for rule in rules if np.ndim(values[rule.of]) == rule.axes]
+    counted += [values["nobs"]] if "nobs" in values else []
+    enough = all(int(n) >= protections.persons for n in counted)
+    text = f"a result is about at least {protections.persons} persons"
+    return Decision("persons-in-group", enough, text, "leave out the column that is missing for nearly everyone")

@@ -28,10 +28,11 @@ from trust.charter import Charter
 from trust.cohort import Cohort
 from trust.dataset import Dataset
 from trust.decision import Decisions, require
-from trust.errors import DataTrustError, InvalidInput, Refused, StudyInvalid
+from trust.errors import DataTrustError, Fault, InvalidInput, Refused, StudyInvalid
 from trust.mandate import Mandate, draft
 from trust.policy import decide
 from trust.protections import Protections
+from trust.secure_sum.errors import SecureSumError
 from trust.secure_sum.frames import is_name
 from trust.signing import sha256
 from trust.study import Study, new_id, plan
@@ -57,6 +58,7 @@ def local(
     """
     description = dataset if isinstance(dataset, Dataset) else Dataset.load(dataset)
     policy = charter if isinstance(charter, Charter) else Charter.load(charter)
+    _expect("sources", sources, Mapping, "a mapping of partners to their sources")
     if not sources:
         raise StudyInvalid("no sources", expected="a mapping of partners to their sources")
     named = {_partner(n): as_source(s) for n, s in sources.items()}
@@ -87,10 +89,8 @@ class LocalTrust:
         for name, source in sources.items():
             try:
                 physical_names(source)
-            except InvalidInput as wrong:
-                raise type(wrong)(
-                    f"partner {name!r}: {wrong.got}", expected=wrong.expected, remedy=wrong.remedy
-                ) from None
+            except (InvalidInput, Fault) as wrong:
+                raise _of_partner(name, wrong) from None
 
     def _node(self, name: str, source: Source) -> Node:
         keys = self._keys.partners[name]
@@ -127,6 +127,11 @@ class LocalTrust:
 
         Raises: StudyInvalid, FormulaInvalid, CohortInvalid: what cannot be a study, before anything is asked.
         """
+        _expect("analyses", analyses, Mapping, "such as {'table': dt.Describe(['age'])}")
+        _expect("protections", protections or {}, Mapping, "such as {'persons': 20}")
+        _expect("cohort", cohort, str, 'a text, such as "age >= 40"')
+        for name, time in (("not_before", not_before), ("expires", expires)):
+            _expect(name, time, datetime | None, "a datetime, such as datetime(2027, 2, 22, tzinfo=UTC)")
         begins = not_before or _now()
         ends = expires or begins + timedelta(days=self.charter.floor.longest_days)
         words = {"en": summary if isinstance(summary, str) else title}
@@ -134,7 +139,7 @@ class LocalTrust:
         if cohort:
             cohort = Cohort.parse(cohort, self.dataset).text
         fields = {
-            "id": new_id(title),
+            "id": new_id(str(title)),
             "title": title,
             "summary": dict(summary) if isinstance(summary, Mapping) else words,
             "purpose": purpose,
@@ -240,11 +245,20 @@ def _channel(sessions: Mapping[str, Session]) -> FlowerChannel:
 def _raise_trouble(sessions: Mapping[str, Session]) -> None:
     """Tell the person who holds all the nodes what no node would send: why its source could not be read."""
     for name, session in sessions.items():
-        trouble = session.trouble
-        if isinstance(trouble, InvalidInput):
-            raise type(trouble)(f"partner {name!r}: {trouble.got}", expected=trouble.expected, remedy=trouble.remedy)
-        if isinstance(trouble, DataTrustError) and not isinstance(trouble, Refused):
-            raise trouble
+        if session.trouble is not None and not isinstance(session.trouble, Refused | SecureSumError):
+            raise _of_partner(name, session.trouble) from None
+
+
+def _of_partner(name: str, wrong: DataTrustError) -> DataTrustError:
+    """The same error, which says whose it is; what caused it stays behind, since its words may hold a value."""
+    if isinstance(wrong, InvalidInput):
+        return type(wrong)(f"partner {name!r}: {wrong.got}", expected=wrong.expected, remedy=wrong.remedy)
+    return Fault(f"partner {name!r}: {wrong}") if isinstance(wrong, Fault) else wrong
+
+
+def _expect(name: str, value: Any, kind: Any, example: str) -> None:
+    if not isinstance(value, kind):
+        raise StudyInvalid(f"{name} is a {type(value).__name__}", expected=example)
 
 
 def _partner(name: str) -> str:

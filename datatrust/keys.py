@@ -37,21 +37,21 @@ class PartnerKeys:
 
 
 class Keys:
-    """Three members (one lay) of whom two sign, a coordinator, an auditor, a researcher and the partners."""
+    """Members (the first are those of the charter's roles), a coordinator, an auditor, a researcher, the partners."""
 
     def __init__(self, partners: Iterable[str], charter: Charter, now: datetime) -> None:
-        self.members = [Signer() for _ in range(3)]
+        self.members = [Signer() for _ in range(max(3, charter.committee.quorum))]
         self.coordinator, self.auditor, self.researcher = Signer(), Signer(), Signer()
         self.partners = {name: PartnerKeys() for name in partners}
         everyone = [*self.members, self.coordinator, self.auditor, self.researcher]
         members = tuple(distinct(self.members))
-        quorum = min(charter.committee.quorum, len(members))
+        quorum = charter.committee.quorum
         roles = {
             "root": Role(keys=members, threshold=quorum),
             "committee": Role(keys=members, threshold=quorum),
             "coordinator": Role(keys=(self.coordinator.key_id,), threshold=1),
             "auditor": Role(keys=(self.auditor.key_id,), threshold=1),
-            **{role: Role(keys=members[:1], threshold=1) for role in charter.committee.roles},
+            **{role: Role(keys=members[:n], threshold=n) for role, n in charter.committee.roles.items()},
         }
         expires = write_time(now + timedelta(days=365))
         root = Root(

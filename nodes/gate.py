@@ -1,9 +1,9 @@
 """The gate: a node's numbered checks.  The first that fails refuses; nothing is skipped.
 
 Before rows     1 the trust root that I pinned is in force, and its charter is mine
-                2 the mandate: in force, for this study, this dataset, these partners
+                2 the mandate: in force, signed as my charter asks, for this study, this dataset, these partners
                 3 the plan that I compute is the plan that was signed, and so are the bounds
-                4 charter: purpose, floors, dates, partners, sizes
+                4 the researcher is accredited; charter: purpose, floors, dates, partners, sizes
 After rows      5 enough persons in my cohort
                 6 no person dominates a magnitude
 Each sum        7 root and mandate are still in force, and I have not given more than the mandate allows
@@ -28,9 +28,10 @@ from trust.errors import Refused
 from trust.mandate import Mandate, SignedMandate, draft
 from trust.policy import decide
 from trust.privacy.rules import dominance, persons
-from trust.root import TrustRoot
+from trust.root import Root, TrustRoot
 from trust.study import Study, plan
 from trust.sums import same_sums
+from trust.times import read_time
 
 __all__ = ["after_rows", "before_rows", "before_sum", "own_part"]
 
@@ -62,11 +63,18 @@ def before_rows(
             ),
             # 2 mandate
             _in_force("mandate", mandate, now),
+            _quorum(root.root, mandate, charter),
             _same("mandate-study", signed, mine, ("study", "dataset", "charter", "not_before", "expires")),
             _same("mandate-partners", signed, mine, ("partners", "participation", "m", "c")),
             # 3 plan
             _same("plan", signed, mine, ("plan", "sums", "bytes", "root", "audit", "conditions")),
-            # 4 policy
+            # 4 researcher and policy
+            Decision(
+                "researcher",
+                now < read_time(root.root.researchers[study.researcher].accredited_until),
+                "the study's researcher is accredited today",
+                "have the researcher accredited",
+            ),
             *decide(study, charter, scope, plan(study, scope), now=now),
         ]
     )
@@ -78,6 +86,18 @@ def _in_force(rule: str, document: TrustRoot | SignedMandate, now: datetime) -> 
     except Refused as refused:
         return Decision(refused.rule, False, refused.text, refused.remedy)
     return Decision(f"{rule}-expired", True, f"the {rule} is in force")
+
+
+def _quorum(root: Root, mandate: SignedMandate, charter: Charter) -> Decision:
+    """Members that the charter's `[committee]` asks for, roles included: the root's threshold may be lower."""
+    asked = charter.committee
+    ok = len(mandate.signers) >= asked.quorum and all(
+        role in root.roles and len(mandate.signers & set(root.roles[role].keys)) >= least
+        for role, least in asked.roles.items()
+    )
+    roles = "".join(f", {least} of role {role!r} among them" for role, least in sorted(asked.roles.items()))
+    text = f"the mandate is signed by {asked.quorum} members{roles}"
+    return Decision("signature", ok, text, "have it signed by those who may")
 
 
 def _same(rule: str, signed: Mandate, mine: Mandate, fields: tuple[str, ...]) -> Decision:

@@ -7,6 +7,7 @@ start ends the study.  What leaves goes through `egress`; why something failed s
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -25,7 +26,7 @@ from trust.charter import Charter
 from trust.cohort import Cohort
 from trust.dataset import PARTNER, Dataset
 from trust.decision import Decisions, require
-from trust.errors import AnalysisFailed, DataTrustError, MessageInvalid, Refused, StudyInvalid
+from trust.errors import AnalysisFailed, DataTrustError, MessageInvalid, Refused, SourceInvalid, StudyInvalid
 from trust.mandate import SignedMandate
 from trust.root import TrustRoot
 from trust.rows import partner_rows
@@ -43,12 +44,16 @@ from trust.secure_sum import (
 )
 from trust.secure_sum.errors import SecureSumError
 from trust.secure_sum.masks import Words
+from trust.secure_sum.messages import signed_by
 from trust.signing import Envelope, Signer, sha256, verified
 from trust.study import Study, plan, plan_documents
 from trust.sums import blocks_of, joined, only_names, plan_bytes, question, split
-from trust.wire import DOWN, open_sealed, unpack_asks, unpack_signed
+from trust.wire import DOWN, open_sealed, size, unpack_asks, unpack_signed
 
 __all__ = ["Node", "Session"]
+
+_LONGEST_BODY = 1 << 16
+"""Bytes beyond what the plan says: salt and seal of shown totals, and room to name what is wrong."""
 
 
 @dataclass(frozen=True)
@@ -76,14 +81,13 @@ class Node:
 
 @dataclass(frozen=True)
 class _Study:
-    """A study that has passed the gate, and its rows made ready."""
+    """A study that has passed the gate."""
 
     study: Study
     mandate: SignedMandate
     scope: Scope
     plans: dict[str, dict[str, Sum]]
     documents: dict[tuple[str, str], bytes]
-    ready: dict[str, Any]
     parameters: Parameters
     party: Party
 
@@ -93,7 +97,7 @@ class Session:
 
     Attributes:
         egress: what left, message by message.
-        trouble: why the last message was refused, in full; for the node's own operator, never sent.
+        trouble: why the last message before the close was refused, in full; for the node's own operator, never sent.
     """
 
     def __init__(self, node: Node) -> None:
@@ -102,6 +106,7 @@ class Session:
         self.trouble: DataTrustError | None = None
         self._state = "new"
         self._on: _Study
+        self._rows: dict[str, Any] = {}
         self._run: Any = None
         self._expected: dict[str, Ask] | None = None
         self._first: dict[str, Arrays] = {}
@@ -112,7 +117,7 @@ class Session:
     def handle(self, raw: bytes) -> bytes:
         """Answer one message.  Whatever goes wrong leaves as a rule's id and its public text."""
         try:
-            header, body = unpack_signed(raw, DOWN, self._node.coordinator)
+            header, body = unpack_signed(raw, DOWN, self._node.coordinator, longest_body=self._longest_body())
             if self._state == "closed":
                 raise Refused("study-closed", "the study is closed at this partner")
             answer = {
@@ -129,10 +134,24 @@ class Session:
             failure.__cause__ = wrong
             return self._refuse(failure)
 
+    def _longest_body(self) -> int:
+        """Bytes that a message may carry now, known from the plan; longer ones are not even hashed."""
+        if self._state != "started":
+            return _LONGEST_BODY
+        plans, last = self._on.plans, self._last
+        asked = sum(max(size(planned.takes) for planned in sums.values()) for sums in plans.values())
+        shown = last[0].layout.nbytes * len(self._on.parameters.partners) if last else 0
+        return _LONGEST_BODY + asked + shown
+
     def _refuse(self, wrong: DataTrustError) -> bytes:
-        self.trouble = wrong
-        if self._state in ("approved", "started") and not isinstance(wrong, MessageInvalid):
-            self._end(wrong.rule if isinstance(wrong, Refused) else wrong.code)
+        """Why not, in public words.  A message that is none changes nothing; anything else ends the study here."""
+        if self._state != "closed" or self.trouble is None:
+            self.trouble = wrong
+        if self._state == "new":
+            self._forget()
+        elif self._state != "closed" and not isinstance(wrong, MessageInvalid):
+            with suppress(Exception):  # of the store or the clock: the study is closed all the same
+                self._end(wrong.rule if isinstance(wrong, Refused) else wrong.code)
         if isinstance(wrong, Refused):
             public = {"rule": wrong.rule, "text": wrong.text, "remedy": wrong.remedy}
         elif isinstance(wrong, SecureSumError):
@@ -163,7 +182,7 @@ class Session:
         require(after)
         rows = partner_rows(edition.rows, partners.index(node.name)) if PARTNER in names else edition.rows
         plans = plan(study, scope)
-        ready = {name: analysis.prepare(scope, rows) for name, analysis in study.analyses.items()}
+        self._rows = {name: analysis.prepare(scope, rows) for name, analysis in study.analyses.items()}
         keys = {
             name: Ed25519PublicKey.from_public_bytes(bytes.fromhex(node.root.root.partners[name].sign))
             for name in partners
@@ -180,7 +199,7 @@ class Session:
         )
         party = Party(parameters, node.name, node.identity.private, node.store)
         documents = plan_bytes(plan_documents(study, scope, plans))
-        self._on = _Study(study, mandate, scope, plans, documents, ready, parameters, party)
+        self._on = _Study(study, mandate, scope, plans, documents, parameters, party)
         self._run = together({name: analysis.run(scope) for name, analysis in sorted(study.analyses.items())})
         self._expected = self._run.send(None)
         self._first = {name: self._local(name, ask) for name, ask in (self._expected or {}).items()}
@@ -217,6 +236,7 @@ class Session:
         if header["mandate"] != on.mandate.digest.hex() or type(header["r"]) is not int or not 0 <= header["r"] < 2**32:
             raise MessageInvalid("a question of another mandate, or without a number", expected="this study's")
         asks, rest = unpack_asks(header["asks"], body, on.plans)
+        partners = only_names(header["partners"])
         if rest and not shown:
             raise MessageInvalid(f"{len(rest)} bytes too many in a question", expected="none")
         asked = question(header["r"], asks, on.plans, on.documents)
@@ -234,7 +254,7 @@ class Session:
 
         upload = on.party.contribute(
             asked,
-            only_names(header["partners"]),
+            partners,
             gate=still_allowed,
             replay=lambda: {name: ask.values for name, ask in (self._expected or {}).items()},
             compute=lambda: self._vector(asks),
@@ -262,7 +282,7 @@ class Session:
         if kept is None or len(bodies) != length * len(record.context.partners):
             raise MessageInvalid("totals of another length", expected="the uploads of every partner of the sum")
         evidence = Evidence(record, salt, [bodies[at : at + length] for at in range(0, len(bodies), length)])
-        coordinator = Ed25519PublicKey.from_public_bytes(node.coordinator[0])
+        coordinator = self._signer(record)
         words = audit(on.parameters, kept, evidence, name=node.name, layout=last.layout, coordinator=coordinator)
         on.party.settle(record, coordinator, now=node.clock())
         totals = split(decode_sum(blocks_of(asks, on.plans), words, n=len(on.scope.partners)))
@@ -271,20 +291,30 @@ class Session:
         except StopIteration:
             self._expected = None
 
+    def _signer(self, record: Record) -> Ed25519PublicKey:
+        """The key of the coordinator's role that signed a record; any of them where none did."""
+        keys = [Ed25519PublicKey.from_public_bytes(key) for key in self._node.coordinator]
+        return next((key for key in keys if signed_by(key, record.sig, record.message())), keys[0])
+
     def _close(self, header: Mapping[str, Any], body: bytes) -> bytes:
         """Forget rows and keys."""
+        self._in("approved", "started")
         _closed(header, {"kind", "v", "mandate"}, body)
-        if self._state != "new" and header["mandate"] != self._on.mandate.digest.hex():
+        if header["mandate"] != self._on.mandate.digest.hex():
             raise MessageInvalid("a close of another mandate", expected="this study's")
         self._end("closed")
         return self.egress.send({"kind": "ready", "name": self._node.name, "T": ""})
 
     def _end(self, reason: str) -> None:
-        if self._state != "new":
-            self._on.party.close(reason, now=self._node.clock())
-            self._on.ready.clear()
-        self._first.clear()
+        """No message is answered from here on, whatever the store says."""
         self._state = "closed"
+        self._forget()
+        self._on.party.close(reason, now=self._node.clock())
+
+    def _forget(self) -> None:
+        """Rows, and what was computed from them."""
+        self._rows.clear()
+        self._first.clear()
 
     # ---- computing
 
@@ -293,7 +323,10 @@ class Session:
         on = self._on
         given = {name: self._answer(name, ask) for name, ask in asks.items()}
         for name, ask in asks.items():
-            fits(on.plans[name][ask.sum].gives, given[name])
+            try:
+                fits(on.plans[name][ask.sum].gives, given[name])
+            except MessageInvalid as wrong:  # what is wrong here is no message
+                raise SourceInvalid(wrong.got, expected=wrong.expected, remedy=wrong.remedy) from None
         return encode_sum(blocks_of(asks, on.plans), joined(given), n=len(on.scope.partners))
 
     def _answer(self, name: str, ask: Ask) -> Arrays:
@@ -305,14 +338,15 @@ class Session:
         """This partner's blocks of one analysis, its own rules passed; what the rules look at stays behind."""
         on = self._on
         planned = on.plans[name][ask.sum]
-        arrays = dict(on.study.analyses[name].local(on.scope, on.ready[name], ask))
+        arrays = dict(on.study.analyses[name].local(on.scope, self._rows[name], ask))
         kept = {key: arrays.pop(key) for key in planned.keeps}
         require(gate.own_part(planned, kept, on.scope))
         return {key: np.asarray(array) for key, array in arrays.items()}
 
-    def _in(self, state: str) -> None:
-        if self._state != state:
-            raise Refused("message-order", f"this message belongs to a study that is {state}", "begin the study again")
+    def _in(self, *states: str) -> None:
+        if self._state not in states:
+            text = f"this message belongs to a study that is {' or '.join(states)}"
+            raise Refused("message-order", text, "begin the study again")
 
 
 def _closed(header: Mapping[str, Any], fields: set[str], body: bytes | None) -> None:

@@ -12,7 +12,8 @@ from datatrust.federation import LocalTrust
 from nodes.session import Session
 from trust.charter import Charter
 from trust.mandate import Mandate, draft
-from trust.signing import Envelope, sha256
+from trust.root import TrustRoot
+from trust.signing import Envelope, sha256, sign
 from trust.study import Study
 from trust.wire import DOWN, UP, pack_signed, unpack
 
@@ -59,6 +60,11 @@ class World:
 
     def _now(self, real: Callable[[], datetime]) -> Callable[[], datetime]:
         return lambda: self.clock or real()
+
+    def found(self, document: dict[str, Any]) -> None:
+        """Another trust root with the same keys, which every member has signed and every node pins."""
+        self.keys.root = TrustRoot.founding(sign("root", document, *self.keys.members))
+        self.nodes = {name: replace(node, root=self.keys.root) for name, node in self.nodes.items()}
 
     def mandate_of(self, study: Study, signed: Envelope, number: str = "2026-0001") -> Mandate:
         """The honest mandate of a study, not yet signed."""

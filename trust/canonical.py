@@ -28,7 +28,10 @@ M = TypeVar("M", bound=BaseModel)
 def _real(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError("a real number is needed")
-    number = float(value)
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        raise ValueError("a real number is needed") from None
     if not math.isfinite(number):
         raise ValueError("a finite number is needed")
     return number
@@ -136,8 +139,9 @@ def read_model(model: type[M], value: Any, error: type[InvalidInput], what: str)
 
 
 def explained(wrong: ValidationError, model: type[BaseModel], error: type[InvalidInput], what: str) -> InvalidInput:
-    """The first complaint of pydantic in our words: where, what, and for an unknown key the nearest name."""
-    first = wrong.errors(include_url=False, include_input=False)[0]
+    """One complaint of pydantic in our words: an unknown key first, with the nearest name."""
+    complaints = wrong.errors(include_url=False, include_input=False)
+    first = next((c for c in complaints if c["type"] == "extra_forbidden"), complaints[0])
     where = ".".join(str(p) for p in first["loc"])
     if first["type"] == "extra_forbidden":
         known = nearest(str(first["loc"][-1]), _field_names(model))

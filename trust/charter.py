@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, StrictBool, StrictInt
 
 from trust.canonical import Model, Real, digest, read_model
 from trust.errors import CharterInvalid, nearest
@@ -23,37 +23,37 @@ _LARGEST = 1 << 20
 class Floor(Model):
     """The least that every study must promise; a study may be stricter, never laxer."""
 
-    persons: int = Field(ge=1)
-    organisations: int = Field(ge=3)
-    dominance_percent: int = Field(ge=1, le=100)
+    persons: StrictInt = Field(ge=1)
+    organisations: StrictInt = Field(ge=3)
+    dominance_percent: StrictInt = Field(ge=1, le=100)
     glm_parameters_per_person: Real = Field(gt=0, le=1)
-    residual_df: int = Field(ge=1)
-    zero_is_small: bool
-    secure_sum: bool
-    replay: bool
+    residual_df: StrictInt = Field(ge=1)
+    zero_is_small: StrictBool
+    secure_sum: StrictBool
+    replay: StrictBool
     participation: tuple[Literal["all", "joined"], ...] = Field(min_length=1)
-    longest_days: int = Field(ge=1, le=90)
-    sums_at_most: int = Field(ge=1)
-    bytes_at_most: int = Field(ge=1)
+    longest_days: StrictInt = Field(ge=1, le=90)
+    sums_at_most: StrictInt = Field(ge=1)
+    bytes_at_most: StrictInt = Field(ge=1)
 
 
 class Committee(Model):
     """How many members sign, and how many of a role must be among them."""
 
-    quorum: int = Field(ge=1)
-    roles: dict[str, int] = {}
+    quorum: StrictInt = Field(ge=1)
+    roles: dict[str, StrictInt] = Field(default_factory=dict)
 
 
 class Charter(Model):
     """charter.toml and purposes.toml, with the digest of the folder."""
 
     name: str
-    version: int = Field(ge=1)
+    version: StrictInt = Field(ge=1)
     languages: tuple[str, ...]
     title: dict[str, str]
     contact: str
     rights: dict[str, str]
-    partner_may_be_shown: bool
+    partner_may_be_shown: StrictBool
     committee: Committee
     floor: Floor
     purposes: dict[str, tuple[str, ...]]
@@ -80,7 +80,11 @@ class Charter(Model):
         fields = _toml(raw["charter.toml"], "charter.toml")
         purposes = _toml(raw["purposes.toml"], "purposes.toml")
         for child, parents in purposes.items():
-            for parent in parents if isinstance(parents, list) else [parents]:
+            if not isinstance(parents, list) or not all(isinstance(parent, str) for parent in parents):
+                raise CharterInvalid(
+                    f"purposes.toml: {child!r} is no list of parents", expected=f'{child} = ["Parent"]'
+                )
+            for parent in parents:
                 if parent not in purposes:
                     raise CharterInvalid(
                         f"purposes.toml: {child!r} has the unknown parent {parent!r}",

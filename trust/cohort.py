@@ -32,7 +32,7 @@ _ALLOWED: tuple[type[exp.Expression], ...] = (
 _PARTS = frozenset(
     {"this", "expression", "expressions", "low", "high", "quoted", "is_string", "table", "db", "catalog"}
 )
-"""What an allowed node may be made of: sqlglot keeps words such as `symmetric` beside, which would change the meaning."""
+"""What an allowed node may be made of: sqlglot keeps words such as `symmetric` beside, which change the meaning."""
 _COMPARISONS = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE)
 _QUOTED = re.compile(r"'[^']*'")
 _ISO_DATE = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])")
@@ -73,14 +73,17 @@ class Cohort:
             tree = exp.Column(this=exp.Identifier(this=names[0], quoted=True))
         return cls(tree.sql(dialect="duckdb", comments=False), tuple(dict.fromkeys(names)), tree)
 
-    def sql(self, bind: Callable[[Literal], str], column: Callable[[str], str]) -> str:
+    def sql(
+        self, bind: Callable[[Literal], str], column: Callable[[str], str], absent: Callable[[str], str] | None = None
+    ) -> str:
         """The condition as SQL in which every literal is a bound parameter.
 
         Args:
             bind: takes a literal, returns its placeholder.
             column: takes a column's name, returns it quoted.
+            absent: takes a column's name, returns the condition that it is null.
         """
-        return _write(self.tree, bind, column)
+        return _write(self.tree, bind, column, absent or (lambda name: f"({column(name)} IS NULL)"))
 
 
 def column_name(column: exp.Expression) -> str:
@@ -241,9 +244,11 @@ def _fits(column: Column, node: Any) -> None:
         raise CohortInvalid(f"{value!r} is no level of column {column.name!r}", expected=known)
 
 
-def _write(node: Any, bind: Callable[[Literal], str], column: Callable[[str], str]) -> str:
+def _write(
+    node: Any, bind: Callable[[Literal], str], column: Callable[[str], str], absent: Callable[[str], str]
+) -> str:
     """SQL of a checked tree: only shapes that `_condition` has passed reach this."""
-    write: Callable[[Any], str] = lambda inner: _write(inner, bind, column)  # noqa: E731
+    write: Callable[[Any], str] = lambda inner: _write(inner, bind, column, absent)  # noqa: E731
     match node:
         case exp.And():
             return f"({write(node.this)} AND {write(node.expression)})"
@@ -258,7 +263,7 @@ def _write(node: Any, bind: Callable[[Literal], str], column: Callable[[str], st
         case exp.Column():
             return column(column_name(node))
         case exp.Is():
-            return f"({write(node.this)} IS NULL)"
+            return absent(column_name(node.this))
         case exp.In():
             return f"({write(node.this)} IN ({', '.join(bind(literal(item)) for item in node.expressions)}))"
         case exp.Between():

@@ -312,13 +312,14 @@ class _Closed(yaml.SafeLoader):
     _depth = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        event = self.peek_event()
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        where = event.start_mark
         if isinstance(event, yaml.events.AliasEvent):
-            raise yaml.composer.ComposerError(None, None, "an alias, and aliases are not allowed", event.start_mark)
+            raise yaml.composer.ComposerError(None, None, "an alias, and aliases are not allowed", where)
         if getattr(event, "tag", None) is not None:
-            raise yaml.composer.ComposerError(None, None, "a tag, and tags are not allowed", event.start_mark)
+            raise yaml.composer.ComposerError(None, None, "a tag, and tags are not allowed", where)
         if self._depth > _DEEPEST:
-            raise yaml.composer.ComposerError(None, None, "nested too deeply", event.start_mark)
+            raise yaml.composer.ComposerError(None, None, "nested too deeply", where)
         self._depth += 1
         node = super().compose_node(parent, index)
         self._depth -= 1

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from trust.canonical import Model, Real
 from trust.errors import FormulaInvalid, nearest
@@ -101,6 +101,12 @@ class Calculate(Model):
     left: Expression
     right: Expression
 
+    @model_validator(mode="after")
+    def _power(self) -> Calculate:
+        if self.op == "**" and not isinstance(self.right, Number):
+            raise ValueError("a power is a number, such as x**2")
+        return self
+
     @property
     def columns(self) -> tuple[str, ...]:
         return self.left.columns + self.right.columns
@@ -109,10 +115,17 @@ class Calculate(Model):
         return f"({self.left.text()} {self.op} {self.right.text()})"
 
     def evaluate(self, read: Callable[[str], Floats]) -> Floats:
-        return _calculate(self.op, self.left.evaluate(read), self.right.evaluate(read))
+        result: Floats = _calculate(self.op, self.left.evaluate(read), self.right.evaluate(read))
+        return result
 
     def interval(self, dataset: Dataset) -> Interval:
-        return _range(self.op, self.left.interval(dataset), self.right.interval(dataset))
+        left, right = self.left.interval(dataset), self.right.interval(dataset)
+        if self.op == "**" and right[0] != int(right[0]) and left[0] < 0:
+            raise FormulaInvalid(
+                f"{self.text()} needs values of 0 or more, and the dataset allows others",
+                remedy="declare a minimum in the dataset, or use a whole power",
+            )
+        return _range(self.op, left, right)
 
     def sql(self) -> str:
         if self.op == "**":
@@ -253,12 +266,13 @@ def from_syntax(tree: ast.expr, dataset: Dataset, depth: int = 0) -> Name | Numb
 
 def dotted(tree: ast.expr) -> str:
     """`ph.ecog` from the syntax of an attribute: columns may have dots in their names."""
-    match tree:
-        case ast.Name(id=name):
-            return name
-        case ast.Attribute(value=value, attr=attribute):
-            return f"{dotted(value)}.{attribute}"
-    raise FormulaInvalid("an expression outside what is allowed", expected="columns, numbers and operators")
+    parts: list[str] = []
+    while isinstance(tree, ast.Attribute):
+        parts.append(tree.attr)
+        tree = tree.value
+    if not isinstance(tree, ast.Name):
+        raise FormulaInvalid("an expression outside what is allowed", expected="columns, numbers and operators")
+    return ".".join([tree.id, *reversed(parts)])
 
 
 def _numeric(name: str, dataset: Dataset) -> str:
@@ -292,7 +306,8 @@ def _range(op: str, left: Interval, right: Interval) -> Interval:
         return -math.inf, math.inf
     if op == "**":
         power = right[0]
-        ends = [abs(left[0]) ** power, abs(left[1]) ** power] if power > 0 else [0.0, math.inf]
+        with np.errstate(all="ignore"):
+            ends = [float(np.power(abs(end), power)) for end in left] if power > 0 else [0.0, math.inf]
         even = power == int(power) and int(power) % 2 == 0
         if left[0] >= 0:
             return min(ends), max(ends)

@@ -16,7 +16,7 @@ from trust.analyses.base import Scope
 from trust.canonical import Model, parse, read_model
 from trust.errors import MessageInvalid, Refused
 from trust.root import Name, Root, TrustRoot
-from trust.signing import Envelope, verified
+from trust.signing import Envelope, signed_by, verified
 from trust.study import Study, plan, plan_digest, sums_at_most
 from trust.sums import upload_bytes
 from trust.times import Time, read_time
@@ -91,6 +91,7 @@ class SignedMandate:
     Attributes:
         mandate: the document.
         digest: M, SHA-256 of its signed bytes, 32 bytes.
+        signers: ids of the members' keys that have signed it.
     """
 
     def __init__(self, envelope: Envelope, root: TrustRoot) -> None:
@@ -98,6 +99,7 @@ class SignedMandate:
         committee = root.root.roles["committee"]
         keys = root.root.keys_of("committee")
         payload = verified("mandate", envelope, keys, threshold=committee.threshold)
+        self.signers = signed_by("mandate", envelope, keys)
         self.mandate = read_model(Mandate, parse(payload), MessageInvalid, "the mandate")
         self.digest = hashlib.sha256(payload).digest()
         if self.mandate.root != root.root.version:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, StrictBool, StrictInt
 
 from trust.canonical import Model, Real
 
@@ -19,16 +19,16 @@ class Protections(Model):
     DataSHIELD's `nfilter.glm` (0.33). residual_df: as ACRO (10).
     """
 
-    persons: int = Field(default=11, ge=1, le=1_000_000)
-    organisations: int = Field(default=3, ge=3, le=1_000)
-    dominance_percent: int = Field(default=85, ge=1, le=100)
+    persons: StrictInt = Field(default=11, ge=1, le=1_000_000)
+    organisations: StrictInt = Field(default=3, ge=3, le=1_000)
+    dominance_percent: StrictInt = Field(default=85, ge=1, le=100)
     glm_parameters_per_person: Real = Field(default=0.33, gt=0, le=1)
-    residual_df: int = Field(default=10, ge=1, le=1_000_000)
-    zero_is_small: bool = True
-    secure_sum: bool = True
-    replay: bool = True
+    residual_df: StrictInt = Field(default=10, ge=1, le=1_000_000)
+    zero_is_small: StrictBool = True
+    secure_sum: StrictBool = True
+    replay: StrictBool = True
     participation: Literal["all", "joined"] = "joined"
-    colluders: int = Field(default=1, ge=1, le=998)
+    colluders: StrictInt = Field(default=1, ge=1, le=998)
     noise: Literal[False] = False
 
     def fewest(self, partners: int) -> int:

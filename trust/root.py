@@ -79,6 +79,9 @@ class Root(Model):
         for name, role in self.roles.items():
             if not set(role.keys) <= set(self.keys):
                 raise ValueError(f"role {name!r} names a key that the root does not have")
+        for researcher in self.researchers.values():
+            if researcher.key not in self.keys:
+                raise ValueError("a researcher's key that the root does not have")
         identities = [partner.sign for partner in self.partners.values()]
         if len(set(identities)) != len(identities):
             raise ValueError("two partners have the same key")

@@ -51,6 +51,10 @@ class Rows:
         chosen = self.person if keep is None else self.person[keep]
         return int(np.count_nonzero(np.bincount(chosen))) if chosen.size else 0
 
+    def of_persons(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """The sum of each person's rows, shape (persons,); `values` itself where each row is one person."""
+        return values if self.person is None else np.asarray(np.bincount(self.person, values), dtype=np.float64)
+
     def persons_by(self, cell: npt.NDArray[Any], cells: int) -> npt.NDArray[np.int64]:
         """Distinct persons in each cell; rows with a negative cell count nowhere; shape (cells,)."""
         inside = cell >= 0

@@ -15,9 +15,12 @@ __all__ = ["Time", "read_time", "write_time"]
 def read_time(text: str) -> datetime:
     """A time of the form YYYY-MM-DDTHH:MM:SSZ.  Raises: StudyInvalid."""
     try:
-        return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+        at = datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+        if write_time(at) != text:
+            raise ValueError("another spelling of a time")
     except (ValueError, TypeError):
         raise StudyInvalid(f"{text!r} is no time", expected="YYYY-MM-DDTHH:MM:SSZ, in UTC") from None
+    return at
 
 
 def write_time(at: datetime) -> str:
@@ -35,5 +38,7 @@ def _exists(text: str) -> str:
     return text
 
 
-Time: TypeAlias = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$"), AfterValidator(_exists)]
+Time: TypeAlias = Annotated[
+    str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"), AfterValidator(_exists)
+]
 """A field of a document that holds a time."""

@@ -90,6 +90,7 @@ def median_time(run: Callable[[], Any], times: int = 5) -> float:
 def against_pooled(*, full: bool) -> Iterator[str]:
     """4 x 25,000 rows in memory, the trust built: at least as quick as pooled."""
     import statsmodels.api  # noqa: F401 - before either is timed
+
     frames = [people(25_000, seed) for seed in range(4)]
     trust = dt.local({f"p{i}": f for i, f in enumerate(frames)}, dt.Dataset.parse(DATASET))
     ours, rival = median_time(lambda: federated(trust)), median_time(lambda: pooled(frames))
@@ -123,7 +124,7 @@ def _make(folder: str, rows: int) -> None:
     with duckdb.connect() as database:
         for partner in range(4):
             database.execute(
-                "COPY (SELECT 18 + 92 * random() AS age, 10 + 50 * random() AS bmi, "  # noqa: S608 - our own numbers
+                "COPY (SELECT 18 + 92 * random() AS age, 10 + 50 * random() AS bmi, "
                 f"CASE WHEN random() < 0.5 THEN 'F' ELSE 'M' END AS sex, random() < 0.3 AS died, {filler} "
                 f"FROM range({rows // 4})) TO '{Path(folder) / f'{partner}.parquet'}'"
             )

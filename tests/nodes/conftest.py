@@ -1,4 +1,4 @@
-"""Stores are closed after each test, so that no connection is left to the garbage collector."""
+"""Fixtures of the nodes' tests: a PostgreSQL server, and federations whose stores are closed after each test."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
+from tests.postgres import postgres
 from tests.trust.secure_sum.federation import Federation, federation
+
+__all__ = ["make", "postgres"]
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from pydantic import Field
 from scipy import stats
 
 from trust.analyses.base import Analysis, Arrays, Ask, Run, Scope, Sum, count, real
-from trust.analyses.moments import cells, table_shape, two_valued
+from trust.analyses.moments import cells, table_shape
+from trust.analyses.terms import two_valued
 from trust.errors import AnalysisFailed, Collinear, StudyInvalid
 from trust.privacy.rules import Groups, Organisations, ResidualDf, Rule
 from trust.rows import Rows

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from trust.analyses.base import Analysis, Arrays, Ask, Run, Scope, Sum, Values, count, real
-from trust.analyses.moments import two_valued
+from trust.analyses.terms import two_valued
 from trust.errors import StudyInvalid
 from trust.privacy.rules import Groups, Organisations, Rule
 from trust.rows import Rows

@@ -16,7 +16,8 @@ from pydantic import Field, model_validator
 
 from trust.analyses.base import Analysis, Arrays, Ask, Run, Scope, Sum, Values, count, real
 from trust.analyses.families import FAMILIES, LINKS, Family, Link, likelihood_parts, log_likelihood
-from trust.analyses.terms import Design, Term, group_columns, numbers, term_columns
+from trust.analyses.moments import check_weights
+from trust.analyses.terms import Design, Term, group_columns, groupings, numbers, term_columns
 from trust.canonical import Real
 from trust.dataset import Column
 from trust.errors import Collinear, NotConverged, Refused, StudyInvalid
@@ -43,6 +44,7 @@ class _Ready:
     offset: Floats
     groups: npt.NDArray[np.int64]
     partners: npt.NDArray[np.int64]
+    rows: Rows
 
 
 class Glm(Analysis):
@@ -91,9 +93,8 @@ class Glm(Analysis):
         self._check(scope)
         design = self.design(scope)
         p = design.width
-        groups = design.group_count
-        if self.family == "binomial":
-            groups = groups * (2 if design.is_table else 1) + 2
+        outcomes = 2 if self.family == "binomial" else sum(g.levels for g in groupings(self.outcome, scope))
+        groups = design.group_count * (outcomes if outcomes and design.is_table else 1) + outcomes
         keeps, at_node = ("working",), (EffectiveRecords(of="working"),)
         on_total = (
             *(() if scope.partner_may_be_shown else (Organisations(of="partners"),)),
@@ -144,8 +145,7 @@ class Glm(Analysis):
                     scope.numeric(name)
                 expression.interval(scope.dataset)
         group_columns(self.terms, scope)
-        if self.weights is not None and self.weights.interval(scope.dataset)[0] < 0:
-            raise StudyInvalid(f"weights {written(self.weights)} may be negative", expected="0 or more")
+        check_weights(scope, self.weights)
         if not self._two_levels(scope):
             low, high = self.outcome.interval(scope.dataset)
             family = FAMILIES[self.family]
@@ -189,12 +189,16 @@ class Glm(Analysis):
             raise Refused("outcome-range", text, "restrict the cohort to possible outcomes, or use another family")
         inside = Rows(len(y), {}, None if rows.person is None else rows.person[complete])
         cells = [cell[complete] for cell in design.groups(rows)]
-        outcomes = [y < 0.5, y >= 0.5] if self.family == "binomial" else []
+        if self.family == "binomial":
+            outcomes = [y < 0.5, y >= 0.5]
+        else:
+            of = [(g.codes(rows)[complete], g.levels) for g in groupings(self.outcome, scope)]
+            outcomes = [codes == code for codes, levels in of for code in range(levels)]
         if outcomes and design.is_table:
             cells = [cell & outcome for cell in cells for outcome in outcomes]
         persons = np.array([inside.persons(cell) for cell in [*cells, *outcomes]], dtype=np.int64)
         partners = np.array([kept > 0, *(persons > 0)], dtype=np.int64)
-        return _Ready(x, y, weights, offset, persons, partners)
+        return _Ready(x, y, weights, offset, persons, partners, inside)
 
     def local(self, scope: Scope, ready: _Ready, ask: Ask) -> Arrays:
         family, link = FAMILIES[self.family], LINKS[self.link]
@@ -205,7 +209,10 @@ class Glm(Analysis):
         if ask.sum == "meat":
             scores = ready.x * residual[:, None]
             factor = 1.0 if self.weights_are == "precision" else _inverse(ready.weights)
-            return {"meat": scores.T @ (scores * np.reshape(factor, (-1, 1))), "working": working}
+            return {
+                "meat": scores.T @ (scores * np.reshape(factor, (-1, 1))),
+                "working": ready.rows.of_persons(working),
+            }
         null_eta = np.full(len(ready.y), float(ask.values["null"])) * self.intercept + ready.offset
         null_mean, null_residual, null_working = _at(family, link, null_eta, ready)
         with np.errstate(all="ignore"):
@@ -218,7 +225,7 @@ class Glm(Analysis):
             "pearson": np.array(pearson),
             "likelihood": likelihood_parts(self.family, ready.y, mean, ready.weights),
             "null": np.array([null_residual.sum(), null_working.sum(), deviances[1]]),
-            "working": working,
+            "working": ready.rows.of_persons(working),
         }
 
     def _start(self, ready: _Ready, family: Family, link: Link) -> Arrays:
@@ -236,7 +243,7 @@ class Glm(Analysis):
             "score": ready.x.T @ target,
             "information": _gram(ready.x, working),
             "null": np.array([target.sum(), working.sum()]),
-            "working": working,
+            "working": ready.rows.of_persons(working),
         }
 
     # ---- at whoever has the totals

@@ -13,10 +13,9 @@ import numpy.typing as npt
 from pydantic import Field
 
 from trust.analyses.base import Analysis, Arrays, Ask, Run, Scope, Sum, Values, count, real
-from trust.analyses.terms import numbers
-from trust.dataset import Column
+from trust.analyses.terms import numbers, two_valued
 from trust.errors import StudyInvalid
-from trust.expressions import Expression, written
+from trust.expressions import Apply, Calculate, Compare, Expression, written
 from trust.privacy.rules import EffectiveRecords, Organisations, Rule, SuppressCells
 from trust.rows import Rows
 
@@ -144,7 +143,7 @@ class Describe(Analysis):
         shape = self.shape(scope)
         groups = int(np.prod(shape))
         table = (*shape, len(self.columns))
-        kept = {} if ready.weights is None else {"weights": ready.weights}
+        kept = {} if ready.weights is None else {"weights": ready.rows.of_persons(ready.weights)}
         present = ~np.isnan(ready.values)
         if ask.sum == "spread":
             centre = np.asarray(ask.values["mean"], dtype=float).reshape(groups, -1)
@@ -241,12 +240,6 @@ class Describe(Analysis):
         }
 
 
-def two_valued(column: Column) -> bool:
-    """A boolean, or a whole number whose bounds leave two values."""
-    low, high = column.bounds
-    return column.type == "boolean" or (column.type == "integer" and high - low == 1)
-
-
 def table_shape(scope: Scope, by: tuple[str, ...]) -> tuple[int, ...]:
     """The number of levels of each group column.  Raises: StudyInvalid for too large a table."""
     shape = tuple(len(scope.levels(name)) for name in by)
@@ -271,13 +264,34 @@ def cells(scope: Scope, rows: Rows, by: tuple[str, ...]) -> npt.NDArray[np.int64
 
 
 def check_weights(scope: Scope, weights: Any) -> None:
-    """Weights read numeric columns and cannot be negative.  Raises: StudyInvalid."""
+    """Weights read numeric columns, compare nothing and cannot be negative.  Raises: StudyInvalid.
+
+    A comparison would single out a group by weights of 0 and 1, past the rules on groups.
+    """
     if weights is None:
         return
     for name in weights.columns:
         scope.numeric(name)
+    if _compares(weights):
+        raise StudyInvalid(
+            f"weights {written(weights)} single out a group by a comparison",
+            expected="columns, numbers, + - * / ** and functions",
+            remedy="group by a column of the dataset, or restrict the cohort",
+        )
     if weights.interval(scope.dataset)[0] < 0:
         raise StudyInvalid(f"weights {written(weights)} may be negative", expected="0 or more")
+
+
+def _compares(expression: Any) -> bool:
+    """Whether there is a comparison anywhere in an expression."""
+    match expression:
+        case Compare():
+            return True
+        case Calculate():
+            return _compares(expression.left) or _compares(expression.right)
+        case Apply():
+            return _compares(expression.of)
+    return False
 
 
 def _by(cell: npt.NDArray[np.int64], values: Floats, groups: int) -> Floats:

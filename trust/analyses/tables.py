@@ -182,6 +182,9 @@ def _counted(ready: _Ready, shape: tuple[int, ...]) -> Arrays:
         "partners_in_all": np.array(int(in_all > 0)),
     }
     if ready.weights is not None:
-        weights = ready.weights[inside]
-        found |= {"weight": np.bincount(ready.cell[inside], weights, size).reshape(shape), "weights": weights}
+        weights = np.where(inside, ready.weights, 0.0)
+        found |= {
+            "weight": np.bincount(ready.cell[inside], weights[inside], size).reshape(shape),
+            "weights": ready.rows.of_persons(weights),
+        }
     return found

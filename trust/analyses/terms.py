@@ -8,6 +8,7 @@ Columns are named as patsy, formulaic and statsmodels name them.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -17,7 +18,7 @@ from pydantic import Field, StrictInt, StrictStr
 
 from trust.analyses.base import Scope
 from trust.canonical import Model
-from trust.dataset import PARTNER
+from trust.dataset import PARTNER, Column
 from trust.errors import StudyInvalid
 from trust.expressions import Apply, Calculate, Compare, Expression, Name, written
 from trust.rows import Rows
@@ -48,6 +49,16 @@ class _Part:
 
     name: str
     level: int | None
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """What divides persons into groups: a category, or a condition (a comparison, a column of two values)."""
+
+    key: str
+    levels: int
+    codes: Callable[[Rows], npt.NDArray[Any]]
+    """The group of each row, shape (n,): 0 to levels - 1; anything else where missing."""
 
 
 @dataclass(frozen=True)
@@ -105,35 +116,36 @@ class Design:
         return len(self._columns)
 
     @property
-    def _categories(self) -> tuple[str, ...]:
-        return group_columns(self.terms, self.scope)
+    def _groupings(self) -> dict[str, Grouping]:
+        """What the terms divide persons by, each once."""
+        return {g.key: g for term in self.terms for f in term for g in groupings(f, self.scope)}
 
     @property
     def _crossed(self) -> list[list[tuple[str, int]]]:
-        """Every combination of levels that a term of several categories speaks of, as (category, level) pairs."""
+        """Every combination of levels that a term of several groupings speaks of, as (grouping, level) pairs."""
         combinations: list[list[tuple[str, int]]] = []
         for term in self.terms:
-            names = list(dict.fromkeys(name for f in term if (name := _category(f, self.scope)) is not None))
-            if len(names) > 1:
-                levels = [[(name, code) for code in range(len(self.scope.levels(name)))] for name in names]
+            divided = {g.key: g for f in term for g in groupings(f, self.scope)}
+            if len(divided) > 1:
+                levels = [[(key, code) for code in range(g.levels)] for key, g in divided.items()]
                 combinations += [list(pairs) for pairs in itertools.product(*levels)]
         return combinations
 
     @property
     def is_table(self) -> bool:
-        """Nothing but categories: the model's fit is a table of counts."""
-        return all(_category(f, self.scope) is not None for term in self.terms for f in term)
+        """Nothing but categories, and conditions: the model's fit is a table of counts."""
+        return all(only_groups(f, self.scope) for term in self.terms for f in term)
 
     @property
     def group_count(self) -> int:
         """How many groups of persons the coefficients speak of."""
-        return sum(len(self.scope.levels(c)) for c in self._categories) + len(self._crossed)
+        return sum(g.levels for g in self._groupings.values()) + len(self._crossed)
 
     def groups(self, rows: Rows) -> list[npt.NDArray[np.bool_]]:
-        """Each level of each category, the reference too, and each combination of levels; each of shape (n,)."""
-        of = {c: rows.codes(c) for c in self._categories}
-        levels = [of[c] == code for c in self._categories for code in range(len(self.scope.levels(c)))]
-        return levels + [np.all([of[c] == code for c, code in pairs], axis=0) for pairs in self._crossed]
+        """Each level of each grouping, the reference too, and each combination of levels; each of shape (n,)."""
+        of = {key: g.codes(rows) for key, g in self._groupings.items()}
+        levels = [of[key] == code for key, g in self._groupings.items() for code in range(g.levels)]
+        return levels + [np.all([of[key] == code for key, code in pairs], axis=0) for pairs in self._crossed]
 
     def matrix(self, rows: Rows) -> npt.NDArray[np.float64]:
         """The design matrix, shape (n, p); NaN where a column that a term reads is missing."""
@@ -174,6 +186,42 @@ def group_columns(terms: tuple[Term, ...], scope: Scope) -> tuple[str, ...]:
     """Names of the columns used as groups."""
     found = (_category(f, scope) for t in terms for f in t)
     return tuple(dict.fromkeys(name for name in found if name is not None))
+
+
+def groupings(factor: Any, scope: Scope) -> list[Grouping]:
+    """The groups that a factor, or any expression, speaks of: also those inside a calculation."""
+    column = _category(factor, scope)
+    if column is not None:
+        return [Grouping(column, len(scope.levels(column)), lambda rows: rows.codes(column))]
+    match factor:
+        case Calculate():
+            return groupings(factor.left, scope) + groupings(factor.right, scope)
+        case Apply():
+            return groupings(factor.of, scope)
+        case Compare():
+            return [Grouping(factor.text(), 2, lambda rows: numbers(factor, rows))]
+        case Name() if two_valued(scope.numeric(factor.column)):
+            low = scope.numeric(factor.column).bounds[0]
+            return [Grouping(factor.column, 2, lambda rows: numbers(factor, rows) - low)]
+    return []
+
+
+def only_groups(factor: Any, scope: Scope) -> bool:
+    """Whether a factor has one value a group: no measurement is in it."""
+    match factor:
+        case Calculate():
+            return only_groups(factor.left, scope) and only_groups(factor.right, scope)
+        case Apply():
+            return only_groups(factor.of, scope)
+        case Name():
+            return bool(groupings(factor, scope))
+    return True
+
+
+def two_valued(column: Column) -> bool:
+    """A boolean, or a whole number whose bounds leave two values."""
+    low, high = column.bounds
+    return column.type == "boolean" or (column.type == "integer" and high - low == 1)
 
 
 def _category(factor: Any, scope: Scope) -> str | None:

@@ -46,9 +46,9 @@ class Rule(Model):
 
 
 class EffectiveRecords(Rule):
-    """At the node: weights must not concentrate on a few records (Kish's effective sample size).
+    """At the node: weights must not concentrate on a few persons (Kish's effective sample size).
 
-    `(sum w)^2 / sum w^2` of the kept array `of` must reach the study's number of persons.
+    `(sum w)^2 / sum w^2` of the kept array `of`, a weight a person, must reach the study's number of persons.
     Source: L. Kish, Survey Sampling, 1965, section 11.7.
     """
 
@@ -65,7 +65,7 @@ class EffectiveRecords(Rule):
         return Decision(
             self.kind,
             effective >= protections.persons * (1 - 1e-12),
-            f"the records that carry the weight at a partner count for at least {protections.persons}",
+            f"the persons who carry the weight at a partner count for at least {protections.persons}",
             "leave out the column that is missing for nearly everyone here, or the weights; in a logistic model this "
             "also happens when a column predicts the outcome fully: leave it out or set ridge",
         )
@@ -211,7 +211,7 @@ def dominance(rows: Rows, column: str, protections: Protections) -> Decision:
     Source: INSEE, Guide du secret statistique, 2023: 85 %.
     """
     amounts = np.nan_to_num(np.abs(rows.numeric(column)))
-    largest = amounts if rows.person is None else np.bincount(rows.person, amounts)
+    largest = rows.of_persons(amounts)
     total = float(amounts.sum())
     limit = protections.dominance_percent
     enough = limit >= 100 or 100 * float(largest.max(initial=0.0)) <= limit * total * (1 + 1e-12)

@@ -1,9 +1,9 @@
 """Hiding small cells of a table of counts, and as many more as keep them from being worked out.
 
-Primary: cells below k persons, or that hold too few partners.  Secondary: an attacker who knows the margins of the
-table and the cells that are shown solves for the hidden ones; by linear programming, the interval that he finds for
-each hidden cell must be at least k wide.  Margins are taken as known although they may not be published, because
-another table may publish them; a line of a margin that such a table would itself hide is not known.
+Primary: cells below k persons, or that hold too few partners.  Secondary: an attacker who knows the cells that are
+shown, and every margin of the table that a table of its own would show, solves for the hidden ones; by linear
+programming, the interval that he finds for each hidden cell must be at least k wide.  The same is asked of each margin
+that a table of its own would hide, so that two tables of one study do not give each other away.
 
 Source: A. Hundepool et al., Statistical Disclosure Control, Wiley 2012, chapter 4.
 """
@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from itertools import product
+from dataclasses import dataclass, field
+from itertools import combinations, product
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -20,17 +21,16 @@ import numpy.typing as npt
 from scipy.optimize import linprog
 from scipy.sparse import csr_array
 
-__all__ = ["Attacker", "suppress"]
+__all__ = ["suppress"]
 
-Counts: TypeAlias = npt.NDArray[Any]
+Counts: TypeAlias = npt.NDArray[np.int64]
 Mask: TypeAlias = npt.NDArray[np.bool_]
 Cell: TypeAlias = tuple[int, ...]
-_SLACK = 1e-6
-_MOST_REVIEWED = 60
-"""Cells hidden up to which it is reviewed whether each secondary one is needed: the review costs their square."""
+_WORTH_TRIMMING = 3_000
+"""Hidden cells times those that might be shown again: beyond this a table stays as it is."""
 
 
-def suppress(counts: Counts, too_few: Mask, k: int, zero_is_small: bool) -> Mask:
+def suppress(counts: npt.NDArray[Any], too_few: Mask, k: int, zero_is_small: bool) -> Mask:
     """Which cells to hide; shape of `counts`.
 
     Args:
@@ -41,149 +41,170 @@ def suppress(counts: Counts, too_few: Mask, k: int, zero_is_small: bool) -> Mask
     """
     counts = np.asarray(counts, dtype=np.int64)
     primary: Mask = (counts < k) & (zero_is_small | (counts > 0)) | too_few
-    hidden = primary.copy()
-    if not hidden.any() or hidden.all():
-        return hidden
-    attacker = Attacker(counts, k, zero_is_small)
-    for cell in _cells(primary):
-        while not hidden.all() and attacker.exposes(hidden, cell):
-            for other in _box(counts, hidden, cell, k) or [_next(counts, hidden, cell)]:
-                hidden[other] = True
-    for cell in iter(lambda: attacker.first_exposed(hidden), None):
-        for other in _box(counts, hidden, cell, k) or [_next(counts, hidden, cell)]:
-            hidden[other] = True
-        if hidden.all():
-            break
-    if np.count_nonzero(hidden) <= _MOST_REVIEWED:
-        _show_needless(counts, primary, hidden, attacker)
-    return hidden
+    if not primary.any() or counts.ndim == 0:
+        return primary
+    table = _Table(counts, primary.copy(), k, _margins(counts, too_few, k, zero_is_small))
+    table.protect()
+    table.trim(primary)
+    return table.hidden
 
 
-def _show_needless(counts: Counts, primary: Mask, hidden: Mask, attacker: Attacker) -> None:
-    """Show again, the largest first, each secondary cell that nothing needs hidden."""
-    for cell in sorted(_cells(hidden & ~primary), key=lambda at: -counts[at]):
-        hidden[cell] = False
-        if attacker.first_exposed(hidden) is not None:
-            hidden[cell] = True
+@dataclass
+class _Line:
+    """One cell of a margin: the cells of the table that it sums, and whether it would be hidden."""
+
+    cells: Mask
+    hidden: bool
 
 
-def _cells(mask: Mask) -> list[Cell]:
-    return [tuple(int(i) for i in cell) for cell in np.argwhere(mask)]
+def _margins(counts: Counts, too_few: Mask, k: int, zero_is_small: bool) -> list[_Line]:
+    """The cells of every margin, the grand total included, which is always known."""
+    lines = [_Line(np.ones(counts.shape, dtype=bool), hidden=False)]
+    for kept in (k for size in range(1, counts.ndim) for k in combinations(range(counts.ndim), size)):
+        summed = tuple(axis for axis in range(counts.ndim) if axis not in kept)
+        alone = (counts > 0).sum(axis=summed) == 1  # then the margin is that cell, its partners too
+        few = alone & (too_few & (counts > 0)).any(axis=summed)
+        hidden = suppress(counts.sum(axis=summed), few, k, zero_is_small)
+        for at in np.ndindex(hidden.shape):
+            cells = np.zeros(counts.shape, dtype=bool)
+            index: list[Any] = [slice(None)] * counts.ndim
+            for axis, level in zip(kept, at, strict=True):
+                index[axis] = level
+            cells[tuple(index)] = True
+            lines.append(_Line(cells, bool(hidden[at])))
+    return lines
 
 
-class Attacker:
-    """Somebody who knows the shown cells and the margins, and looks for intervals narrower than k."""
+@dataclass
+class _Table:
+    counts: Counts
+    hidden: Mask
+    k: int
+    lines: list[_Line]
+    _solved: tuple[Any, Any] | None = field(default=None)
 
-    def __init__(self, counts: Counts, k: int, zero_is_small: bool) -> None:
-        self.counts, self.k, self._zero_is_small = np.asarray(counts, dtype=np.int64), k, zero_is_small
-        self._known = list(self._lines()) if self.counts.ndim > 1 else []
+    def protect(self) -> None:
+        """Hide more until nothing that is hidden can be worked out.  More hidden cells only widen an interval."""
+        waiting = [_one(self.counts.shape, cell) for cell in map(tuple, np.argwhere(self.hidden))]
+        waiting += [line.cells for line in self.lines if line.hidden]
+        while waiting:
+            target = waiting.pop(0)
+            while self._exposed(target) and not self.hidden.all():
+                more = self._more(target)
+                for cell in more:
+                    self._hide(cell, True)
+                waiting += [_one(self.counts.shape, cell) for cell in more]
 
-    def first_exposed(self, hidden: Mask) -> Cell | None:
-        """A hidden cell that is bounded within less than k, if there is one."""
-        return next((cell for cell in _cells(hidden) if self.exposes(hidden, cell)), None)
+    def trim(self, primary: Mask) -> None:
+        """Show again, the largest first, each secondary cell that nothing needs hidden."""
+        secondary = sorted(map(tuple, np.argwhere(self.hidden & ~primary)), key=lambda cell: -self.counts[cell])
+        if len(secondary) * int(self.hidden.sum()) > _WORTH_TRIMMING:
+            return
+        for cell in secondary:
+            self._hide(cell, False)
+            if any(self._exposed(target) for target in self._targets()):
+                self._hide(cell, True)
 
-    def exposes(self, hidden: Mask, cell: Cell) -> bool:
-        """Whether a hidden cell is bounded within less than k."""
-        if self._has_box(hidden, cell):
+    def _targets(self) -> Iterator[Mask]:
+        yield from (_one(self.counts.shape, tuple(cell)) for cell in np.argwhere(self.hidden))
+        yield from (line.cells for line in self.lines if line.hidden)
+
+    def _hide(self, cell: Cell, hidden: bool) -> None:
+        self.hidden[cell] = hidden
+        self._solved = None
+
+    # ---- what an attacker finds
+
+    def _exposed(self, target: Mask) -> bool:
+        """Whether the sum of these cells is known to within less than k."""
+        if self.counts.ndim == 1:  # the total alone is known: what it leaves is shared by the hidden cells
+            return np.count_nonzero(self.hidden) == 1 or int(self.counts[self.hidden].sum()) < self.k
+        cells = np.argwhere(target)
+        if len(cells) == 1 and self._box(tuple(cells[0]), within=True):
             return False
-        low, high = self.interval(hidden, cell)
-        return high - low < self.k - _SLACK
+        low, high = self._interval(target)
+        return math.floor(high + 1e-6) - math.ceil(low - 1e-6) < self.k
 
-    def interval(self, hidden: Mask, cell: Cell) -> tuple[float, float]:
-        """What can be said of a hidden cell: (lowest, highest)."""
-        cells = _cells(hidden)
-        if self.counts.ndim == 1:  # the total alone is known
-            rest = int(self.counts[hidden].sum())
-            return (0.0, float(rest)) if len(cells) > 1 else (float(rest), float(rest))
-        return _solve(*self._equations(cells), cells.index(cell))
+    def _interval(self, target: Mask) -> tuple[float, float]:
+        """Least and greatest sum of the target's hidden cells, all cells being 0 or more."""
+        if self._solved is None:
+            self._solved = self._equations()
+        matrix, totals = self._solved
+        cost = target[self.hidden].astype(float)
+        ends = []
+        for sign in (1.0, -1.0):
+            solved = linprog(sign * cost, A_eq=matrix, b_eq=totals, bounds=(0, None), method="highs")
+            if not solved.success or solved.fun is None:  # cannot be: the true table is a solution
+                return 0.0, 0.0
+            ends.append(sign * solved.fun)
+        return ends[0], ends[1]
 
-    def _has_box(self, hidden: Mask, cell: Cell) -> bool:
-        """A quick yes: hidden corners of a box let the cell move by k and change no margin."""
-        levels = [[i for i in range(size) if i != at] for size, at in zip(hidden.shape, cell, strict=True)]
-        for opposite in product(*levels):
-            corners = list(product(*zip(cell, opposite, strict=True)))
-            if all(hidden[c] for c in corners) and _play(self.counts, corners, cell) >= self.k:
-                return True
-        return False
+    def _equations(self) -> tuple[Any, Any]:
+        """For each known line of a margin, the hidden cells of it sum to what the shown ones leave."""
+        known = [line.cells[self.hidden] for line in self.lines if not line.hidden]
+        rows = np.array([row for row in known if row.any()], dtype=float)
+        return csr_array(rows), rows @ self.counts[self.hidden]
 
-    def _lines(self) -> Iterator[tuple[tuple[int, ...], Mask | None]]:
-        """Each margin: its axes, and which of its lines are not known (None: all are)."""
-        axes = range(self.counts.ndim)
-        for kept in product((False, True), repeat=self.counts.ndim):
-            if all(kept):
-                continue
-            chosen = tuple(axis for axis in axes if kept[axis])
-            if not chosen:
-                yield chosen, None
-                continue
-            margin = self.counts.sum(axis=tuple(a for a in axes if a not in chosen))
-            yield chosen, suppress(margin, np.zeros(margin.shape, dtype=bool), self.k, self._zero_is_small)
+    # ---- what to hide with it
 
-    def _equations(self, cells: list[Cell]) -> tuple[Any, Counts]:
-        """For each known line, the sum of the hidden cells in it: a sparse matrix and the sums."""
-        rows: list[int] = []
-        columns: list[int] = []
-        totals: list[int] = []
-        for axes, unknown in self._known:
-            lines: dict[Cell, int] = {}
-            for index, cell in enumerate(cells):
-                line = tuple(cell[a] for a in axes)
-                if unknown is not None and unknown[line]:
-                    continue
-                if line not in lines:
-                    lines[line] = len(totals)
-                    totals.append(0)
-                rows.append(lines[line])
-                columns.append(index)
-                totals[lines[line]] += int(self.counts[cell])
-        matrix = csr_array((np.ones(len(rows)), (rows, columns)), shape=(len(totals), len(cells)))
-        return matrix, np.array(totals, dtype=float)
+    def _more(self, target: Mask) -> list[Cell]:
+        """Cells to hide so that the target is less exposed."""
+        inside = np.argwhere(target & self.hidden)
+        if not len(inside):  # a margin to hide, of which all is shown: begin with its smallest cell
+            inside = np.argwhere(target)
+            smallest = inside[np.argmin(self.counts[tuple(inside.T)])]
+            return [tuple(int(i) for i in smallest)]
+        exposed: Cell = tuple(int(i) for i in inside[0])
+        return self._box(exposed, within=False) or [self._next(exposed)]
 
+    def _box(self, cell: Cell, *, within: bool) -> list[Cell]:
+        """The corners of a box, two levels on each axis, that lets the cell move by k; empty where no box does.
 
-def _solve(matrix: Any, totals: Counts, index: int) -> tuple[float, float]:
-    """Least and greatest value of one hidden cell under the equations, all cells being 0 or more.
+        Adding 1 to every second corner and taking 1 from the others changes no margin: with all corners hidden, the
+        cell can fall by the smallest of the ones and rise by the smallest of the others.
 
-    `matrix` is sparse, which linprog takes and its type stubs do not know.
-    """
-    cost = np.zeros(matrix.shape[1])
-    ends = []
-    for sign in (1.0, -1.0):
-        cost[index] = sign
-        solved = linprog(cost, A_eq=matrix, b_eq=totals, bounds=(0, None), method="highs")
-        if not solved.success:  # cannot be: the true table is a solution, and the total bounds every cell
-            return 0.0, 0.0
-        ends.append(sign * float(solved.fun or 0.0))
-    return ends[0], ends[1]
+        Args:
+            within: only boxes whose corners are hidden already; else the box that hides the fewest cells more, and of
+                these the smallest, and only those cells.
+        """
+        shape = self.counts.shape
+        others = [[level for level in range(size) if level != at] for size, at in zip(shape, cell, strict=True)]
+        if not all(others):
+            return []
+        falls = rises = np.full([1] * len(shape), np.iinfo(np.int64).max)
+        more = cost = np.zeros([1] * len(shape), dtype=np.int64)
+        for away in product((False, True), repeat=len(shape)):
+            corner = np.ix_(*(o if a else [at] for o, a, at in zip(others, away, cell, strict=True)))
+            if sum(away) % 2:
+                rises = np.minimum(rises, self.counts[corner])
+            else:
+                falls = np.minimum(falls, self.counts[corner])
+            shown = ~self.hidden[corner]
+            more, cost = more + shown, cost + shown * self.counts[corner]
+        enough = (falls.clip(max=self.k) + rises.clip(max=self.k) >= self.k) & ((more == 0) == within)
+        if not enough.any():
+            return []
+        order = np.where(enough, more * (cost.max() + 1) + cost, np.iinfo(np.int64).max)
+        best = np.unravel_index(int(np.argmin(order)), order.shape)
+        opposite = [o[int(at)] for o, at in zip(others, best, strict=True)]
+        corners = list(product(*zip(cell, opposite, strict=True)))
+        return corners if within else [c for c in corners if not self.hidden[c]]
 
+    def _next(self, exposed: Cell) -> Cell:
+        """Where there is no box, the cell to hide next.
 
-def _play(counts: Counts, corners: list[Cell], cell: Cell) -> int:
-    """How far a corner can move when 1 is added to every second corner of a box and taken from the others.
-
-    No margin changes; the cell can fall by the smallest of the corners that move with it, and rise by the smallest of
-    the others.
-    """
-    odd = [sum(c != e for c, e in zip(corner, cell, strict=True)) % 2 for corner in corners]
-    falls = min(int(counts[c]) for c, o in zip(corners, odd, strict=True) if not o)
-    return falls + min(int(counts[c]) for c, o in zip(corners, odd, strict=True) if o)
-
-
-def _box(counts: Counts, hidden: Mask, exposed: Cell, k: int) -> list[Cell]:
-    """Corners to hide so that the exposed cell can move by k: of the box that hides fewest cells, and smallest ones."""
-    best: list[Cell] = []
-    least = (math.inf, math.inf)
-    levels = [[i for i in range(size) if i != at] for size, at in zip(counts.shape, exposed, strict=True)]
-    for opposite in product(*levels):
-        corners = list(product(*zip(exposed, opposite, strict=True)))
-        more = [c for c in corners if not hidden[c]]
-        cost = (len(more), sum(int(counts[c]) for c in more))
-        if more and cost < least and _play(counts, corners, exposed) >= k:
-            best, least = more, cost
-    return best
+        On most lines of the exposed one, then on most lines that hide another, then smallest.
+        """
+        hidden, counts = self.hidden, self.counts
+        candidates = np.argwhere(~hidden)
+        shared = (candidates == np.array(exposed)).sum(axis=1)
+        covered = [hidden.any(axis=axis, keepdims=True) & ~hidden for axis in range(counts.ndim)]
+        protected = sum(np.broadcast_to(c, counts.shape)[tuple(candidates.T)].astype(int) for c in covered)
+        order = np.lexsort((counts[tuple(candidates.T)], -np.asarray(protected), -shared))
+        return tuple(int(i) for i in candidates[order[0]])
 
 
-def _next(counts: Counts, hidden: Mask, exposed: Cell) -> Cell:
-    """Where no box helps, the cell to hide next: on most lines of the exposed one, and of those the smallest."""
-    candidates = np.argwhere(~hidden)
-    shared = (candidates == np.array(exposed)).sum(axis=1)
-    order = np.lexsort((counts[tuple(candidates.T)], -shared))
-    return tuple(int(i) for i in candidates[order[0]])
+def _one(shape: tuple[int, ...], cell: Cell) -> Mask:
+    mask = np.zeros(shape, dtype=bool)
+    mask[cell] = True
+    return mask

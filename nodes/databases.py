@@ -1,0 +1,100 @@
+"""Rows from a database, through SQLAlchemy: only the columns that a study needs, and no more rows than it may need.
+
+No message holds an address, a user, a password or a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import sqlalchemy
+from sqlalchemy.sql import ColumnElement
+from sqlalchemy.types import NullType
+
+from nodes.files import missing_columns
+from trust.errors import Fault, SourceInvalid
+
+__all__ = ["DATABASES", "Condition", "database_columns", "read_database"]
+
+DATABASES = ("postgresql", "sqlite", "mysql", "mariadb", "oracle", "mssql", "duckdb")
+Condition = Callable[[sqlalchemy.Table, str], ColumnElement[bool] | None]
+"""Given the reflected table and the database's kind, which rows are enough; None: all."""
+_PATIENCE = 10
+
+
+def database_columns(url: str, table: str) -> list[str]:
+    """The names of a table's columns, in order.  Raises: SourceInvalid, Fault."""
+    engine, found = _reflected(url, table)
+    engine.dispose()
+    return [c.name for c in found.columns]
+
+
+def read_database(url: str, table: str, names: list[str], condition: Condition | None) -> pd.DataFrame:
+    """These columns of the rows that the condition keeps; of one row where it keeps none, so that a table without rows
+    is told from one without such rows.
+
+    Raises: SourceInvalid, Fault.
+    """
+    engine, found = _reflected(url, table)
+    try:
+        missing_columns(names, [c.name for c in found.columns])
+        # without a type, so that values come as they are stored: SQLite keeps a text in a column of dates
+        chosen: list[sqlalchemy.Label[Any]] = [sqlalchemy.type_coerce(found.c[n], NullType()).label(n) for n in names]
+        query = sqlalchemy.select(*chosen or [sqlalchemy.literal(1).label("_")]).select_from(found)
+        where = condition(found, engine.dialect.name) if condition else None
+        with engine.connect() as connection:
+            if engine.dialect.name == "postgresql":
+                connection.execution_options(postgresql_readonly=True)
+            rows = connection.execute(query if where is None else query.where(where)).fetchall()
+            if where is not None and not rows:
+                rows = connection.execute(query.limit(1)).fetchall()
+    except (sqlalchemy.exc.SQLAlchemyError, ValueError) as wrong:
+        raise Fault(f"the database refused the question ({type(wrong).__name__})") from None
+    finally:
+        engine.dispose()
+    return pd.DataFrame([tuple(row) for row in rows], columns=names or ["_"], dtype=object).infer_objects()
+
+
+def _reflected(url: str, table: str) -> tuple[sqlalchemy.Engine, sqlalchemy.Table]:
+    """Engine and table.  The `#table` is split off here: SQLAlchemy takes it for part of the database's name."""
+    address, mark, named = url.rpartition("#")
+    if not mark or "@" in named or "/" in named:  # a `#` of the password
+        address, named = url, ""
+    name = named or table
+    if not name:
+        raise SourceInvalid("a database without a table", expected="…#table at the end of the URL, or table = '…'")
+    schema, _, bare = name.rpartition(".")
+    engine = _engine(address)
+    try:
+        return engine, sqlalchemy.Table(bare, sqlalchemy.MetaData(), schema=schema or None, autoload_with=engine)
+    except sqlalchemy.exc.NoSuchTableError:
+        engine.dispose()
+        raise SourceInvalid(
+            f"the database has no table {name!r}", remedy="check the name behind # in the URL"
+        ) from None
+    except (sqlalchemy.exc.SQLAlchemyError, ValueError) as wrong:
+        engine.dispose()
+        remedy = "check that it runs, the address, the user and the password"
+        raise Fault(f"the database cannot be reached ({type(wrong).__name__}); to mend it: {remedy}") from None
+
+
+def _engine(address: str) -> sqlalchemy.Engine:
+    try:
+        parsed = sqlalchemy.make_url(address)
+        if parsed.drivername == "postgresql":
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        backend = parsed.get_backend_name()
+        if backend == "sqlite" and parsed.database and not Path(parsed.database).is_file():
+            raise SourceInvalid(f"no file {Path(parsed.database).name!r}", expected="an SQLite database")
+        patience = {"connect_timeout": _PATIENCE} if backend == "postgresql" else {}
+        return sqlalchemy.create_engine(parsed, hide_parameters=True, connect_args=patience)
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        raise SourceInvalid(
+            "a database's URL that cannot be read", expected="postgresql://user@host/db#table"
+        ) from None
+    except ModuleNotFoundError as wrong:
+        remedy = "pip install 'datatrust-federation[node]'"
+        raise Fault(f"the driver {wrong.name!r} is not installed; to mend it: {remedy}") from None
