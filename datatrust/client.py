@@ -84,6 +84,7 @@ class Result(Mapping[str, Released]):
             f"{self.study.title}: {len(self)} analyses over {partners}",
             *(f"  {n}: {r.title()}" for n, r in self.items()),
         ]
+        lines += [f"  {n} took no part, because of: {rule}" for n, rule in self.provenance["absent"].items()]
         return "\n".join(lines[:25])
 
     __repr__ = __str__

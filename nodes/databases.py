@@ -5,6 +5,7 @@ No message holds an address, a user, a password or a value.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,9 @@ DATABASES = ("postgresql", "sqlite", "mysql", "mariadb", "oracle", "mssql", "duc
 Condition = Callable[[sqlalchemy.Table, str], ColumnElement[bool] | None]
 """Given the reflected table and the database's kind, which rows are enough; None: all."""
 _PATIENCE = 10
+_UNLOGGED = "datatrust"
+"""SQLAlchemy logs each row that it fetches where its logger is set to DEBUG: our engines have one that says nothing."""
+logging.getLogger(f"sqlalchemy.engine.Engine.{_UNLOGGED}").disabled = True
 
 
 def database_columns(url: str, table: str) -> list[str]:
@@ -90,7 +94,7 @@ def _engine(address: str) -> sqlalchemy.Engine:
         if backend == "sqlite" and parsed.database and not Path(parsed.database).is_file():
             raise SourceInvalid(f"no file {Path(parsed.database).name!r}", expected="an SQLite database")
         patience = {"connect_timeout": _PATIENCE} if backend == "postgresql" else {}
-        return sqlalchemy.create_engine(parsed, hide_parameters=True, connect_args=patience)
+        return sqlalchemy.create_engine(parsed, hide_parameters=True, logging_name=_UNLOGGED, connect_args=patience)
     except (sqlalchemy.exc.ArgumentError, ValueError):
         raise SourceInvalid(
             "a database's URL that cannot be read", expected="postgresql://user@host/db#table"

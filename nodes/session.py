@@ -26,7 +26,7 @@ from trust.charter import Charter
 from trust.cohort import Cohort
 from trust.dataset import PARTNER, Dataset
 from trust.decision import Decisions, require
-from trust.errors import AnalysisFailed, DataTrustError, MessageInvalid, Refused, SourceInvalid, StudyInvalid
+from trust.errors import AnalysisFailed, DataTrustError, MessageInvalid, Refused, SourceInvalid, StudyInvalid, sentence
 from trust.mandate import SignedMandate
 from trust.root import TrustRoot
 from trust.rows import partner_rows
@@ -155,7 +155,7 @@ class Session:
         if isinstance(wrong, Refused):
             public = {"rule": wrong.rule, "text": wrong.text, "remedy": wrong.remedy}
         elif isinstance(wrong, SecureSumError):
-            public = {"rule": wrong.code, "text": str(wrong), "remedy": wrong.remedy}
+            public = {"rule": wrong.code, "text": sentence(wrong.got, wrong.expected, ""), "remedy": wrong.remedy}
         else:
             text = f"the partner cannot answer ({wrong.code}); why is in its own log"
             public = {"rule": wrong.code, "text": text, "remedy": "ask the partner"}

@@ -118,8 +118,15 @@ REMOVALS = (
     Removal(
         "gate 2: mandate in force",
         GATE,
-        '            _in_force("mandate", mandate, now),\n            _same(',
-        "            _same(",
+        '            _in_force("mandate", mandate, now),\n            _quorum(',
+        "            _quorum(",
+    ),
+    Removal(
+        "gate 2: the charter's committee",
+        GATE,
+        "            _quorum(root.root, mandate, charter),\n",
+        "",
+        ("tests/trust/test_mandate.py",),
     ),
     Removal(
         "gate 2: the study",
@@ -138,6 +145,13 @@ REMOVALS = (
         GATE,
         '_same("plan", signed, mine, ("plan", "sums", "bytes", "root", "audit", "conditions")),',
         "",
+    ),
+    Removal(
+        "gate 4: accreditation",
+        GATE,
+        "now < read_time(root.root.researchers[study.researcher].accredited_until),",
+        "True,",
+        ("tests/trust/test_mandate.py",),
     ),
     Removal("gate 4: policy", GATE, "            *decide(study, charter, scope, plan(study, scope), now=now),\n", ""),
     Removal(

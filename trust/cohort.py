@@ -156,7 +156,8 @@ def _only_allowed(tree: exp.Expression) -> None:
             )
         extra = sorted(name for name, value in node.args.items() if value and name not in _PARTS)
         if extra:
-            raise CohortInvalid(f"the word {extra[0]} in a cohort", expected="plain comparisons")
+            what = "a sub-query" if extra[0] == "query" else f"the word {extra[0]}"
+            raise CohortInvalid(f"{what} in a cohort", expected="plain comparisons")
 
 
 def _condition(node: Any, dataset: Dataset) -> None:

@@ -210,7 +210,7 @@ def attack(table: np.ndarray, k: int, zero_is_small: bool) -> None:
 
 
 @given(tables(), st.sampled_from([2, 5, K]), st.booleans())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_no_hidden_cell_is_bounded_within_less_than_k(table: np.ndarray, k: int, zero_is_small: bool) -> None:
     attack(table, k, zero_is_small)
 
@@ -239,7 +239,7 @@ def test_no_cell_hidden_for_too_few_partners_is_bounded_within_less_than_k(
 
 
 @given(tables(shapes=[(3,), (2, 2), (2, 3), (2, 2, 2)], largest=9), st.booleans())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_no_attacker_who_tries_all_tables_of_whole_numbers_does_better(table: np.ndarray, zero_is_small: bool) -> None:
     k = 3
     hidden = hide(table, k, zero_is_small=zero_is_small)

@@ -17,7 +17,7 @@ from trust.root import TrustRoot
 from trust.signing import Envelope, Signer, sha256, sign
 from trust.study import plan, plan_digest, sums_at_most
 from trust.sums import upload_bytes
-from trust.times import read_time
+from trust.times import read_time, write_time
 
 DATASET = """
 apiVersion: v3.1.0
@@ -87,8 +87,7 @@ def test_every_field_of_the_draft_follows_from_study_root_and_charter() -> None:
 def test_the_longest_analysis_says_how_many_sums() -> None:
     plans = plan(STUDY, OF.trust._scope(STUDY))
     by_analysis = {name: sum(planned.at_most for planned in sums.values()) for name, sums in plans.items()}
-    assert by_analysis["d"] == 1
-    assert MANDATE.sums == by_analysis["m"] > 2
+    assert MANDATE.sums == by_analysis["m"] > by_analysis["d"]
 
 
 def test_another_cohort_is_another_plan_and_another_study() -> None:
@@ -166,7 +165,7 @@ def test_every_field_counts_in_the_digest_and_none_may_be_missing(field: str) ->
         ("sums", 0),
         ("bytes", 0),
         ("audit", "nobody"),
-        ("expires", MANDATE.not_before),
+        pytest.param("expires", MANDATE.not_before, id="expires-as-it-begins"),
         ("not_before", "2026-11-24"),
     ],
 )
@@ -234,7 +233,7 @@ def test_a_researchers_accreditation_ends_with_its_second() -> None:
     of = world()
     ends = read_time(STUDY.not_before) + timedelta(days=3)
     document = of.keys.root.root.document()
-    document["researchers"]["local"]["accredited_until"] = "%04d-%02d-%02dT%02d:%02d:%02dZ" % ends.timetuple()[:6]
+    document["researchers"]["local"]["accredited_until"] = write_time(ends)
     of.found(document)
     for now, rule in ((ends - SECOND, "persons"), (ends, "researcher"), (ends + SECOND, "researcher")):
         answers = of.mandate_answers(STUDY, lambda drafted: drafted, clock=now)

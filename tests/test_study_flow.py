@@ -1,0 +1,146 @@
+"""One study from the question to the result, with the file of each step: read this first.
+
+Three hospitals hold their own patients.  A researcher asks whether blood pressure goes with age and sex.  No row, and
+no number of one hospital alone, reaches anybody; the answer is that of the pooled rows.  The story in words:
+docs/a-study-step-by-step.md.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.api as sm
+
+import datatrust as dt
+from coordinator.conductor import Coordinator, conduct
+from coordinator.release import release
+from datatrust.client import Result
+from nodes.session import Session
+from tests.federation import Sessions, World
+from trust.errors import Refused
+from trust.mandate import SignedMandate
+from trust.study import plan
+from trust.wire import DOWN, UP, unpack
+
+DATASET = """
+apiVersion: v3.1.0
+kind: DataContract
+id: pressure
+name: pressure
+version: 1.0.0
+status: active
+schema:
+  - name: patients
+    logicalType: object
+    properties:
+      - {name: age, logicalType: integer, logicalTypeOptions: {minimum: 18, maximum: 110}}
+      - {name: sex, logicalType: string, enum: [{value: F}, {value: M}]}
+      - {name: pressure, logicalType: number, logicalTypeOptions: {minimum: 60, maximum: 260}}
+"""
+
+
+def hospital(seed: int, women: int, men: int) -> pd.DataFrame:
+    """Made-up patients of one hospital."""
+    rng = np.random.default_rng(seed)
+    sex = np.repeat(["F", "M"], [women, men])
+    age = rng.integers(30, 90, women + men)
+    pressure = 90 + 0.6 * age + 5 * (sex == "M") + rng.normal(0, 12, women + men)
+    return pd.DataFrame({"age": age, "sex": sex, "pressure": pressure.round(1)})
+
+
+HOSPITALS = {"east": hospital(1, 40, 50), "north": hospital(2, 60, 30), "south": hospital(3, 4, 45)}
+POOLED = pd.concat(HOSPITALS.values(), ignore_index=True)
+
+
+def test_a_study_from_the_question_to_the_result() -> None:
+    trust = dt.local(HOSPITALS, dt.Dataset.parse(DATASET))  # datatrust/federation.py: all roles in this process
+    parts = World(trust)  # the same, taken apart
+
+    # 1  The researcher writes it: a closed document with one digest.  datatrust/ask.py, trust/study.py
+    handle = trust.study(
+        "Age and blood pressure",
+        purpose="AcademicResearch",
+        cohort="age >= 40",
+        analyses={"table": dt.Describe(["age", "pressure"]), "model": dt.Glm("pressure ~ age + sex")},
+    )
+    study = handle.study
+
+    # 2  It is checked against the charter, at once, without a row.  trust/policy.py, trust/charter.py
+    assert handle.check().ok
+
+    # 3  The researcher signs; the coordinator drafts the mandate; a quorum signs.  trust/signing.py, trust/mandate.py
+    signed = parts.keys.study(study)
+    draft = parts.mandate_of(study, signed)
+    mandate = parts.keys.mandate(draft)
+    assert draft.partners == ("east", "north", "south")
+    assert len(SignedMandate(mandate, parts.keys.root).signers) == 2  # of three members
+    with pytest.raises(Refused, match="signed by 1 of 3"):
+        SignedMandate(mandate.model_copy(update={"signatures": mandate.signatures[:1]}), parts.keys.root)
+
+    # 4  The coordinator conducts it, here without Flower between.  coordinator/conductor.py, nodes/session.py
+    nodes = {name: Session(node) for name, node in parts.nodes.items()}
+    wire = Sessions(nodes, parts.keys.coordinator)
+    scope = trust._scope(study)
+    conducted = conduct(Coordinator(parts.keys.coordinator, parts.keys.root), signed, mandate, scope, wire)
+
+    # 5  Roll call: each node's gate has passed, and its approval carries a key for this study only.  nodes/gate.py
+    asked = [unpack(raw, DOWN) for name, raw in wire.down if name == "east"]
+    said = [unpack(raw, UP) for name, raw in wire.up if name == "east"]
+    sums = len(conducted.records)
+    assert [header["kind"] for header, _ in asked] == ["mandate", "start", *["ask"] * sums, "close"]
+    assert [header["kind"] for header, _ in said] == ["approval", "ready", *["upload"] * sums, "ready"]
+    assert conducted.partners == ("east", "north", "south")
+
+    # 6  Each sum: what left a node is noise to whoever sees it; only the total speaks.  trust/secure_sum/masks.py
+    for uploads in conducted.uploads:
+        words = np.frombuffer(b"".join(uploads.values()), "<u8")
+        assert abs(words.mean() / 2**51 - 1) < 0.5  # uniform in 52 bits
+
+    # 7  Audited: with the next question each node saw the record of the last sum, recomputed the total, and asked
+    #    the same question itself.  trust/secure_sum/audit.py
+    assert [header["record"]["r"] for header, _ in asked if "record" in header] == list(range(sums - 1))
+    assert all(session.trouble is None for session in nodes.values())
+
+    # 8  Forgotten: no node keeps a key of the study.  nodes/store.py
+    for node in parts.nodes.values():
+        kept = node.store.study(study.id)
+        assert kept is not None
+        assert (kept.status, kept.ephemeral, kept.keys) == ("closed", b"", {})
+
+    # 9  Release: rules on the result, before the researcher sees it.  coordinator/release.py, trust/privacy/rules.py
+    values, decisions = release(conducted, scope, plan(study, scope))
+    result = Result(study, scope, values, decisions, {"partners": list(conducted.partners)})
+    assert decisions.ok
+
+    # 10 The numbers are those of the pooled rows.  datatrust/results/
+    rows = POOLED[POOLED["age"] >= 40]
+    table = result["table"].to_frame()
+    for column in ("age", "pressure"):
+        assert table.loc["count", column] == len(rows)
+        assert table.loc["mean", column] == pytest.approx(rows[column].mean(), rel=1e-12)
+        assert table.loc["std", column] == pytest.approx(rows[column].std(), rel=1e-12)
+    design = pd.DataFrame({"Intercept": 1.0, "age": rows["age"], "sex[T.M]": 1.0 * (rows["sex"] == "M")})
+    pooled = sm.OLS(rows["pressure"], design).fit()
+    model = result["model"]
+    pd.testing.assert_series_equal(model.params, pooled.params, rtol=1e-10, check_names=False)
+    pd.testing.assert_series_equal(model.bse, pooled.bse, rtol=1e-10, check_names=False)
+
+
+def test_the_study_of_women_alone_is_refused_and_no_sum_is_opened() -> None:
+    """`south` has four women: any number about women there would be about four persons."""
+    trust = dt.local(HOSPITALS, dt.Dataset.parse(DATASET))
+    study = trust.study(
+        "Age and blood pressure: women",
+        purpose="AcademicResearch",
+        cohort="age >= 40 and sex = 'F'",
+        analyses={"model": dt.Glm("pressure ~ age")},
+    )
+    assert study.check().ok  # the charter alone cannot know: rows decide, at each node
+    with pytest.raises(dt.Refused) as refused:
+        study.run()
+    assert refused.value.rule == "organisations"
+    assert "2 of 3 do; those that do not, because of: persons" in refused.value.text
+    assert "4" not in refused.value.text
+    left = {name: [sent.kind for sent in sent_] for name, sent_ in trust.exchanged.items()}
+    assert left == {"east": ["approval", "ready"], "north": ["approval", "ready"], "south": ["refusal"]}
