@@ -1,6 +1,6 @@
 """The coordinator's side of Flower: a channel over any Grid, and a Grid in this process for tests and trials.
 
-One of the three files that touch Flower, whose internal names are those of flwr 1.42.
+One of the files that touch Flower, whose internal names are those of flwr 1.42.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A node's side of Flower: a ClientApp that hands a message's bytes to the node and takes its answer's bytes.
 
-Nothing of a message is executed: one bytes field of one ConfigRecord in, one out.  One of the three files that touch
-Flower; the others are in `coordinator`.
+Nothing of a message is executed: one bytes field of one ConfigRecord in, one out.  One of the files that touch
+Flower; the other is `coordinator/flower.py`.
 """
 
 from __future__ import annotations

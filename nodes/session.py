@@ -182,7 +182,8 @@ class Session:
         require(after)
         rows = partner_rows(edition.rows, partners.index(node.name)) if PARTNER in names else edition.rows
         plans = plan(study, scope)
-        self._rows = {name: analysis.prepare(scope, rows) for name, analysis in study.analyses.items()}
+        with np.errstate(all="ignore"):
+            self._rows = {name: analysis.prepare(scope, rows) for name, analysis in study.analyses.items()}
         keys = {
             name: Ed25519PublicKey.from_public_bytes(bytes.fromhex(node.root.root.partners[name].sign))
             for name in partners
@@ -338,7 +339,8 @@ class Session:
         """This partner's blocks of one analysis, its own rules passed; what the rules look at stays behind."""
         on = self._on
         planned = on.plans[name][ask.sum]
-        arrays = dict(on.study.analyses[name].local(on.scope, self._rows[name], ask))
+        with np.errstate(all="ignore"):  # what is not finite is refused where it is encoded
+            arrays = dict(on.study.analyses[name].local(on.scope, self._rows[name], ask))
         kept = {key: arrays.pop(key) for key in planned.keeps}
         require(gate.own_part(planned, kept, on.scope))
         return {key: np.asarray(array) for key, array in arrays.items()}

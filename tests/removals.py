@@ -20,7 +20,7 @@ PARTY, OPENING, PARAMETERS = (
     "trust/secure_sum/parameters.py",
 )
 GATE, AUDIT = "nodes/gate.py", "trust/secure_sum/audit.py"
-SUM_TESTS = ("tests/trust/secure_sum", "tests/nodes/test_store.py", "tests/attacks")
+SUM_TESTS = ("tests/trust/secure_sum", "tests/nodes/test_store.py", "tests/attacks", "tests/nodes/test_session.py")
 
 
 @dataclass(frozen=True)
@@ -157,8 +157,8 @@ REMOVALS = (
     Removal(
         "gate 7: mandate in force at each sum",
         GATE,
-        '            _in_force("mandate", mandate, now),\n            Decision("sum-budget"',
-        '            Decision("sum-budget"',
+        '            _in_force("mandate", mandate, now),\n            Decision(\n                "sum-budget"',
+        '            Decision(\n                "sum-budget"',
     ),
     Removal("gate 7: bytes", GATE, "given <= mandate.mandate.bytes", "True"),
     Removal("gate 8: the sums that follow", GATE, "same_sums(asks, expected),", "True,"),

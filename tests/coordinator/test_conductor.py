@@ -142,6 +142,12 @@ def test_an_honest_study_ends_with_its_result_and_a_close() -> None:
     trial.over()
 
 
+def test_a_partner_that_never_answers_a_close_is_not_waited_for_as_for_a_sum() -> None:
+    trial = Trial()
+    trial.conduct(deadline=3600.0)
+    assert trial.channel.deadlines[-2:] == [3600.0, 10.0]
+
+
 def test_answers_in_another_order_change_nothing() -> None:
     trial = Trial()
 

@@ -16,10 +16,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import datatrust as dt
+from nodes import gate
 from nodes.session import Session
 from tests.federation import World
+from trust.analyses.base import Ask
 from trust.analyses.glm import Glm
 from trust.errors import Refused, SourceInvalid
+from trust.mandate import SignedMandate
 from trust.secure_sum.errors import StoreUnavailable
 from trust.signing import Signer
 from trust.study import Study, plan
@@ -304,6 +307,7 @@ def test_a_message_that_is_too_long_is_refused_before_it_is_read(of: World, stag
     deep = b"[" * 900_000
     before = time.perf_counter()
     assert on.answer(huge)["rule"] == "message-invalid"
+    assert stage == "over" or "a body of 100000000 bytes" in str(on.session.trouble)  # before any signature was
     assert on.answer(header)["rule"] == "message-invalid"
     assert on.answer(len(deep).to_bytes(4, "big") + deep)["rule"] == "message-invalid"
     assert time.perf_counter() - before < 2.0
@@ -506,6 +510,48 @@ def test_a_refusal_is_the_same_to_the_byte_whatever_the_rows_are(
         said.append(answer)
         assert unpack(answer, UP)[0].get("rule") == rule
     assert said[0] == said[1]
+
+
+# ---- what the gate asks itself, whoever has signed
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        ({"purpose": "Marketing"}, "no-permit"),
+        ({"dataset": "other"}, "dataset"),
+        ({"protections": {"persons": 10}}, "floor/persons"),
+    ],
+)
+def test_a_study_against_the_charter_is_refused_though_its_mandate_is_signed(
+    of: World, change: dict[str, Any], rule: str
+) -> None:
+    study = written(of)
+    if "protections" in change:
+        change = {"protections": study.protections.model_copy(update=change["protections"])}
+    answers = of.mandate_answers(study.model_copy(update=change), lambda drafted: drafted)
+    assert {answer.get("rule") for answer in answers} == {rule}
+    assert {answer["kind"] for answer in of.mandate_answers(study, lambda drafted: drafted)} == {"approval"}
+
+
+@pytest.mark.parametrize(("over", "ok"), [(0, True), (1, False)])
+def test_no_byte_more_than_the_mandate_allows_is_given(of: World, over: int, ok: bool) -> None:
+    """The plan's own bounds on sums keep a session below it; the gate does not lean on that."""
+    study = written(of)
+    mandate = SignedMandate(of.keys.mandate(of.mandate_of(study, of.keys.study(study))), of.keys.root)
+    asks = {"m": Ask("start")}
+    decisions = gate.before_sum(
+        of.keys.root,
+        mandate,
+        asks,
+        asks,
+        plan(study, of.trust._scope(study)),
+        {},
+        given=mandate.mandate.bytes + over,
+        now=read_time(study.not_before),
+    )
+    assert decisions.ok == ok
+    assert [decision.rule for decision in decisions.refusals] == ([] if ok else ["sum-budget"])
 
 
 # ---- a coordinator's role with two keys

@@ -22,7 +22,7 @@ from trust.canonical import Real
 from trust.dataset import Column
 from trust.errors import Collinear, NotConverged, Refused, StudyInvalid
 from trust.expressions import Expression, Name, written
-from trust.privacy.rules import EffectiveRecords, Groups, Organisations, Parameters, ResidualDf
+from trust.privacy.rules import EffectiveRecords, Groups, Leverage, Organisations, Parameters, ResidualDf
 from trust.rows import Rows
 
 __all__ = ["Glm"]
@@ -32,6 +32,9 @@ _STEPS = 40
 _SETTLED = 1e-22
 """Squared Newton decrement, in units of the dispersion: coefficients are then within 1e-11 standard errors."""
 _SINGULAR = 1e-13
+_LEVERAGE = (1 / 3, 0.9)
+"""The most that one person may weigh in a fit: a third, as a total of INSEE's is over three units at least; or twice
+the mean, 2 p/n, where few records make that more (Belsley, Kuh & Welsch 1980, section 2.1); never above 0.9."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,13 @@ class Glm(Analysis):
                 at_most=_STEPS,
             ),
         }
+        if scope.protections.persons > 1:
+            sums["leverage"] = Sum(
+                takes=(real("beta", p), real("information", p, p), real("most")),
+                gives=(count("above"),),
+                keeps=keeps,
+                rules=(*at_node, Leverage(of="above")),
+            )
         if self.robust:
             sums["meat"] = Sum(takes=(real("beta", p),), gives=(real("meat", p, p),), keeps=keeps, rules=at_node)
         return sums
@@ -206,6 +216,11 @@ class Glm(Analysis):
             return self._start(ready, family, link)
         eta = ready.x @ ask.values["beta"] + ready.offset
         mean, residual, working = _at(family, link, eta, ready)
+        if ask.sum == "leverage":
+            inverse = _invert(ask.values["information"])
+            each = working * np.einsum("ij,jk,ik->i", ready.x, inverse, ready.x)
+            above = ready.rows.of_persons(each) >= float(ask.values["most"]) * (1 - 1e-9)
+            return {"above": np.array(np.count_nonzero(above)), "working": ready.rows.of_persons(working)}
         if ask.sum == "meat":
             scores = ready.x * residual[:, None]
             factor = 1.0 if self.weights_are == "precision" else _inverse(ready.weights)
@@ -277,6 +292,9 @@ class Glm(Analysis):
             stalled = settled < 1e-16 and settled > before / 4
             if (settled <= _SETTLED or rounding or stalled) and null_settled <= 1e-20:
                 final = beta + move
+                if scope.protections.persons > 1:
+                    most = np.clip(2 * len(final) / n, *_LEVERAGE)
+                    yield Ask("leverage", {"beta": final, "information": information, "most": np.array(most)})
                 meat = (yield Ask("meat", {"beta": final}))["meat"] if self.robust else None
                 return self._result(names, final, total, meat, (n, weight, observations), history)
             last = objective, beta

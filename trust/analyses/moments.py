@@ -1,6 +1,7 @@
 """Describe: counts, means and centred moments of columns, by groups or over all.
 
-Two sums: counts and sums first, then powers of the distance to the public mean, so that nothing cancels.
+Three sums: counts and sums, then squares of the distance to the public mean, then cubes and fourth powers of that
+distance in standard deviations, so that nothing cancels and nothing grows.
 """
 
 from __future__ import annotations
@@ -120,9 +121,10 @@ class Describe(Analysis):
                 keeps=keeps,
                 rules=(*weighted, Organisations(of="taking_part"), *rules),
             ),
-            "spread": Sum(
-                takes=(real("mean", *table),),
-                gives=(real("squares", *table), real("cubes", *table), real("fourths", *table)),
+            "spread": Sum(takes=(real("mean", *table),), gives=(real("squares", *table),), keeps=keeps, rules=weighted),
+            "shape": Sum(
+                takes=(real("mean", *table), real("deviation", *table)),
+                gives=(real("cubes", *table), real("fourths", *table)),
                 keeps=keeps,
                 rules=weighted,
             ),
@@ -145,21 +147,19 @@ class Describe(Analysis):
         table = (*shape, len(self.columns))
         kept = {} if ready.weights is None else {"weights": ready.rows.of_persons(ready.weights)}
         present = ~np.isnan(ready.values)
-        if ask.sum == "spread":
+        if ask.sum != "level":
+            names = ("squares",) if ask.sum == "spread" else ("cubes", "fourths")
             centre = np.asarray(ask.values["mean"], dtype=float).reshape(groups, -1)
-            squares, cubes, fourths = np.zeros((3, groups, len(self.columns)))
+            unit = np.asarray(ask.values.get("deviation", np.ones(table)), dtype=float).reshape(groups, -1)
+            sums = {name: np.zeros((groups, len(self.columns))) for name in names}
             for at in range(len(self.columns)):
-                distance = np.where(present[:, at], ready.values[:, at] - centre[ready.cell, at], 0.0)
-                weighted = distance**2 if ready.weights is None else distance**2 * ready.weights
-                squares[:, at] = _by(ready.cell, weighted, groups)
-                cubes[:, at] = _by(ready.cell, weighted * distance, groups)
-                fourths[:, at] = _by(ready.cell, weighted * distance**2, groups)
-            return {
-                "squares": squares.reshape(table),
-                "cubes": cubes.reshape(table),
-                "fourths": fourths.reshape(table),
-                **kept,
-            }
+                distance = (ready.values[:, at] - centre[ready.cell, at]) / unit[ready.cell, at]
+                distance[~present[:, at]] = 0.0
+                square = distance * distance if ready.weights is None else distance * distance * ready.weights
+                raised = (square,) if ask.sum == "spread" else (square * distance, square * distance * distance)
+                for name, values in zip(names, raised, strict=True):
+                    sums[name][:, at] = _by(ready.cell, values, groups)
+            return {**{name: sums[name].reshape(table) for name in names}, **kept}
         rows = np.bincount(ready.cell, minlength=groups)
         persons = ready.rows.persons_by(ready.cell, groups)
         counts, with_value = np.zeros((2, groups, len(self.columns)), dtype=np.int64)
@@ -206,17 +206,19 @@ class Describe(Analysis):
         level = yield Ask("level")
         weight, total = level["weight"], level["sum"]
         mean = np.divide(total, weight, out=np.zeros_like(total), where=weight > 0)
-        spread = yield Ask("spread", {"mean": mean})
-        return self._result(scope, level, mean, spread)
+        squares = (yield Ask("spread", {"mean": mean}))["squares"]
+        flat = squares <= weight * (8 * np.finfo(float).eps * np.abs(mean)) ** 2
+        deviation = np.sqrt(np.divide(squares, weight, out=np.ones_like(squares), where=~flat))
+        standard = yield Ask("shape", {"mean": mean, "deviation": deviation})
+        return self._result(scope, level, mean, (squares, standard["cubes"], standard["fourths"], flat))
 
-    def _result(self, scope: Scope, level: Arrays, mean: Floats, spread: Arrays) -> Values:
+    def _result(self, scope: Scope, level: Arrays, mean: Floats, powers: tuple[Any, Any, Any, Any]) -> Values:
         weight = level["weight"]
+        squares, cubes, fourths, flat = powers
         with np.errstate(all="ignore"):
-            variance = np.where(weight > 1, spread["squares"] / (weight - 1), np.nan)
-            second = spread["squares"] / weight
-            flat = spread["squares"] <= weight * (8 * np.finfo(float).eps * np.abs(mean)) ** 2
-            skewness = np.where(flat, np.nan, spread["cubes"] / weight / second**1.5)
-            kurtosis = np.where(flat, np.nan, spread["fourths"] / weight / second**2 - 3)
+            variance = np.where(weight > 1, squares / (weight - 1), np.nan)
+            skewness = np.where(flat, np.nan, cubes / weight)
+            kurtosis = np.where(flat, np.nan, fourths / weight - 3)
         shape = self.shape(scope)
         rows = level["rows"].reshape(*shape, 1)
         return {

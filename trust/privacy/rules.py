@@ -22,6 +22,7 @@ from trust.rows import Rows
 __all__ = [
     "EffectiveRecords",
     "Groups",
+    "Leverage",
     "Organisations",
     "Parameters",
     "ResidualDf",
@@ -123,6 +124,24 @@ class Parameters(Rule):
         share = protections.glm_parameters_per_person
         enough = self.parameters <= share * float(arrays[self.of])
         return Decision(self.kind, enough, f"a model has at most {share} parameters a record", "use fewer terms")
+
+
+class Leverage(Rule):
+    """On the total: the count block `of`, persons who weigh too much in a fit, is 0.
+
+    A person's leverage is `w x' (X'WX)^-1 x`, summed over the person's rows.  At 1 the fit passes through that person's
+    own outcome; a term may do what a group of one would, without being a group.
+    Source: P. J. Huber, Robust Statistics, 1981, section 7.2.
+    """
+
+    where = "total"
+    kind: Literal["leverage"] = "leverage"
+    of: str
+
+    def judge(self, arrays: Arrays, protections: Protections, fewest: int) -> Decision:
+        text = "no person makes up a third of what a coefficient rests on, or twice the mean where that is more"
+        remedy = "leave out the steep or skewed term, take its logarithm, or widen the cohort"
+        return Decision(self.kind, int(arrays[self.of]) == 0, text, remedy)
 
 
 class ResidualDf(Rule):

@@ -28,6 +28,8 @@ Mask: TypeAlias = npt.NDArray[np.bool_]
 Cell: TypeAlias = tuple[int, ...]
 _WORTH_TRIMMING = 3_000
 """Hidden cells times those that might be shown again: beyond this a table stays as it is."""
+_MOST_WORK = 300_000
+"""Unknowns over all linear programs of a table, some seconds; beyond this the whole table is hidden."""
 
 
 def suppress(counts: npt.NDArray[Any], too_few: Mask, k: int, zero_is_small: bool) -> Mask:
@@ -58,7 +60,10 @@ class _Line:
 
 
 def _margins(counts: Counts, too_few: Mask, k: int, zero_is_small: bool) -> list[_Line]:
-    """The cells of every margin, the grand total included, which is always known."""
+    """The cells of every margin, the grand total included, which is always known.
+
+    How many partners a margin has is not known here: it counts as too few where it is the sum of one such cell.
+    """
     lines = [_Line(np.ones(counts.shape, dtype=bool), hidden=False)]
     for kept in (k for size in range(1, counts.ndim) for k in combinations(range(counts.ndim), size)):
         summed = tuple(axis for axis in range(counts.ndim) if axis not in kept)
@@ -82,6 +87,7 @@ class _Table:
     k: int
     lines: list[_Line]
     _solved: tuple[Any, Any] | None = field(default=None)
+    _work: int = 0
 
     def protect(self) -> None:
         """Hide more until nothing that is hidden can be worked out.  More hidden cells only widen an interval."""
@@ -89,11 +95,14 @@ class _Table:
         waiting += [line.cells for line in self.lines if line.hidden]
         while waiting:
             target = waiting.pop(0)
-            while self._exposed(target) and not self.hidden.all():
+            while not self.hidden.all() and self._exposed(target):
                 more = self._more(target)
                 for cell in more:
                     self._hide(cell, True)
                 waiting += [_one(self.counts.shape, cell) for cell in more]
+            if self._work > _MOST_WORK:
+                self.hidden[:] = True
+                return
 
     def trim(self, primary: Mask) -> None:
         """Show again, the largest first, each secondary cell that nothing needs hidden."""
@@ -101,6 +110,8 @@ class _Table:
         if len(secondary) * int(self.hidden.sum()) > _WORTH_TRIMMING:
             return
         for cell in secondary:
+            if self._work > _MOST_WORK:
+                return
             self._hide(cell, False)
             if any(self._exposed(target) for target in self._targets()):
                 self._hide(cell, True)
@@ -130,6 +141,7 @@ class _Table:
         if self._solved is None:
             self._solved = self._equations()
         matrix, totals = self._solved
+        self._work += 2 * matrix.shape[1]
         cost = target[self.hidden].astype(float)
         ends = []
         for sign in (1.0, -1.0):
@@ -193,10 +205,10 @@ class _Table:
     def _next(self, exposed: Cell) -> Cell:
         """Where there is no box, the cell to hide next.
 
-        On most lines of the exposed one, then on most lines that hide another, then smallest.
+        Not empty, on most lines of the exposed one, then on most lines that hide another, then smallest.
         """
         hidden, counts = self.hidden, self.counts
-        candidates = np.argwhere(~hidden)
+        candidates = np.argwhere(~hidden & (counts > 0)) if (~hidden & (counts > 0)).any() else np.argwhere(~hidden)
         shared = (candidates == np.array(exposed)).sum(axis=1)
         covered = [hidden.any(axis=axis, keepdims=True) & ~hidden for axis in range(counts.ndim)]
         protected = sum(np.broadcast_to(c, counts.shape)[tuple(candidates.T)].astype(int) for c in covered)
