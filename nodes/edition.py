@@ -187,6 +187,8 @@ class _Table:
                 f"WHEN {self._same(raw, kind, key)} THEN {_inline(value)}" for key, value in mapped.items()
             )
             return f"CASE {whens} END"
+        if kind == "BOOLEAN":
+            return raw
         shown = f"lower({self._text(raw, kind)})"
         return f"CASE WHEN {shown} IN {_TRUE} THEN TRUE WHEN {shown} IN {_FALSE} THEN FALSE END"
 

@@ -70,27 +70,25 @@ def canonical(value: Any) -> bytes:
 
 
 def _check(value: Any, depth: int) -> None:
-    if depth > _DEEPEST:
-        raise ValueError("nested too deeply for canonical JSON")
-    match value:
-        case bool():
-            pass
-        case str():
+    """Raises: ValueError.  Texts come first: nearly every value is one."""
+    if isinstance(value, str):
+        if not value.isascii():
             value.encode("utf-8")  # half of a surrogate pair has no UTF-8
-        case int():
-            if abs(value) >= LARGEST_INTEGER:
-                raise ValueError("an integer of 2^53 or more has no canonical form; write it as a string")
-        case dict():
-            for key, inner in value.items():
-                if not isinstance(key, str):
-                    raise ValueError("an object's keys are strings")
-                _check(key, depth + 1)
-                _check(inner, depth + 1)
-        case list() | tuple():
-            for inner in value:
-                _check(inner, depth + 1)
-        case _:
-            raise ValueError(f"{type(value).__name__} has no canonical form")
+    elif depth > _DEEPEST:
+        raise ValueError("nested too deeply for canonical JSON")
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                raise ValueError("an object's keys are strings")
+            _check(key, depth + 1)
+            _check(inner, depth + 1)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            _check(inner, depth + 1)
+    elif not isinstance(value, int):
+        raise ValueError(f"{type(value).__name__} has no canonical form")
+    elif abs(value) >= LARGEST_INTEGER:
+        raise ValueError("an integer of 2^53 or more has no canonical form; write it as a string")
 
 
 def digest(value: Any) -> str:

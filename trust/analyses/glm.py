@@ -17,10 +17,11 @@ from pydantic import Field, model_validator
 from trust.analyses.base import Analysis, Arrays, Ask, Run, Scope, Sum, Values, count, real
 from trust.analyses.families import FAMILIES, LINKS, Family, Link, likelihood_parts, log_likelihood
 from trust.analyses.moments import check_weights
+from trust.analyses.normal_equations import gram, invert, reciprocal, solve
 from trust.analyses.terms import Design, Term, group_columns, groupings, numbers, term_columns
 from trust.canonical import Real
 from trust.dataset import Column
-from trust.errors import Collinear, NotConverged, Refused, StudyInvalid
+from trust.errors import NotConverged, Refused, StudyInvalid
 from trust.expressions import Expression, Name, written
 from trust.privacy.rules import EffectiveRecords, Groups, Leverage, Organisations, Parameters, ResidualDf
 from trust.rows import Rows
@@ -31,7 +32,6 @@ Floats = npt.NDArray[np.float64]
 _STEPS = 40
 _SETTLED = 1e-22
 """Squared Newton decrement, in units of the dispersion: coefficients are then within 1e-11 standard errors."""
-_SINGULAR = 1e-13
 _LEVERAGE = (1 / 3, 0.9)
 """The most that one person may weigh in a fit: a third, as a total of INSEE's is over three units at least; or twice
 the mean, 2 p/n, where few records make that more (Belsley, Kuh & Welsch 1980, section 2.1); never above 0.9."""
@@ -217,13 +217,12 @@ class Glm(Analysis):
         eta = ready.x @ ask.values["beta"] + ready.offset
         mean, residual, working = _at(family, link, eta, ready)
         if ask.sum == "leverage":
-            inverse = _invert(ask.values["information"])
-            each = working * np.einsum("ij,jk,ik->i", ready.x, inverse, ready.x)
+            each = working * np.sum((ready.x @ invert(ask.values["information"])) * ready.x, axis=1)
             above = ready.rows.of_persons(each) >= float(ask.values["most"]) * (1 - 1e-9)
             return {"above": np.array(np.count_nonzero(above)), "working": ready.rows.of_persons(working)}
         if ask.sum == "meat":
             scores = ready.x * residual[:, None]
-            factor = 1.0 if self.weights_are == "precision" else _inverse(ready.weights)
+            factor = 1.0 if self.weights_are == "precision" else reciprocal(ready.weights)
             return {
                 "meat": scores.T @ (scores * np.reshape(factor, (-1, 1))),
                 "working": ready.rows.of_persons(working),
@@ -235,7 +234,7 @@ class Glm(Analysis):
             deviances = [float(ready.weights @ family.deviance(ready.y, m)) for m in (mean, null_mean)]
         return {
             "score": ready.x.T @ residual,
-            "information": _gram(ready.x, working),
+            "information": gram(ready.x, working),
             "deviance": np.array(deviances[0]),
             "pearson": np.array(pearson),
             "likelihood": likelihood_parts(self.family, ready.y, mean, ready.weights),
@@ -256,7 +255,7 @@ class Glm(Analysis):
             "partners": ready.partners,
             "weight": np.array(ready.weights.sum()),
             "score": ready.x.T @ target,
-            "information": _gram(ready.x, working),
+            "information": gram(ready.x, working),
             "null": np.array([target.sum(), working.sum()]),
             "working": ready.rows.of_persons(working),
         }
@@ -269,7 +268,7 @@ class Glm(Analysis):
         n, weight = float(start["n"]), float(start["weight"])
         observations = weight if self.weights_are == "frequency" else n
         penalty = self._penalty(len(names))
-        beta = _solve(start["information"] + np.diag(penalty), start["score"], names)
+        beta = solve(start["information"] + np.diag(penalty), start["score"], names)
         null = float(start["null"][0] / start["null"][1]) if self.intercept else 0.0
         history: list[tuple[float, Floats]] = []
         last: tuple[float, Floats] | None = None
@@ -282,7 +281,7 @@ class Glm(Analysis):
                 continue
             history.append((float(total["deviance"]), beta))
             information = total["information"] + np.diag(penalty)
-            move = _solve(information, total["score"] - penalty * beta, names)
+            move = solve(information, total["score"] - penalty * beta, names)
             null_move = float(total["null"][0] / total["null"][1]) if self.intercept and total["null"][1] > 0 else 0.0
             dispersion = 1.0 if FAMILIES[self.family].dispersion else max(float(total["pearson"]) / n, 1e-300)
             null_scale = 1.0 if FAMILIES[self.family].dispersion else max(float(total["null"][2]) / n, 1e-300)
@@ -327,7 +326,7 @@ class Glm(Analysis):
         deviance, pearson = float(total["deviance"]), float(total["pearson"])
         known = FAMILIES[self.family].dispersion
         scale = pearson / df_resid if known is None or self.scale == "X2" else known
-        bread = _invert(total["information"] + np.diag(self._penalty(p)))
+        bread = invert(total["information"] + np.diag(self._penalty(p)))
         # with ridge the spread of the penalised estimate, which is not the inverse of the penalised information
         covariance = scale * (bread @ total["information"] @ bread if self.ridge else bread)
         if meat is not None:
@@ -363,43 +362,3 @@ def _at(family: Family, link: Link, eta: Floats, ready: _Ready) -> tuple[Floats,
         working = ready.weights * slope**2 / family.variance(mean)
         residual = ready.weights * (ready.y - mean) * slope / family.variance(mean)
     return mean, np.nan_to_num(residual, posinf=0.0, neginf=0.0), np.nan_to_num(working, posinf=0.0)
-
-
-def _gram(x: Floats, weights: Floats) -> Floats:
-    """X' W X, symmetric to the last bit."""
-    gram = x.T @ (x * weights[:, None])
-    return np.asarray((gram + gram.T) / 2)
-
-
-def _inverse(weights: Floats) -> Floats:
-    """1 / w, 0 where w is 0: a frequency weight counts a record, not the square of its score."""
-    return np.divide(1.0, weights, out=np.zeros_like(weights), where=weights > 0)
-
-
-def _scaled(information: Floats, names: tuple[str, ...] | None) -> tuple[Floats, Floats]:
-    """The matrix with ones on its diagonal, and the scales.  Raises: Collinear."""
-    diagonal = np.diag(information)
-    with np.errstate(all="ignore"):
-        scales = 1 / np.sqrt(diagonal)
-    scaled = information * np.outer(scales, scales)
-    if not np.isfinite(scaled).all() or (diagonal <= 0).any():
-        empty = [] if names is None else [n for n, d in zip(names, diagonal, strict=True) if not d > 0]
-        what = f"columns {empty} are 0 for every person" if empty else "the model's columns cannot be told apart"
-        raise Collinear(what, "leave them out, or merge levels")
-    return scaled, scales
-
-
-def _solve(information: Floats, score: Floats, names: tuple[str, ...]) -> Floats:
-    """`information^-1 score`, in units in which the diagonal is 1.  Raises: Collinear, naming the columns."""
-    scaled, scales = _scaled(information, names)
-    values, vectors = np.linalg.eigh(scaled)
-    if values[0] < _SINGULAR * len(names):
-        weights = np.abs(vectors[:, 0])
-        involved = [n for n, w in zip(names, weights, strict=True) if w > 0.1 * weights.max()]
-        raise Collinear(f"columns {involved} determine one another", "leave one of them out, or set ridge")
-    return np.asarray(scales * np.linalg.solve(scaled, scales * score))
-
-
-def _invert(information: Floats) -> Floats:
-    scaled, scales = _scaled(information, None)
-    return np.asarray(np.linalg.inv(scaled) * np.outer(scales, scales))

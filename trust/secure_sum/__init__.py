@@ -18,7 +18,7 @@ from trust.secure_sum.fixedpoint import STATISTICS, TINY, FixedPoint
 from trust.secure_sum.messages import Approval, Context, Record, Upload
 from trust.secure_sum.opening import Opening
 from trust.secure_sum.parameters import Parameters, smallest_m
-from trust.secure_sum.party import Party, Ready
+from trust.secure_sum.party import Party
 from trust.secure_sum.question import Asked, Question
 from trust.secure_sum.state import JournalHead, Store, close_if_rolled_back
 
@@ -36,7 +36,6 @@ __all__ = [
     "Parameters",
     "Party",
     "Question",
-    "Ready",
     "Record",
     "Store",
     "Upload",

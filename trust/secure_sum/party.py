@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TypeAlias
 
@@ -39,7 +39,7 @@ from trust.secure_sum.parameters import Parameters
 from trust.secure_sum.question import Arrays, Question, follows
 from trust.secure_sum.state import Contribution, Reader, Store, StudyState
 
-__all__ = ["Compute", "Gate", "Party", "Ready", "Replay"]
+__all__ = ["Compute", "Gate", "Party", "Replay"]
 
 Gate: TypeAlias = Callable[[], Iterable[Decision]]
 """The node's numbered checks, taken anew; one no refuses, and so does no decision at all."""
@@ -47,15 +47,6 @@ Replay: TypeAlias = Callable[[], Mapping[str, Arrays]]
 """By analysis, the values that its own `run` asks next on the audited totals."""
 Compute: TypeAlias = Callable[[], Words]
 """This partner's part, its rules checked, encoded and filled: `encode_sum`.  Handed over: it is masked in place."""
-
-
-@dataclass(frozen=True)
-class Ready:
-    """The answer to a roll call: this node would contribute to this sum."""
-
-    transcript: bytes
-    r: int
-    plan_digest: bytes
 
 
 class Party:
@@ -127,20 +118,6 @@ class Party:
             )
             tx.journal("study-started", mine.study, _utc(now), {"T": common.hex(), "partners": names})
         return common
-
-    def ready(self, question: Question, *, gate: Gate, replay: Replay, compute: Compute) -> Ready:
-        """Answer a roll call: would I contribute?  Nothing is stored and the vector stays here.
-
-        Raises: as `contribute`.
-        """
-        require(gate())
-        state = self._started(self._store)
-        if question.r < state.epoch:
-            raise SumOrder(f"sum {question.r}", expected=f"sum {state.epoch} or later")
-        self._may_ask(self._store, state, question, state.partners)
-        self._follows(question, replay)
-        self._vector(question, compute)
-        return Ready(state.transcript, question.r, question.plan_digest)
 
     def contribute(
         self,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.trust.secure_sum.federation import COORDINATOR, NOW, no, nothing, question, vector, yes
+from tests.trust.secure_sum.federation import COORDINATOR, NOW, no, question, vector, yes
 from trust.errors import Refused
 from trust.secure_sum.encoding import Layout
 from trust.secure_sum.errors import (
@@ -72,8 +72,6 @@ def test_a_gate_that_says_no_or_says_nothing_refuses_everywhere_and_first(make: 
             made.parties["p000"].approve(gate, now=NOW)
         with pytest.raises(Refused):
             made.contribute("p000", asked, gate=gate, compute=never)
-        with pytest.raises(Refused):
-            made.parties["p000"].ready(asked, gate=gate, replay=nothing, compute=never)
 
 
 def test_a_mandate_that_expires_between_start_and_contribute_refuses_a_resend_too(make: Any) -> None:
@@ -189,20 +187,6 @@ def test_a_party_needs_the_identity_key_that_is_pinned(make: Any) -> None:
     for name, key in (("p000", made.identities["p001"]), ("p999", made.identities["p000"])):
         with pytest.raises(PartnersInvalid):
             Party(made.parameters, name, key, made.stores["p000"])
-
-
-def test_ready_stores_nothing_and_may_be_asked_again(make: Any) -> None:
-    made, asked = make(3), question()
-    party = made.parties["p000"]
-    answers = [
-        party.ready(asked, gate=yes, replay=nothing, compute=lambda: vector([1, 2, 3], asked.layout)) for _ in range(2)
-    ]
-    assert answers[0] == answers[1]
-    assert answers[0].plan_digest == asked.plan_digest
-    assert made.stores["p000"].contribution("study-1", 0) is None
-    made.contribute("p000", asked)
-    with pytest.raises(SumOrder):
-        party.ready(asked, gate=yes, replay=nothing, compute=never)
 
 
 @pytest.mark.parametrize("wrong", ["shape", "word", "check number", "gaps"])
