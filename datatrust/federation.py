@@ -134,8 +134,8 @@ class LocalTrust:
             _expect(name, time, datetime | None, "a datetime, such as datetime(2027, 2, 22, tzinfo=UTC)")
         begins = not_before or _now()
         ends = expires or begins + timedelta(days=self.charter.floor.longest_days)
-        if ends <= _now():
-            raise StudyInvalid(f"an expiry in the past, {write_time(ends)}", expected="a time to come")
+        if (until := write_time(ends)) <= write_time(_now()):  # the order of these texts is that of the times
+            raise StudyInvalid(f"an expiry in the past, {until}", expected="a time to come")
         words = {"en": summary if isinstance(summary, str) else title}
         declared = {**self.charter.defaults().model_dump(), **(protections or {})}
         if cohort:

@@ -6,6 +6,7 @@ distance in standard deviations, so that nothing cancels and nothing grows.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -247,7 +248,7 @@ def table_shape(scope: Scope, by: tuple[str, ...]) -> tuple[int, ...]:
     shape = tuple(len(scope.levels(name)) for name in by)
     if len(set(by)) != len(by):
         raise StudyInvalid("a group column stands twice", expected="each once")
-    if np.prod(shape) > _LARGEST_TABLE:
+    if math.prod(shape) > _LARGEST_TABLE:
         raise StudyInvalid(
             f"a table of more than {_LARGEST_TABLE} groups", expected="fewer", remedy="group by fewer columns"
         )

@@ -8,6 +8,7 @@ Columns are named as patsy, formulaic and statsmodels name them.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias
@@ -41,6 +42,7 @@ class Category(Model):
 Factor: TypeAlias = Annotated[Category | Name | Calculate | Compare | Apply, Field(union_mode="left_to_right")]
 Term: TypeAlias = tuple[Factor, ...]
 """A product of factors; `age:sex` has two."""
+_LARGEST_DESIGN = 10_000
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,11 @@ class Design:
             {frozenset[str]()} if self.intercept else set()
         )
         for term in self.terms:
+            margins = [frozenset(_key(f) for f in term if f is not factor) for factor in term]
+            of_factors = [self._parts(f, contrasts=m in present) for f, m in zip(term, margins, strict=True)]
+            _bound(len(made) + math.prod(map(len, of_factors)), "columns")
             products: list[list[tuple[Any, _Part]]] = [[]]
-            for factor in term:
-                margin = frozenset(_key(f) for f in term if f is not factor)
-                parts = self._parts(factor, contrasts=margin in present)
+            for factor, parts in zip(term, of_factors, strict=True):
                 products = [[*product, (factor, part)] for part in parts for product in products]
             made += products
         return made
@@ -127,6 +130,7 @@ class Design:
         for term in self.terms:
             divided = {g.key: g for f in term for g in groupings(f, self.scope)}
             if len(divided) > 1:
+                _bound(len(combinations) + math.prod(g.levels for g in divided.values()), "combinations of levels")
                 levels = [[(key, code) for code in range(g.levels)] for key, g in divided.items()]
                 combinations += [list(pairs) for pairs in itertools.product(*levels)]
         return combinations
@@ -167,6 +171,16 @@ class Design:
         values: npt.NDArray[np.float64] = (codes == part.level).astype(np.float64)
         values[codes < 0] = np.nan
         return values
+
+
+def _bound(size: int, of: str) -> None:
+    """Known before a product is written out: a study that asks for too much must cost nobody memory or time.
+
+    Raises: StudyInvalid.
+    """
+    if size > _LARGEST_DESIGN:
+        remedy = "use smaller products of terms"
+        raise StudyInvalid(f"a model of more than {_LARGEST_DESIGN:,} {of}", expected="fewer", remedy=remedy)
 
 
 def numbers(expression: Expression, rows: Rows) -> npt.NDArray[np.float64]:
