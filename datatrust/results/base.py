@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from trust.analyses.base import Analysis, Scope, Values
+from trust.analyses.base import Scope, Values
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -124,8 +124,3 @@ def axes(ax: Axes | None) -> Axes:
     from matplotlib.figure import Figure
 
     return Figure(layout="constrained").subplots()
-
-
-def analysis_columns(analysis: Analysis) -> str:
-    """`age, sex`."""
-    return ", ".join(analysis.reads())

@@ -13,7 +13,7 @@ from scipy import stats
 
 from datatrust.results.base import NeedsRows, Released, Text, axes
 from trust.analyses.families import FAMILIES, LINKS, log_likelihood
-from trust.analyses.terms import numbers, term_columns
+from trust.analyses.terms import label, numbers, term_columns
 from trust.errors import StudyInvalid
 from trust.expressions import Expression, written
 from trust.rows import Rows
@@ -108,7 +108,7 @@ class GlmResult(Released):
     @property
     def formula(self) -> str:
         """The formula, written out again from its terms."""
-        parts = [":".join(_factor(f) for f in term) for term in self.analysis.terms]
+        parts = [":".join(label(f) for f in term) for term in self.analysis.terms]
         right = " + ".join([*parts, *([] if self.analysis.intercept else ["-1"])]) or "1"
         return f"{written(self.analysis.outcome)} ~ {right.replace('+ -1', '- 1')}"
 
@@ -371,12 +371,3 @@ class GlmResult(Released):
             ax.set_xscale("log")
         ax.set_xlabel(f"{self._ratio if ratio else 'coefficient'}, 95 % interval")
         return ax
-
-
-def _factor(factor: Any) -> str:
-    from trust.analyses.terms import Category
-
-    if isinstance(factor, Category):
-        return factor.written()
-    text = written(factor)
-    return text if factor.__class__.__name__ in ("Name", "Apply") else f"I({text})"

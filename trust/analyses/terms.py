@@ -24,7 +24,7 @@ from trust.errors import StudyInvalid
 from trust.expressions import Apply, Calculate, Compare, Expression, Name, written
 from trust.rows import Rows
 
-__all__ = ["Category", "Design", "Factor", "Term", "numbers"]
+__all__ = ["Category", "Design", "Factor", "Term", "label", "numbers"]
 
 
 class Category(Model):
@@ -98,16 +98,16 @@ class Design:
             for name in factor.columns:
                 self.scope.numeric(name)
             factor.interval(self.scope.dataset)
-            return [_Part(_label(factor), None)]
+            return [_Part(label(factor), None)]
         levels = self.scope.levels(column)
         reference = getattr(factor, "reference", None)
         if reference is not None and reference not in levels:
             raise StudyInvalid(f"{reference!r} is no level of column {column!r}", expected=f"one of {list(levels)}")
         base = levels.index(reference) if reference is not None else 0
-        label = _label(factor)
+        name = label(factor)
         if contrasts:
-            return [_Part(f"{label}[T.{level}]", i) for i, level in enumerate(levels) if i != base]
-        return [_Part(f"{label}[{level}]", i) for i, level in enumerate(levels)]
+            return [_Part(f"{name}[T.{level}]", i) for i, level in enumerate(levels) if i != base]
+        return [_Part(f"{name}[{level}]", i) for i, level in enumerate(levels)]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -254,7 +254,7 @@ def _key(factor: Any) -> str:
     return factor.column if isinstance(factor, Category | Name) else str(factor.text())
 
 
-def _label(factor: Any) -> str:
+def label(factor: Any) -> str:
     """`age`, `C(cp)`, `log(chol)`, `I(age ** 2)`."""
     if isinstance(factor, Category):
         return factor.written()
