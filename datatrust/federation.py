@@ -83,7 +83,8 @@ class LocalTrust:
         weakref.finalize(self, _clean_up, list(self._stores.values()), self._state)
         self._nodes = {name: self._node(name, source) for name, source in sorted(sources.items())}
         self._numbers = itertools.count(1)
-        self._used: set[str] = set()
+        self._ids: set[str] = set()
+        self._run: set[str] = set()
         self.exchanged: dict[str, list[Sent]] = {}
         self.uploads: tuple[Mapping[str, bytes], ...] = ()
         for name, source in sources.items():
@@ -141,7 +142,7 @@ class LocalTrust:
         if cohort:
             cohort = Cohort.parse(cohort, self.dataset).text
         fields = {
-            "id": new_id(str(title)),
+            "id": self._new_id(str(title)),
             "title": title,
             "summary": dict(summary) if isinstance(summary, Mapping) else words,
             "purpose": purpose,
@@ -157,6 +158,12 @@ class LocalTrust:
         study = read_model(Study, fields, StudyInvalid, "the study")
         plan(study, self._scope(study))
         return StudyHandle(study, self)
+
+    def _new_id(self, title: str) -> str:
+        """An id that no other study of this trust has: four random letters alone would repeat after a thousand."""
+        study_id = next(name for name in iter(lambda: new_id(title), "") if name not in self._ids)
+        self._ids.add(study_id)
+        return study_id
 
     def _resolve(self, name: str, asked: Any) -> Analysis:
         if isinstance(asked, Question):
@@ -179,9 +186,9 @@ class LocalTrust:
         A study is run once; run again, it is a new study with an id of its own.
         Raises: Refused, AnalysisFailed, SourceInvalid.
         """
-        if study.id in self._used:
-            study = study.model_copy(update={"id": new_id(study.title)})
-        self._used.add(study.id)
+        if study.id in self._run:
+            study = study.model_copy(update={"id": self._new_id(study.title)})
+        self._run.add(study.id)
         scope = self._scope(study)
         plans = plan(study, scope)
         require(self.check(study))
