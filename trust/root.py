@@ -6,7 +6,7 @@ Every node pins one; its next version is signed by a quorum of this one.  Format
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -118,6 +118,51 @@ class TrustRoot:
         claimed = _read(envelope.unverified_payload)
         payload = verified("root", envelope, claimed.keys_of("root"), threshold=claimed.roles["root"].threshold)
         return cls(payload)
+
+    def next(self, envelope: Envelope) -> TrustRoot:
+        """The root that follows this one: the next version, signed by a quorum of this root's root role and, so that
+        nobody is locked out by a wrong key, by a quorum of its own.
+
+        An old root is refused, whoever signed it (rollback); one that never changes ends with its expiry (freeze).
+        Source: The Update Framework, specification 1.0.33, section 5.3.
+
+        Raises: Refused (`root-version`, `root-trust`, `signature`), MessageInvalid.
+        """
+        claimed = _read(envelope.unverified_payload)
+        mine = self.root
+        if claimed.trust != mine.trust:
+            raise Refused("root-trust", "the trust root is another trust's", "use the root of this trust")
+        if claimed.version != mine.version + 1:
+            text = f"the trust root that follows version {mine.version} is version {mine.version + 1}"
+            raise Refused("root-version", text, "accept each version in its order")
+        for root in (mine, claimed):
+            payload = verified("root", envelope, root.keys_of("root"), threshold=root.roles["root"].threshold)
+        if read_time(claimed.issued) < read_time(mine.issued):
+            raise Refused("root-version", "a trust root is not issued before the one that it follows", "date it again")
+        return TrustRoot(payload)
+
+    @classmethod
+    def chain(cls, envelopes: Sequence[Envelope], pinned: TrustRoot | None = None) -> TrustRoot:
+        """The last root of a chain of signed versions, each verified by the one before it.
+
+        Args:
+            envelopes: versions in order, the first a founding root or any version that `pinned` is or precedes.
+            pinned: the root that is trusted; without one, the first is taken on its own quorum's word.
+
+        Raises: Refused (`root-version`, `root-pinned`, …), MessageInvalid.
+        """
+        if not envelopes:
+            raise MessageInvalid("a chain without a trust root", expected="the signed root of each version")
+        if pinned is None:
+            root, rest = cls.founding(envelopes[0]), envelopes[1:]
+        else:
+            root, rest = pinned, [e for e in envelopes if _read(e.unverified_payload).version > pinned.root.version]
+            same = [e for e in envelopes if _read(e.unverified_payload).version == pinned.root.version]
+            if any(e.unverified_payload != pinned.payload for e in same):
+                raise Refused("root-pinned", "the trust root is not the one that was pinned", "ask who runs the trust")
+        for envelope in rest:
+            root = root.next(envelope)
+        return root
 
     def in_force(self, now: datetime) -> None:
         """Raises: Refused where the root has expired or is not yet issued."""
