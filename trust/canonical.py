@@ -16,12 +16,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, Va
 
 from trust.errors import InvalidInput, MessageInvalid, nearest
 
-__all__ = ["LARGEST_INTEGER", "Model", "Real", "canonical", "digest", "parse", "read_model"]
+__all__ = ["LARGEST_INTEGER", "Model", "Real", "canonical", "digest", "parse", "read_document", "read_model"]
 
 LARGEST_INTEGER = 2**53
 _DEEPEST = 64
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 """A JSON string, or what is left of one: it matches at every quote, so that the search is linear."""
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -66,7 +67,7 @@ def canonical(value: Any) -> bytes:
     that is no Unicode.
     """
     _check(value, 0)
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode("ascii")
+    return _ENCODER.encode(value).encode("ascii")
 
 
 def _check(value: Any, depth: int) -> None:
@@ -115,6 +116,22 @@ def parse(raw: bytes, *, largest: int = 1 << 20) -> Any:
     if not same:
         raise MessageInvalid("JSON that is not in canonical form", expected="sorted keys, no spaces, no floats")
     return value
+
+
+def read_document(model: type[M], raw: bytes, error: type[InvalidInput], what: str) -> M:
+    """A signed document from its bytes, which must be written exactly as a `model` writes what it was given.
+
+    So a number that stands as a text, or a document that does not name its schema, is refused rather than understood.
+
+    Raises: MessageInvalid for bytes that are not canonical; `error`.
+    """
+    value = parse(raw)
+    read = read_model(model, value, error, what)
+    if "schema_" in model.model_fields and "schema" not in value:
+        raise error(f"{what} has no field 'schema'", expected="the kind and version of the document")
+    if read.model_dump(mode="json", exclude_none=True, exclude_unset=True, by_alias=True) != value:
+        raise error(f"{what} has a field of another type", expected="numbers and texts as the format says")
+    return read
 
 
 def _nesting(raw: bytes) -> int:

@@ -20,6 +20,8 @@ __all__ = ["Checkpoint", "journal_origin", "read_checkpoint", "register_origin",
 _LONGEST = 16_384
 _LINE = re.compile(r"\N{EM DASH} (\S+) ([A-Za-z0-9+/]+={0,2})")
 _ED25519 = b"\x01"
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+"""What a note may not hold: it is lines of plain text, each ended by a line feed."""
 
 
 @dataclass(frozen=True)
@@ -59,30 +61,32 @@ def read_checkpoint(note: str, origin: str, keys: Iterable[bytes]) -> Checkpoint
 
     Raises: MessageInvalid for a text that is no checkpoint; Refused (`checkpoint-signature`, `checkpoint-origin`).
     """
-    if len(note) > _LONGEST:
-        raise MessageInvalid("a checkpoint that is no short text", expected="a signed note")
+    if len(note) > _LONGEST or _CONTROL.search(note):
+        raise MessageInvalid("a checkpoint that is too long or has control characters", expected="a signed note")
     text, blank, signatures = note.rpartition("\n\n")
-    lines = f"{text}\n".splitlines()
+    lines = text.split("\n")
     if not blank or len(lines) < 3 or not note.endswith("\n") or not re.fullmatch(r"0|[1-9][0-9]{0,15}", lines[1]):
         raise MessageInvalid("a text that is no checkpoint", expected="origin, size, root, a blank line, signatures")
     root = _base64(lines[2])
-    if len(root) != 32:
-        raise MessageInvalid(f"a checkpoint's root of {len(root)} bytes", expected="32")
+    if root is None or len(root) != 32:
+        raise MessageInvalid("a checkpoint's root that is no hash", expected="32 bytes in base64")
     if lines[0] != origin:
         raise Refused("checkpoint-origin", "the checkpoint is of another log", "use the log of this trust")
-    signed = f"{text}\n".encode()
-    known = list(keys)
-    if not any(_signed(line, origin, key, signed) for line in signatures.splitlines() for key in known):
+    made = signatures.removesuffix("\n").split("\n")
+    signed, known = f"{text}\n".encode(), list(keys)
+    good = [_signed(line, origin, known, signed) for line in made]  # each line is read: a malformed one spoils the note
+    if not any(good):
         raise Refused("checkpoint-signature", "the checkpoint is not signed by its log's key", "fetch it again")
     return Checkpoint(origin, int(lines[1]), root)
 
 
-def _signed(line: str, origin: str, key: bytes, text: bytes) -> bool:
+def _signed(line: str, origin: str, keys: Iterable[bytes], text: bytes) -> bool:
+    """Whether a signature's line is one of these keys' over the text.  Raises: MessageInvalid for no such line."""
     found = _LINE.fullmatch(line)
-    if not found or found[1] != origin:
-        return False
-    blob = _base64(found[2])
-    return blob[:4] == _key_hash(origin, key) and valid(key, blob[4:], text)
+    blob = _base64(found[2]) if found else None
+    if not found or blob is None or len(blob) < 5:
+        raise MessageInvalid("a checkpoint with a line that is no signature", expected="a dash, a name, base64")
+    return found[1] == origin and any(blob[:4] == _key_hash(origin, key) and valid(key, blob[4:], text) for key in keys)
 
 
 def _key_hash(name: str, public: bytes) -> bytes:
@@ -90,8 +94,8 @@ def _key_hash(name: str, public: bytes) -> bytes:
     return hashlib.sha256(name.encode() + b"\n" + _ED25519 + public).digest()[:4]
 
 
-def _base64(text: str) -> bytes:
+def _base64(text: str) -> bytes | None:
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise MessageInvalid("a checkpoint with a text that is no base64", expected="RFC 4648, section 4") from None
+        return None

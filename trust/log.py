@@ -16,7 +16,7 @@ from trust.canonical import Model
 from trust.errors import MessageInvalid, Refused
 from trust.times import Time
 
-__all__ = ["EMPTY", "Entry", "Tree", "check_consistency", "check_inclusion", "leaf_hash"]
+__all__ = ["EMPTY", "Entry", "Tree", "check_consistency", "check_inclusion", "leaf_hash", "node_hash"]
 
 EMPTY = hashlib.sha256(b"").digest()
 """Root of the empty tree."""
@@ -43,7 +43,8 @@ def leaf_hash(entry: bytes) -> bytes:
     return hashlib.sha256(b"\x00" + entry).digest()
 
 
-def _node(left: bytes, right: bytes) -> bytes:
+def node_hash(left: bytes, right: bytes) -> bytes:
+    """SHA-256(0x01 || left || right), 32 bytes."""
     return hashlib.sha256(b"\x01" + left + right).digest()
 
 
@@ -67,7 +68,7 @@ class Tree:
             nodes.append(carried)
             if len(nodes) % 2:
                 return index
-            carried, level = _node(nodes[-2], nodes[-1]), level + 1
+            carried, level = node_hash(nodes[-2], nodes[-1]), level + 1
             if level == len(self._levels):
                 self._levels.append([])
 
@@ -105,7 +106,7 @@ class Tree:
         if count & (count - 1) == 0 and start % count == 0:
             return self._levels[count.bit_length() - 1][start // count]
         split = start + _largest_below(count)
-        return _node(self._root(start, split), self._root(split, end))
+        return node_hash(self._root(start, split), self._root(split, end))
 
     def _path(self, index: int, start: int, end: int) -> list[bytes]:
         if end - start == 1:
@@ -138,11 +139,11 @@ def check_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], 
         if last == 0 or len(part) != 32:
             raise _unproved("a proof of another length")
         if at % 2 or at == last:
-            found = _node(part, found)
+            found = node_hash(part, found)
             while at % 2 == 0 and at:
                 at, last = at >> 1, last >> 1
         else:
-            found = _node(found, part)
+            found = node_hash(found, part)
         at, last = at >> 1, last >> 1
     if last or found != root:
         raise _unproved("this entry does not lead to the log's root")
@@ -167,11 +168,11 @@ def check_consistency(old: int, size: int, old_root: bytes, root: bytes, proof: 
         if last == 0:
             raise _unproved("a proof of another length")
         if at % 2 or at == last:
-            first, second = _node(part, first), _node(part, second)
+            first, second = node_hash(part, first), node_hash(part, second)
             while at % 2 == 0 and at:
                 at, last = at >> 1, last >> 1
         else:
-            second = _node(second, part)
+            second = node_hash(second, part)
         at, last = at >> 1, last >> 1
     if last or first != old_root or second != root:
         raise _unproved("the later log does not extend the earlier one")

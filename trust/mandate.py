@@ -13,7 +13,9 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from trust.analyses.base import Scope
-from trust.canonical import Model, parse, read_model
+from trust.canonical import Model, read_document
+from trust.charter import Committee
+from trust.decision import Decision
 from trust.errors import MessageInvalid, Refused
 from trust.root import Name, Root, TrustRoot
 from trust.signing import Envelope, signed_by, verified
@@ -21,7 +23,7 @@ from trust.study import Study, plan, plan_digest, sums_at_most
 from trust.sums import upload_bytes
 from trust.times import Time, read_time
 
-__all__ = ["Mandate", "SignedMandate", "draft"]
+__all__ = ["Mandate", "SignedMandate", "draft", "quorum"]
 
 
 class Mandate(Model):
@@ -85,6 +87,21 @@ def draft(study_digest: str, study: Study, scope: Scope, charter: str, root: Roo
     )
 
 
+def quorum(root: Root, signers: frozenset[str], committee: Committee) -> Decision:
+    """Whether these members are those that the charter's `[committee]` asks for, roles included.
+
+    The root's own threshold may be lower; both are asked for.
+    """
+    members = signers & set(root.roles["committee"].keys)
+    ok = len(members) >= max(committee.quorum, root.roles["committee"].threshold) and all(
+        role in root.roles and len(members & set(root.roles[role].keys)) >= least
+        for role, least in committee.roles.items()
+    )
+    roles = "".join(f", {least} of role {role!r} among them" for role, least in sorted(committee.roles.items()))
+    text = f"the mandate is signed by {committee.quorum} members{roles}"
+    return Decision("signature", ok, text, "have it signed by those who may")
+
+
 class SignedMandate:
     """A mandate that the committee's quorum of a root has signed.
 
@@ -100,7 +117,7 @@ class SignedMandate:
         keys = root.root.keys_of("committee")
         payload = verified("mandate", envelope, keys, threshold=committee.threshold)
         self.signers = signed_by("mandate", envelope, keys)
-        self.mandate = read_model(Mandate, parse(payload), MessageInvalid, "the mandate")
+        self.mandate = read_document(Mandate, payload, MessageInvalid, "the mandate")
         self.digest = hashlib.sha256(payload).digest()
         if self.mandate.root != root.root.version:
             text = "the mandate was signed for another version of the trust root"

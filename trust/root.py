@@ -8,11 +8,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
-from trust.canonical import Model, parse, read_model
+from trust.canonical import Model, read_document
 from trust.errors import MessageInvalid, Refused
 from trust.signing import Envelope, key_id, verified
 from trust.times import Time, read_time
@@ -82,10 +82,20 @@ class Root(Model):
         for researcher in self.researchers.values():
             if researcher.key not in self.keys:
                 raise ValueError("a researcher's key that the root does not have")
+        if read_time(self.issued) >= read_time(self.expires):
+            raise ValueError("a root that expires before it is issued")
+        members = set(self.roles["committee"].keys)
+        if members & {*self.roles["coordinator"].keys, *(r.key for r in self.researchers.values())}:
+            raise ValueError("a member of the committee who is the coordinator or a researcher: nobody approves alone")
         identities = [partner.sign for partner in self.partners.values()]
         if len(set(identities)) != len(identities):
             raise ValueError("two partners have the same key")
         return self
+
+    @classmethod
+    def read(cls, payload: bytes) -> Root:
+        """From canonical bytes, whose signatures are the caller's to verify.  Raises: MessageInvalid."""
+        return read_document(cls, payload, MessageInvalid, "the trust root")
 
     def keys_of(self, role: str) -> dict[str, bytes]:
         """`{key id: raw public key}` of a role."""
@@ -105,7 +115,7 @@ class TrustRoot:
     """
 
     def __init__(self, payload: bytes) -> None:
-        self.root = _read(payload)
+        self.root = Root.read(payload)
         self.payload = payload
         self.digest = hashlib.sha256(payload).digest()
 
@@ -115,7 +125,7 @@ class TrustRoot:
 
         Raises: Refused, MessageInvalid.
         """
-        claimed = _read(envelope.unverified_payload)
+        claimed = Root.read(envelope.unverified_payload)
         payload = verified("root", envelope, claimed.keys_of("root"), threshold=claimed.roles["root"].threshold)
         return cls(payload)
 
@@ -128,7 +138,7 @@ class TrustRoot:
 
         Raises: Refused (`root-version`, `root-trust`, `signature`), MessageInvalid.
         """
-        claimed = _read(envelope.unverified_payload)
+        claimed = Root.read(envelope.unverified_payload)
         mine = self.root
         if claimed.trust != mine.trust:
             raise Refused("root-trust", "the trust root is another trust's", "use the root of this trust")
@@ -156,8 +166,8 @@ class TrustRoot:
         if pinned is None:
             root, rest = cls.founding(envelopes[0]), envelopes[1:]
         else:
-            root, rest = pinned, [e for e in envelopes if _read(e.unverified_payload).version > pinned.root.version]
-            same = [e for e in envelopes if _read(e.unverified_payload).version == pinned.root.version]
+            root, rest = pinned, [e for e in envelopes if Root.read(e.unverified_payload).version > pinned.root.version]
+            same = [e for e in envelopes if Root.read(e.unverified_payload).version == pinned.root.version]
             if any(e.unverified_payload != pinned.payload for e in same):
                 raise Refused("root-pinned", "the trust root is not the one that was pinned", "ask who runs the trust")
         for envelope in rest:
@@ -170,8 +180,3 @@ class TrustRoot:
             raise Refused("root-expired", "the trust root has expired", "accept the next version")
         if now < read_time(self.root.issued):
             raise Refused("root-expired", "the trust root is not in force yet", "check the clock")
-
-
-def _read(payload: bytes) -> Root:
-    value: Any = parse(payload)
-    return read_model(Root, value, MessageInvalid, "the trust root")

@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from pydantic import Field
 
 from trust.canonical import Model, canonical, read_model
 from trust.errors import MessageInvalid, Refused
@@ -37,7 +38,7 @@ class Envelope(Model):
 
     payload: str
     payloadType: str  # noqa: N815 - DSSE's own name
-    signatures: tuple[Signature, ...]
+    signatures: tuple[Signature, ...] = Field(max_length=200)
 
     @classmethod
     def read(cls, value: Any) -> Envelope:
@@ -127,7 +128,8 @@ def verified(kind: Kind, envelope: Envelope, keys: Mapping[str, bytes], *, thres
         raise Refused("signature", "a threshold below 1 would need no signature", "correct the trust root")
     found = signed_by(kind, envelope, keys)
     if len(found) < threshold:
-        text = f"the {kind} is signed by {len(found)} of {len(keys)} keys; {threshold} are needed"
+        needed = "1 is" if threshold == 1 else f"{threshold} are"
+        text = f"the {kind} is signed by {len(found)} of {len(keys)} keys; {needed} needed"
         raise Refused("signature", text, "have it signed by those who may")
     return envelope.unverified_payload
 

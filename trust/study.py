@@ -13,13 +13,15 @@ from pydantic import Field, field_validator, model_validator
 
 from trust.analyses import AnyAnalysis
 from trust.analyses.base import Scope, Sum
-from trust.canonical import Model, digest, parse, read_model
+from trust.canonical import Model, digest, read_document
 from trust.cohort import Cohort
-from trust.errors import StudyInvalid
+from trust.errors import Refused, StudyInvalid
 from trust.protections import Protections
+from trust.root import Root
+from trust.signing import Envelope, verified
 from trust.times import Time, read_time
 
-__all__ = ["Study", "new_id", "plan", "plan_digest", "plan_documents"]
+__all__ = ["Study", "new_id", "plan", "plan_digest", "plan_documents", "signed_study"]
 
 
 class Study(Model):
@@ -65,7 +67,20 @@ class Study(Model):
     @classmethod
     def read(cls, raw: bytes) -> Study:
         """From canonical bytes.  Raises: MessageInvalid, StudyInvalid."""
-        return read_model(cls, parse(raw), StudyInvalid, "the study")
+        return read_document(cls, raw, StudyInvalid, "the study")
+
+
+def signed_study(envelope: Envelope, root: Root) -> Study:
+    """The study that an accredited researcher of the root has signed.
+
+    Raises: Refused (`researcher`, `signature`), MessageInvalid, StudyInvalid.
+    """
+    claimed = Study.read(envelope.unverified_payload)
+    known = root.researchers.get(claimed.researcher)
+    if known is None:
+        raise Refused("researcher", "the study's researcher is not in the trust root", "have the researcher accredited")
+    verified("study", envelope, {known.key: bytes.fromhex(root.keys[known.key])})
+    return claimed
 
 
 def plan(study: Study, scope: Scope) -> dict[str, dict[str, Sum]]:

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, TypeAlias, TypeVar
 
 from pydantic import Field
 
-from trust.canonical import Model, parse, read_model
+from trust.canonical import Model, read_document
 from trust.errors import MessageInvalid, Refused
 from trust.root import Key, Root
 from trust.signing import Envelope, Kind, verified
@@ -58,7 +58,7 @@ def read_revocation(envelope: Envelope, root: Root) -> Revocation:
 
 
 def _read(kind: Kind, model: type[V], envelope: Envelope, root: Root) -> V:
-    claimed = read_model(model, parse(envelope.unverified_payload), MessageInvalid, f"the {kind}")
+    claimed = read_document(model, envelope.unverified_payload, MessageInvalid, f"the {kind}")
     members = root.keys_of("committee")
     if claimed.member not in members:
         raise Refused("signature", f"the {kind} names nobody who is a member today", "have a member sign it")
