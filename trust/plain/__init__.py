@@ -1,0 +1,12 @@
+"""What a mandate says, in words for the people who sign it and for those whose data it is about.
+
+    page = plain(study_bytes, mandate_bytes, dataset, lang="fr")
+    print(page.text())
+
+The words are made from the signed bytes and from nothing else; the catalogue is `plain.toml`.
+"""
+
+from trust.plain.page import Line, Page, Section
+from trust.plain.writer import plain
+
+__all__ = ["Line", "Page", "Section", "plain"]

@@ -1,0 +1,96 @@
+"""Which columns a study uses, what each of them is, and what for: also those that a derived column is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trust.cohort import Cohort
+from trust.dataset import PARTNER, Column
+from trust.plain.calculations import calculation
+from trust.plain.conditions import condition
+from trust.plain.names import Names
+from trust.plain.page import Line
+from trust.study import Study
+
+__all__ = ["information"]
+
+
+def information(study: Study, cohort: Cohort | None, names: Names) -> Iterator[Line]:
+    """A line a column, in the dataset's order.  Raises: StudyInvalid for a column that the dataset does not have."""
+    uses = _uses(study, cohort, names)
+    yield Line(names.speech("information_only"))
+    known = [name for name in names.dataset.names if name in uses]
+    for name in [*known, *sorted(uses.keys() - set(known))]:
+        hidden = name not in names.dataset
+        yield Line(_what(names.of(name), names, hidden=hidden), "item")
+        if not hidden:
+            yield from _more(names.of(name), names)
+        yield Line(names.speech("used_for", uses=names.speech.listed(uses[name])), "item", 1)
+
+
+def _uses(study: Study, cohort: Cohort | None, names: Names) -> dict[str, list[str]]:
+    """`{column: [choose who is included, compute risk, …]}`."""
+    dataset, say = names.dataset, names.speech
+    for_analyses: dict[str, list[str]] = {}
+    for title, analysis in sorted(study.analyses.items()):
+        for name in analysis.reads():
+            if name != PARTNER:
+                for_analyses.setdefault(dataset.column(name).name, []).append(title)
+    for_cohort = cohort.columns if cohort is not None else ()
+    direct = dict.fromkeys([*for_cohort, *for_analyses])
+    for_derived: dict[str, list[str]] = {}
+    for name in direct:
+        if dataset.column(name).derived:
+            for source in dict.fromkeys(dataset.derivation(name).columns):
+                for_derived.setdefault(source, []).append(name)
+    uses: dict[str, list[str]] = {name: [] for name in [*direct, *for_derived]}
+    for name, said in uses.items():
+        if name in for_cohort:
+            said.append(say("use_cohort"))
+        if name in for_analyses:
+            titles = for_analyses[name]
+            said.append(say("use_analysis", count=len(titles), names=", ".join(titles)))
+        if name in for_derived:
+            said.append(say("use_derived", columns=", ".join(map(names.column, for_derived[name]))))
+    if dataset.person in dataset:
+        uses.setdefault(dataset.person, []).append(say("use_person"))
+    return uses
+
+
+def _what(column: Column, names: Names, *, hidden: bool) -> str:
+    say = names.speech
+    kind = say("kind_hidden") if hidden else _kind(column, names)
+    if not column.label or column.label == column.name:
+        return say("column_bare", label=say.quoted(column.name), kind=kind)
+    return say("column", label=say.quoted(column.label), name=column.name, kind=kind)
+
+
+def _kind(column: Column, names: Names) -> str:
+    say = names.speech
+    if column.levels:
+        return say("kind_levels", levels=names.levels(column.name))
+    said = say(f"kind_{column.type}")
+    low, high = column.minimum, column.maximum
+    if low is not None and high is not None:
+        said += say("from_to", low=low, high=high)
+    elif low is not None:
+        said += say("from", low=low)
+    elif high is not None:
+        said += say("to", high=high)
+    unit = names.unit(column.name)
+    return said + (say("in_unit", unit=unit) if unit else "")
+
+
+def _more(column: Column, names: Names) -> Iterator[Line]:
+    say = names.speech
+    if column.description:
+        yield Line(say("described", text=say.quoted(column.description)), "item", 1)
+    if column.magnitude:
+        yield Line(say("magnitude"), "item", 1)
+    if column.derived:
+        made = names.dataset.derivation(column.name)
+        if isinstance(made, Cohort):
+            text = say("derived_yes", condition=condition(made.tree, names))
+        else:
+            text = say("derived_number", expression=calculation(made, names))
+        yield Line(text, "item", 1)
