@@ -6,17 +6,20 @@ missing where the source says so.  The cohort's meaning is DuckDB's, on these ty
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import duckdb
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import sqlalchemy
 from sqlalchemy.sql import ColumnElement
 
-from nodes.files import quoted, text
+from nodes.columns import allowed, columns_of, inline
+from nodes.files import quoted
+from nodes.optouts import opted_out
 from nodes.pushdown import push_down
 from nodes.sources import Source, database, open_table, physical_names
 from trust.cohort import Cohort
@@ -25,30 +28,49 @@ from trust.decision import Decision, Decisions
 from trust.errors import SourceInvalid
 from trust.rows import Rows
 
-__all__ = ["Edition", "check_source", "freeze"]
-
-_NUMBERS = frozenset({"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"}) | {
-    "FLOAT", "DOUBLE",
-}  # fmt: skip
-_TRUE, _FALSE = "('true', 't', 'yes', '1', '1.0')", "('false', 'f', 'no', '0', '0.0')"
+__all__ = ["Edition", "check_source", "freeze", "needed"]
 
 
 @dataclass(frozen=True)
 class Edition:
-    """The frozen rows of a study."""
+    """The frozen rows of a study.
+
+    Attributes:
+        rows: the columns asked for, of the rows in the cohort.
+        persons: how many persons these are.
+        places: where each row stands in the table, counted from 0, shape (rows.n,); of no meaning where a database was
+            asked for fewer rows.
+        height: how many rows the table has.
+    """
 
     rows: Rows
     persons: int
+    places: npt.NDArray[np.int64]
+    height: int
 
 
-def freeze(dataset: Dataset, source: Source, names: Iterable[str], cohort: Cohort | None) -> Edition:
+def freeze(
+    dataset: Dataset,
+    source: Source,
+    names: Iterable[str],
+    cohort: Cohort | None,
+    gone: Collection[str] | None = None,
+) -> Edition:
     """Read, validate and freeze the columns `names` of the persons in the cohort.
 
-    Raises: SourceInvalid for a value that the dataset does not allow; it names rule and column, never the value.
+    Persons who have opted out are removed before anything is counted or validated.
+
+    Args:
+        gone: their ids as texts; read from the source's own list where it is not given.
+
+    Raises: SourceInvalid for a value that the dataset does not allow, which names rule and column, never the value; or
+    for a list of opt-outs that cannot be read.
     """
     wanted = [n for n in dict.fromkeys(names) if n != PARTNER]
+    removed = opted_out(source, dataset) if gone is None else gone
     with database() as connection:
         table = _Table(connection, dataset, source.checked(dataset), wanted, cohort)
+        table.remove(removed)
         for problem in table.problems():
             if not problem.ok:
                 raise SourceInvalid(f"{problem.rule}: {problem.text}", remedy=problem.remedy)
@@ -58,7 +80,7 @@ def freeze(dataset: Dataset, source: Source, names: Iterable[str], cohort: Cohor
 def check_source(dataset: Dataset, source: Source) -> Decisions:
     """Hold a whole table to the dataset: one Decision a column and rule, a count class, never a value."""
     present = physical_names(source.checked(dataset))
-    lost = [n for n in _needed(dataset, source, dataset.names) if n not in present]
+    lost = [n for n in needed(dataset, source, dataset.names) if n not in present]
     found = [
         Decision(
             "column-present", False, f"column {name!r} is not in the table", f"map its name: columns = {{… = {name!r}}}"
@@ -68,10 +90,12 @@ def check_source(dataset: Dataset, source: Source) -> Decisions:
     if lost:
         return Decisions(found)
     with database() as connection:
-        return Decisions(_Table(connection, dataset, source, list(dataset.names), None).problems())
+        table = _Table(connection, dataset, source, list(dataset.names), None)
+        table.remove(opted_out(source, dataset))
+        return Decisions(table.problems())
 
 
-def _needed(dataset: Dataset, source: Source, names: Sequence[str]) -> list[str]:
+def needed(dataset: Dataset, source: Source, names: Sequence[str]) -> list[str]:
     """The table's names of all that these columns read, the person's id included."""
     wanted: list[str] = []
     for name in names:
@@ -98,13 +122,20 @@ class _Table:
     ) -> None:
         self._connection, self._dataset, self._source, self._cohort = connection, dataset, source, cohort
         self._names = list(dict.fromkeys([*names, *(cohort.columns if cohort else ())]))
-        open_table(source, connection, _needed(dataset, source, self._names), self._condition)
-        described = connection.execute("DESCRIBE raw").fetchall()
-        self._types = {str(row[0]): str(row[1]) for row in described}
+        open_table(source, connection, needed(dataset, source, self._names), self._condition)
+        self._columns = columns_of(source, connection)
         self._read = self._columns_read()
         self._derived = [c for c in map(dataset.column, self._names) if c.derived]
         parameters: list[Any] = []
         connection.execute(f"CREATE TEMP TABLE typed AS {self._typed(parameters)}", parameters)
+
+    def remove(self, persons: Collection[str]) -> None:
+        """Take these persons out of the cohort.  The rows keep their places."""
+        if persons:
+            self._connection.register("opted out", pd.DataFrame({"id": pd.Series(list(persons), dtype=object)}))
+            self._connection.execute(
+                'UPDATE typed SET "is in" = FALSE WHERE "person id" IN (SELECT id FROM "opted out")'
+            )
 
     def _condition(self, table: sqlalchemy.Table, kind: str) -> ColumnElement[bool] | None:
         """Which rows a database need not send.  A mapped or a derived column is no column of the table."""
@@ -128,103 +159,27 @@ class _Table:
                 )
         return list(read.values())
 
-    # ---- SQL of one column
-
-    def _raw(self, name: str) -> str:
-        """The table's value, null where it is missing."""
-        physical = self._source.physical(name)
-        stored = quoted(physical)
-        kind = self._types[physical]
-        if kind == "VARCHAR" or kind.startswith("ENUM"):
-            value = f"NULLIF(TRIM(CAST({stored} AS VARCHAR)), '')"
-        elif kind in ("DOUBLE", "FLOAT"):  # NaN is how a frame writes a missing number
-            value = f"CASE WHEN NOT isnan({stored}) THEN {stored} END"
-        else:
-            value = stored
-        if not self._source.missing:
-            return value
-        marked = " OR ".join(self._same(value, kind, marker) for marker in self._source.missing)
-        return f"CASE WHEN NOT ({marked}) THEN {value} END"
-
-    def _kind(self, name: str) -> str:
-        return self._types[self._source.physical(name)]
-
-    def _text(self, raw: str, kind: str) -> str:
-        """As a text: 1.0 of a column of doubles, which are whole numbers with some missing, as 1."""
-        if kind not in ("DOUBLE", "FLOAT"):
-            return f"CAST({raw} AS VARCHAR)"
-        whole = f"abs({raw}) < 1e15 AND {raw} = floor({raw})"
-        return f"CASE WHEN {whole} THEN CAST(CAST({raw} AS BIGINT) AS VARCHAR) ELSE CAST({raw} AS VARCHAR) END"
-
-    def _same(self, raw: str, kind: str, key: str) -> str:
-        """Equal as a text, or as a number: 1 and 1.0 are one value."""
-        if kind == "BOOLEAN":
-            return f"{self._text(raw, kind)} = {text(key.lower())}"
-        number = _finite(key)
-        if number is not None and kind != "VARCHAR":
-            return f"{_double(raw, kind)} IS NOT DISTINCT FROM {number!r}"
-        same = f"{self._text(raw, kind)} = {text(key)}"
-        return same if number is None else f"({same} OR {_double(raw, kind)} IS NOT DISTINCT FROM {number!r})"
-
-    def _value(self, column: Column, raw: str) -> str:
-        """The typed value; null for what is missing and for what the dataset does not allow."""
-        kind = self._kind(column.name)
-        mapped = self._source.levels.get(column.name)
-        if column.type == "boolean":
-            return self._boolean(raw, kind, mapped)
-        if column.levels:
-            return self._level(column, raw, kind, mapped)
-        if column.numeric:
-            number = _double(raw, kind)
-            return f"CASE WHEN {_allowed(column, number)} THEN {number} END"
-        if column.type == "date":
-            return f"CAST(TRY_CAST({raw} AS DATE) AS VARCHAR)"
-        return self._text(raw, kind)
-
-    def _boolean(self, raw: str, kind: str, mapped: dict[str, Any] | None) -> str:
-        if mapped is not None:
-            whens = " ".join(
-                f"WHEN {self._same(raw, kind, key)} THEN {_inline(value)}" for key, value in mapped.items()
-            )
-            return f"CASE {whens} END"
-        if kind == "BOOLEAN":
-            return raw
-        shown = f"lower({self._text(raw, kind)})"
-        return f"CASE WHEN {shown} IN {_TRUE} THEN TRUE WHEN {shown} IN {_FALSE} THEN FALSE END"
-
-    def _level(self, column: Column, raw: str, kind: str, mapped: dict[str, Any] | None) -> str:
-        """The level of the same text; else, of a whole number or a mapped value, the level of the same number."""
-        table = mapped if mapped is not None else {str(v): v for v in column.values}
-        whens = []
-        if kind not in _NUMBERS or column.type == "string":
-            whens += [
-                f"WHEN {self._text(raw, kind)} = {text(key)} THEN {_inline(level)}" for key, level in table.items()
-            ]
-        if mapped is not None or column.type == "integer":
-            whens += [f"WHEN {self._same(raw, kind, key)} THEN {_inline(level)}" for key, level in table.items()]
-        return f"CASE {' '.join(whens)} END"
-
     def _typed(self, parameters: list[Any]) -> str:
         """Four layers, each of which reads the one below: the cohort, derived columns, values, what is given."""
         given, plain = [], []
         for column in self._read:
             raw = quoted(f"given {column.name}")
-            given.append(f"{self._raw(column.name)} AS {raw}")
-            plain.append(f"{self._value(column, raw)} AS {quoted(column.name)}")
+            given.append(f"{self._columns.raw(column.name)} AS {raw}")
+            plain.append(f"{self._columns.value(column, raw)} AS {quoted(column.name)}")
         judged = [
             f"{quoted(f'given {c.name}')} IS NOT NULL AND {quoted(c.name)} IS NULL AS {_bad(c)}" for c in self._read
         ]
         person = self._dataset.person
         if person != "row":
-            given.append(f'{self._text(self._raw(person), self._kind(person))} AS "person id"')
+            given.append(f'{self._columns.person(person)} AS "person id"')
         for column in self._derived:
             how = self._dataset.derivation(column.name)
             if isinstance(how, Cohort):
-                judged += [f"{how.sql(_inline, quoted)} AS {quoted(column.name)}", f"FALSE AS {_bad(column)}"]
+                judged += [f"{how.sql(inline, quoted)} AS {quoted(column.name)}", f"FALSE AS {_bad(column)}"]
                 continue
-            sql, allowed = how.sql(), _allowed(column, how.sql())
-            judged.append(f"CASE WHEN {allowed} THEN {sql} END AS {quoted(column.name)}")
-            judged.append(f"coalesce(isfinite({sql}) AND NOT ({allowed}), FALSE) AS {_bad(column)}")
+            sql, fits = how.sql(), allowed(column, how.sql())
+            judged.append(f"CASE WHEN {fits} THEN {sql} END AS {quoted(column.name)}")
+            judged.append(f"coalesce(isfinite({sql}) AND NOT ({fits}), FALSE) AS {_bad(column)}")
 
         def bind(value: Any) -> str:
             parameters.append(value)
@@ -309,12 +264,12 @@ class _Table:
 
     def edition(self, wanted: list[str]) -> Edition:
         chosen = [f'{_fetched(self._dataset.column(name))} AS "c {at}"' for at, name in enumerate(wanted)]
-        chosen.append('"is in"')
+        chosen.append('rowid AS "place"')
         several = self._dataset.person != "row" and self._dataset.rows_per_person > 1
         if several:
             chosen.append('"person id"')
         fetched = self._connection.execute(f'SELECT {", ".join(chosen)} FROM typed WHERE "is in"').fetchnumpy()
-        n = len(fetched["is in"])
+        n = len(fetched["place"])
         columns = {name: _array(fetched[f"c {at}"], self._dataset.column(name)) for at, name in enumerate(wanted)}
         person: npt.NDArray[np.int64] | None = None
         persons = n
@@ -322,7 +277,9 @@ class _Table:
             ids = np.ma.filled(fetched["person id"], "").astype(str)
             person = np.unique(ids, return_inverse=True)[1].astype(np.int64)
             persons = int(person.max(initial=-1)) + 1
-        return Edition(Rows(n, columns, person), persons)
+        places = np.ma.getdata(fetched["place"]).astype(np.int64, copy=False)
+        height = self._connection.execute("SELECT count(*) FROM typed").fetchone() or (0,)
+        return Edition(Rows(n, columns, person), persons, places, int(height[0]))
 
 
 def _fetched(column: Column) -> str:
@@ -331,42 +288,13 @@ def _fetched(column: Column) -> str:
     if column.type == "boolean":
         return f"CAST(CASE WHEN {name} THEN 1 WHEN NOT {name} THEN 0 ELSE -1 END AS INTEGER)"
     if column.levels:
-        whens = " ".join(f"WHEN {_inline(value)} THEN {code}" for code, value in enumerate(column.values))
+        whens = " ".join(f"WHEN {inline(value)} THEN {code}" for code, value in enumerate(column.values))
         return f"CAST(CASE {name} {whens} ELSE -1 END AS INTEGER)"
     return f"coalesce(CAST({name} AS DOUBLE), CAST('NaN' AS DOUBLE))"
 
 
-def _double(raw: str, kind: str) -> str:
-    return f"CAST({raw} AS DOUBLE)" if kind in _NUMBERS else f"TRY_CAST({raw} AS DOUBLE)"
-
-
-def _finite(key: str) -> float | None:
-    try:
-        number = float(key)
-    except ValueError:
-        return None
-    return number if np.isfinite(number) else None
-
-
-def _allowed(column: Column, number: str) -> str:
-    """Finite, within the bounds and, of an integer, whole."""
-    low, high = column.bounds
-    tests = [f"isfinite({number})"]
-    tests += [f"{number} >= {low!r}"] if np.isfinite(low) else []
-    tests += [f"{number} <= {high!r}"] if np.isfinite(high) else []
-    tests += [f"{number} = floor({number})"] if column.type == "integer" else []
-    return " AND ".join(tests)
-
-
 def _bad(column: Column) -> str:
     return quoted(f"bad {column.name}")
-
-
-def _inline(value: Any) -> str:
-    """A literal of the dataset's own derived column, for a view: DuckDB takes no parameters there."""
-    if isinstance(value, bool):
-        return str(value).upper()
-    return text(value) if isinstance(value, str) else repr(value)
 
 
 def _array(values: Any, column: Column) -> npt.NDArray[Any]:

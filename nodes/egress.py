@@ -37,9 +37,15 @@ class Egress:
             raise AssertionError("only a ready or a refusal is a plain message")
         return self._left(str(header["kind"]), -1, pack_signed(header, self.identity))
 
-    def send_approval(self, approval: Approval) -> bytes:
-        """The bytes of an approval, which carries its own signature."""
-        header = {"kind": "approval", "name": approval.name, "E": approval.key.hex(), "sig": approval.sig.hex()}
+    def send_approval(self, approval: Approval, head: str) -> bytes:
+        """The bytes of an approval, which carries its own signature, with the signed head of the journal."""
+        header = {
+            "kind": "approval",
+            "name": approval.name,
+            "E": approval.key.hex(),
+            "head": head,
+            "sig": approval.sig.hex(),
+        }
         return self._left("approval", -1, pack(header))
 
     def send_upload(self, upload: Upload) -> bytes:

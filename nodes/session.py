@@ -6,29 +6,26 @@ start ends the study.  What leaves goes through `egress`; why something failed s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
-import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from nodes import gate
-from nodes.edition import freeze
+from nodes.answered import Answered
+from nodes.computation import Computation
+from nodes.editions import Taken
 from nodes.egress import Egress
-from nodes.sources import Source
-from trust.analyses.base import Arrays, Ask, Scope, Sum, fits, together
-from trust.canonical import parse, read_model
-from trust.charter import Charter
+from nodes.node import Node
+from nodes.notices import Notices
+from trust.analyses.base import Ask, Scope, Sum, together
 from trust.cohort import Cohort
-from trust.dataset import PARTNER, Dataset
+from trust.dataset import PARTNER
 from trust.decision import Decisions, require
-from trust.errors import AnalysisFailed, DataTrustError, MessageInvalid, Refused, SourceInvalid, StudyInvalid, sentence
+from trust.errors import AnalysisFailed, DataTrustError, MessageInvalid, Refused, sentence
 from trust.mandate import SignedMandate
-from trust.root import TrustRoot
 from trust.rows import partner_rows
 from trust.secure_sum import (
     Approval,
@@ -37,46 +34,21 @@ from trust.secure_sum import (
     Party,
     Question,
     Record,
-    Store,
     audit,
     decode_sum,
-    encode_sum,
 )
 from trust.secure_sum.errors import SecureSumError
-from trust.secure_sum.masks import Words
 from trust.secure_sum.messages import signed_by
-from trust.signing import Envelope, Signer, sha256, verified
-from trust.study import Study, plan, plan_documents
-from trust.sums import blocks_of, joined, only_names, plan_bytes, question, split
-from trust.wire import DOWN, open_sealed, size, unpack_asks, unpack_signed
+from trust.signing import Envelope, sha256
+from trust.study import Study, plan, plan_documents, signed_study
+from trust.sums import blocks_of, only_names, plan_bytes, question, split
+from trust.times import write_time
+from trust.wire import DOWN, check_signature, open_sealed, size, unpack, unpack_asks
 
-__all__ = ["Node", "Session"]
+__all__ = ["Session"]
 
 _LONGEST_BODY = 1 << 16
 """Bytes beyond what the plan says: salt and seal of shown totals, and room to name what is wrong."""
-
-
-@dataclass(frozen=True)
-class Node:
-    """What a partner's node knows before any study.
-
-    `identity` signs, `seal` opens what is sealed to this partner, `root` is pinned, `store` keeps the state.
-    """
-
-    name: str
-    dataset: Dataset
-    source: Source
-    charter: Charter
-    root: TrustRoot
-    identity: Signer
-    seal: X25519PrivateKey
-    store: Store
-    clock: Callable[[], datetime]
-
-    @property
-    def coordinator(self) -> list[bytes]:
-        """Raw keys of the coordinator."""
-        return list(self.root.root.keys_of("coordinator").values())
 
 
 @dataclass(frozen=True)
@@ -90,6 +62,7 @@ class _Study:
     documents: dict[tuple[str, str], bytes]
     parameters: Parameters
     party: Party
+    computation: Computation
 
 
 class Session:
@@ -102,14 +75,16 @@ class Session:
 
     def __init__(self, node: Node) -> None:
         self._node = node
+        self._notices = Notices(node.root, node.store, node.clock, node.revocations)
         self.egress = Egress(node.identity)
         self.trouble: DataTrustError | None = None
+        self._answered = Answered(node.store.db, node.editions)
+        self._to_record: tuple[Taken, list[str]] | None = None
         self._state = "new"
         self._on: _Study
-        self._rows: dict[str, Any] = {}
+        self._computation: Computation | None = None
         self._run: Any = None
         self._expected: dict[str, Ask] | None = None
-        self._first: dict[str, Arrays] = {}
         self._asked: dict[tuple[str, str], int] = {}
         self._last: tuple[Question, dict[str, Ask]] | None = None
         self._given = 0
@@ -117,7 +92,7 @@ class Session:
     def handle(self, raw: bytes) -> bytes:
         """Answer one message.  Whatever goes wrong leaves as a rule's id and its public text."""
         try:
-            header, body = unpack_signed(raw, DOWN, self._node.coordinator, longest_body=self._longest_body())
+            header, body = self._read(raw)
             if self._state == "closed":
                 raise Refused("study-closed", "the study is closed at this partner")
             answer = {
@@ -134,6 +109,17 @@ class Session:
             failure.__cause__ = wrong
             return self._refuse(failure)
 
+    def _read(self, raw: bytes) -> tuple[dict[str, Any], bytes]:
+        """Header and body of a message that the coordinator has signed; newer roots and revocations in it are taken.
+
+        A newer root proves itself, and may name the key that has signed this very message.
+        """
+        header, body = unpack(raw, DOWN, longest_body=self._longest_body())
+        self._notices.accept_roots(header.get("roots", []))
+        check_signature(header, body, self._notices.coordinator)
+        self._notices.accept_revocations(header.get("revocations", []))
+        return {name: value for name, value in header.items() if name not in ("sig", "roots", "revocations")}, body
+
     def _longest_body(self) -> int:
         """Bytes that a message may carry now, known from the plan; longer ones are not even hashed."""
         if self._state != "started":
@@ -147,11 +133,14 @@ class Session:
         """Why not, in public words.  A message that is none changes nothing; anything else ends the study here."""
         if self._state != "closed" or self.trouble is None:
             self.trouble = wrong
+        rule = wrong.rule if isinstance(wrong, Refused) else wrong.code
         if self._state == "new":
             self._forget()
+            with suppress(Exception):  # a store that cannot write refuses all the same
+                self._node.journal("gate-refused", "", {"rule": rule})
         elif self._state != "closed" and not isinstance(wrong, MessageInvalid):
             with suppress(Exception):  # of the store or the clock: the study is closed all the same
-                self._end(wrong.rule if isinstance(wrong, Refused) else wrong.code)
+                self._end(rule)
         if isinstance(wrong, Refused):
             public = {"rule": wrong.rule, "text": wrong.text, "remedy": wrong.remedy}
         elif isinstance(wrong, SecureSumError):
@@ -166,32 +155,43 @@ class Session:
     def _mandate(self, header: Mapping[str, Any], body: bytes) -> bytes:
         """Verify what was signed, check before rows, freeze the rows, check after rows, approve."""
         self._in("new")
-        _closed(header, {"kind", "v", "mandate", "study"}, body)
-        node = self._node
-        mandate = SignedMandate(Envelope.read(header["mandate"]), node.root)
-        study, study_digest = self._study(Envelope.read(header["study"]))
+        _closed(header, {"kind", "v", "mandate", "study"} | ({"head"} & set(header)), body)
+        node, root = self._node, self._notices.root
+        node.not_behind(header.get("head", ""))
+        mandate = SignedMandate(Envelope.read(header["mandate"]), root)
+        envelope = Envelope.read(header["study"])
+        study = signed_study(envelope, root.root)
         partners = mandate.mandate.partners
-        if node.name not in partners or not set(partners) <= set(node.root.root.partners):
+        if node.name not in partners or not set(partners) <= set(root.root.partners):
             raise Refused("partners-invalid", "the mandate names this partner, and only partners of the trust root")
         scope = Scope(node.dataset, partners, study.protections, node.charter.partner_may_be_shown)
-        require(gate.before_rows(node.root, mandate, study, study_digest, node.charter, scope, now=node.clock()))
+        asked = gate.Asked(mandate, study, sha256(envelope.unverified_payload), scope)
+        allowed = require(gate.before_rows(asked, self._known(mandate, study), now=node.clock()))
+        node.journal(
+            "mandate-accepted",
+            study.id,
+            {
+                "decisions": [decision.rule for decision in allowed],
+                "mandate": mandate.digest.hex(),
+                "root": mandate.mandate.root,
+            },
+        )
         cohort = Cohort.parse(study.cohort, node.dataset) if study.cohort else None
         names = [name for analysis in study.analyses.values() for name in analysis.reads()]
-        edition = freeze(node.dataset, node.source, names, cohort)
-        after = gate.after_rows(study, scope, edition)
-        require(after)
+        taken = node.editions.freeze(node.source, names, cohort, now=node.clock())
+        edition, k = taken.edition, study.protections.persons
+        after = require(gate.after_rows(study, scope, edition, self._answered.judge(taken, names, k)))
+        self._to_record = taken, names
         rows = partner_rows(edition.rows, partners.index(node.name)) if PARTNER in names else edition.rows
         plans = plan(study, scope)
-        with np.errstate(all="ignore"):
-            self._rows = {name: analysis.prepare(scope, rows) for name, analysis in study.analyses.items()}
+        computation = self._computation = Computation(study, scope, plans, rows)
         keys = {
-            name: Ed25519PublicKey.from_public_bytes(bytes.fromhex(node.root.root.partners[name].sign))
-            for name in partners
+            name: Ed25519PublicKey.from_public_bytes(bytes.fromhex(root.root.partners[name].sign)) for name in partners
         }
         parameters = Parameters(
             study=study.id,
             mandate=mandate.digest,
-            root=node.root.digest,
+            root=root.digest,
             partners=keys,
             m=mandate.mandate.m,
             c=mandate.mandate.c,
@@ -200,23 +200,27 @@ class Session:
         )
         party = Party(parameters, node.name, node.identity.private, node.store)
         documents = plan_bytes(plan_documents(study, scope, plans))
-        self._on = _Study(study, mandate, scope, plans, documents, parameters, party)
+        self._on = _Study(study, mandate, scope, plans, documents, parameters, party, computation)
         self._run = together({name: analysis.run(scope) for name, analysis in sorted(study.analyses.items())})
         self._expected = self._run.send(None)
-        self._first = {name: self._local(name, ask) for name, ask in (self._expected or {}).items()}
+        computation.rehearse(self._expected or {})
         approval = party.approve(lambda: after, now=node.clock())
         self._state = "approved"
-        return self.egress.send_approval(approval)
+        return self.egress.send_approval(approval, self._node.head())
 
-    def _study(self, envelope: Envelope) -> tuple[Study, str]:
-        """The study that an accredited researcher of the root has signed, and its digest."""
-        claimed = read_model(Study, parse(envelope.unverified_payload), StudyInvalid, "the study")
-        known = self._node.root.root.researchers.get(claimed.researcher)
-        if known is None:
-            raise Refused("researcher", "the study's researcher is in the trust root", "have the researcher accredited")
-        keys = {known.key: bytes.fromhex(self._node.root.root.keys[known.key])}
-        payload = verified("study", envelope, keys)
-        return claimed, sha256(payload)
+    def _known(self, mandate: SignedMandate, study: Study) -> gate.Known:
+        node = self._node
+        seen = node.store.study(study.id) is not None
+        revoked = self._notices.revoked(mandate.digest)
+        return gate.Known(
+            node.name, self._notices.root, node.charter, revoked, seen, node.on_time(), node.can_write(), node.policy
+        )
+
+    def _still_allowed(self) -> Decisions:
+        """Asked before the start and at each sum."""
+        node, mandate = self._node, self._on.mandate
+        revoked = self._notices.revoked(mandate.digest)
+        return gate.still_allowed(self._notices.root, mandate, revoked=revoked, clock=node.on_time(), now=node.clock())
 
     def _start(self, header: Mapping[str, Any], body: bytes) -> bytes:
         """The partner set is fixed, and the keys of its pairs agreed."""
@@ -224,6 +228,7 @@ class Session:
         _closed(header, {"kind", "v", "mandate", "approvals"}, body)
         if header["mandate"] != self._on.mandate.digest.hex():
             raise MessageInvalid("a start of another mandate", expected="this study's")
+        require(self._still_allowed())
         common = self._on.party.start([_approval(a) for a in _list(header["approvals"])], now=self._node.clock())
         self._state = "started"
         return self.egress.send({"kind": "ready", "name": self._node.name, "T": common.hex()})
@@ -245,20 +250,21 @@ class Session:
         if shown and not repeated:
             self._audit(header, rest)
 
-        def still_allowed() -> Decisions:
+        def allowed_and_next() -> Decisions:
             expected = self._last[1] if repeated and self._last else self._expected
             counts = {} if repeated else self._asked
             given = self._given + (0 if repeated else asked.layout.nbytes)
-            return gate.before_sum(
-                node.root, on.mandate, asks, expected, on.plans, counts, given=given, now=node.clock()
-            )
+            allowed = require(self._still_allowed())
+            following = require(gate.before_sum(on.mandate, asks, expected, on.plans, counts, given=given))
+            self._record()
+            return Decisions([*allowed, *following])
 
         upload = on.party.contribute(
             asked,
             partners,
-            gate=still_allowed,
+            gate=allowed_and_next,
             replay=lambda: {name: ask.values for name, ask in (self._expected or {}).items()},
-            compute=lambda: self._vector(asks),
+            compute=lambda: on.computation.vector(asks),
             now=node.clock(),
         )
         if not repeated:
@@ -268,6 +274,28 @@ class Session:
             for name, ask in asks.items():
                 self._asked[name, ask.sum] = self._asked.get((name, ask.sum), 0) + 1
         return self.egress.send_upload(upload)
+
+    def _record(self) -> None:
+        """Before the first answer: this cohort counts as answered from here on, whatever becomes of the study.
+
+        Judged once more in the same transaction, since another study may have been answered meanwhile.
+        """
+        if self._to_record is None:
+            return
+        (taken, names), on = self._to_record, self._on
+        with self._node.store.transaction() as tx:
+            state = tx.study(on.study.id)
+            partners = state.partners if state else ()
+            require(
+                [
+                    self._answered.judge(taken, names, on.study.protections.persons),
+                    self._answered.judge_partners(taken, names, partners, on.parameters.m),
+                ]
+            )
+            self._answered.record(on.study.id, taken, names, partners)
+            body = {"edition": taken.number, "taken": taken.date}
+            tx.journal("edition-frozen", on.study.id, write_time(self._node.clock()), body)
+        self._to_record = None
 
     def _audit(self, header: Mapping[str, Any], sealed: bytes) -> None:
         """Recompute the last total from the uploads of all, and replay the analyses on it."""
@@ -294,7 +322,7 @@ class Session:
 
     def _signer(self, record: Record) -> Ed25519PublicKey:
         """The key of the coordinator's role that signed a record; any of them where none did."""
-        keys = [Ed25519PublicKey.from_public_bytes(key) for key in self._node.coordinator]
+        keys = [Ed25519PublicKey.from_public_bytes(key) for key in self._notices.coordinator]
         return next((key for key in keys if signed_by(key, record.sig, record.message())), keys[0])
 
     def _close(self, header: Mapping[str, Any], body: bytes) -> bytes:
@@ -303,8 +331,8 @@ class Session:
         _closed(header, {"kind", "v", "mandate"}, body)
         if header["mandate"] != self._on.mandate.digest.hex():
             raise MessageInvalid("a close of another mandate", expected="this study's")
-        self._end("closed")
-        return self.egress.send({"kind": "ready", "name": self._node.name, "T": ""})
+        self._end("mandate-revoked" if self._node.store.revoked(self._on.mandate.digest) else "closed")
+        return self.egress.send({"kind": "ready", "name": self._node.name, "T": "", "head": self._node.head()})
 
     def _end(self, reason: str) -> None:
         """No message is answered from here on, whatever the store says."""
@@ -314,36 +342,8 @@ class Session:
 
     def _forget(self) -> None:
         """Rows, and what was computed from them."""
-        self._rows.clear()
-        self._first.clear()
-
-    # ---- computing
-
-    def _vector(self, asks: Mapping[str, Ask]) -> Words:
-        """This partner's part of a sum, encoded; masked by the caller."""
-        on = self._on
-        given = {name: self._answer(name, ask) for name, ask in asks.items()}
-        for name, ask in asks.items():
-            try:
-                fits(on.plans[name][ask.sum].gives, given[name])
-            except MessageInvalid as wrong:  # what is wrong here is no message
-                raise SourceInvalid(wrong.got, expected=wrong.expected, remedy=wrong.remedy) from None
-        return encode_sum(blocks_of(asks, on.plans), joined(given), n=len(on.scope.partners))
-
-    def _answer(self, name: str, ask: Ask) -> Arrays:
-        first = self._first.pop(name, None)
-        takes = self._on.plans[name][ask.sum].takes
-        return first if first is not None and not takes else self._local(name, ask)
-
-    def _local(self, name: str, ask: Ask) -> Arrays:
-        """This partner's blocks of one analysis, its own rules passed; what the rules look at stays behind."""
-        on = self._on
-        planned = on.plans[name][ask.sum]
-        with np.errstate(all="ignore"):  # what is not finite is refused where it is encoded
-            arrays = dict(on.study.analyses[name].local(on.scope, self._rows[name], ask))
-        kept = {key: arrays.pop(key) for key in planned.keeps}
-        require(gate.own_part(planned, kept, on.scope))
-        return {key: np.asarray(array) for key, array in arrays.items()}
+        if self._computation is not None:
+            self._computation.forget()
 
     def _in(self, *states: str) -> None:
         if self._state not in states:

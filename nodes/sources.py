@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import functools
 import re
+import secrets
 import tomllib
+import weakref
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -19,14 +22,42 @@ import pandas as pd
 from pydantic import ConfigDict, Field, ValidationError, field_validator
 
 from nodes.databases import DATABASES, Condition, database_columns, read_database
-from nodes.files import file_columns, load_file, missing_columns
+from nodes.files import file_columns, load_file, missing_columns, quoted
 from trust.canonical import Model, explained, read_model
 from trust.dataset import Dataset
 from trust.errors import SourceInvalid, nearest
 
-__all__ = ["Source", "as_source", "open_table", "physical_names", "whole_table"]
+__all__ = [
+    "Held",
+    "Source",
+    "as_source",
+    "database",
+    "is_database",
+    "open_table",
+    "physical_names",
+    "scheme",
+    "whole_table",
+]
 
 Place: TypeAlias = str | Path | pd.DataFrame
+
+
+class Held:
+    """A table of the in-memory engine: rows read once, which go with this object.
+
+    Raises: duckdb.Error where there is no room for them.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """From the relation `raw` of a connection."""
+        self.name = f"held {secrets.token_hex(8)}"
+        connection.execute(f"CREATE TABLE {quoted(self.name)} AS SELECT * FROM raw")  # noqa: S608 - quoted
+        weakref.finalize(self, _drop, self.name)
+
+
+def _drop(name: str) -> None:
+    with suppress(duckdb.Error), database() as connection:
+        connection.execute(f"DROP TABLE IF EXISTS {quoted(name)}")
 
 
 class Source(Model):
@@ -39,16 +70,20 @@ class Source(Model):
         levels: column -> {the table's value: dataset's level}.
         missing: texts that stand for a missing value, besides an empty field.
         invalid: `refuse` a value that the dataset does not allow, or take it as `missing`.
+        opt_out: who has opted out: a path of a text with one id a line, a database's URL with `#table`, `#table` alone
+            for a table of the source's own database, or a list of ids.  Read anew before each study
+            (`optouts.py`).
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
-    url: str | Path | pd.DataFrame = Field(repr=False)
+    url: str | Path | pd.DataFrame | Held = Field(repr=False)
     table: str = ""
     columns: dict[str, str] = Field(default_factory=dict)
     levels: dict[str, dict[str, bool | int | str]] = Field(default_factory=dict)
     missing: tuple[str, ...] = ()
     invalid: Literal["refuse", "missing"] = "refuse"
+    opt_out: Any = Field(default=None, repr=False)
 
     def __init__(self, url: Place | None = None, /, **fields: Any) -> None:
         given = fields if url is None else {"url": url, **fields}
@@ -70,6 +105,14 @@ class Source(Model):
             return levels
         return {name: {str(key): level for key, level in mapping.items()} for name, mapping in levels.items()}
 
+    @field_validator("opt_out")
+    @classmethod
+    def _list_of_ids(cls, given: Any) -> Any:
+        """Kept as it is given, so that a list that grows is seen to grow."""
+        if given is None or isinstance(given, str | Path | list | tuple | set | frozenset | pd.Series | np.ndarray):
+            return given
+        raise ValueError("opt_out is a path, a URL with #table, or a list of ids")
+
     @classmethod
     def load(cls, path: str | Path) -> Source:
         """Read `source.toml`; a relative file is beside it.  Raises: SourceInvalid."""
@@ -82,9 +125,12 @@ class Source(Model):
         except (tomllib.TOMLDecodeError, RecursionError) as wrong:
             raise SourceInvalid(f"{str(path)!r} is not valid TOML: {wrong}") from None
         source = read_model(cls, fields, SourceInvalid, "the source")
-        if isinstance(source.url, str) and _scheme(source.url) == "" and not Path(source.url).is_absolute():
-            source = source.model_copy(update={"url": Path(path).parent / source.url})
-        return source
+        beside = {
+            name: Path(path).parent / given
+            for name, given in (("url", source.url), ("opt_out", source.opt_out))
+            if isinstance(given, str) and scheme(given) == "" and not given.startswith("#")
+        }
+        return source.model_copy(update=beside)
 
     def physical(self, name: str) -> str:
         """The table's name of a dataset's column."""
@@ -92,6 +138,13 @@ class Source(Model):
 
     def checked(self, dataset: Dataset) -> Source:
         """Itself, when every column and level that it names is the dataset's.  Raises: SourceInvalid."""
+        if self.opt_out is not None and dataset.person == "row":
+            raise SourceInvalid(
+                "opt_out is set, and the dataset has no id of persons",
+                expected="person: a column's name, in place of person: row",
+                remedy="add the id to the dataset and the table, or take these rows out of the table and leave "
+                "opt_out away",
+            )
         hidden = {s for c in dataset.columns for s in c.sources}
         known = {*dataset.names, *hidden, *([] if dataset.person == "row" else [dataset.person])}
         for name in [*self.columns, *self.levels]:
@@ -147,7 +200,12 @@ def open_table(
         raise SourceInvalid("two columns of the table differ only in capitals", remedy="rename one of them")
     if isinstance(source.url, pd.DataFrame):
         _from_frame(source.url, connection, names)
-    elif _scheme(str(source.url)).partition("+")[0] in DATABASES:
+    elif isinstance(source.url, Held):
+        present = physical_names(source)
+        missing_columns(names, present)
+        chosen = ", ".join(map(quoted, names)) or "1 AS _"
+        connection.execute(f"CREATE TEMP TABLE raw AS SELECT {chosen} FROM {quoted(source.url.name)}")  # noqa: S608
+    elif is_database(source.url):
         _from_frame(read_database(str(source.url), source.table, names, condition), connection, names)
     else:
         load_file(_path(str(source.url)), connection, names)
@@ -157,11 +215,13 @@ def physical_names(source: Source) -> list[str]:
     """All the column names that the table has.  Raises: SourceInvalid, Fault."""
     if isinstance(source.url, pd.DataFrame):
         return [str(c) for c in source.url.columns]
-    url = str(source.url)
-    if _scheme(url).partition("+")[0] in DATABASES:
-        return database_columns(url, source.table)
+    if is_database(source.url):
+        return database_columns(str(source.url), source.table)
     with database() as connection:
-        return file_columns(_path(url), connection)
+        if isinstance(source.url, Held):
+            described = connection.execute(f"DESCRIBE {quoted(source.url.name)}").fetchall()
+            return [str(row[0]) for row in described]
+        return file_columns(_path(str(source.url)), connection)
 
 
 def whole_table(source: Source) -> pd.DataFrame:
@@ -178,12 +238,18 @@ def whole_table(source: Source) -> pd.DataFrame:
 
 def _path(url: str) -> Path:
     """The file that a text names.  Raises: SourceInvalid for an address that is neither a file nor a database."""
-    if _scheme(url):
-        raise SourceInvalid(f"a source with the scheme {_scheme(url)!r}", expected="a file, or " + ", ".join(DATABASES))
+    if scheme(url):
+        raise SourceInvalid(f"a source with the scheme {scheme(url)!r}", expected="a file, or " + ", ".join(DATABASES))
     return Path(url)
 
 
-def _scheme(url: str) -> str:
+def is_database(url: Place | Held) -> bool:
+    """Whether rows come through SQLAlchemy."""
+    return isinstance(url, str) and scheme(str(url)).partition("+")[0] in DATABASES
+
+
+def scheme(url: str) -> str:
+    """What stands before `://`, in small letters; empty for a path."""
     found = re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", url)
     return found[1].lower() if found else ""
 

@@ -1,8 +1,9 @@
-"""A node's secure-sum state in one SQLite file, and its uploads beside it.  docs/protocol.md, 3.
+"""A node's state in one SQLite file, the journal included, and its uploads beside it.  docs/protocol.md, 3.
 
 Why it is safe: one writer at a time over all processes (`BEGIN IMMEDIATE`), the commit on the disk before it counts
 (`synchronous=FULL`), replaced secrets overwritten (`secure_delete`) and the write-ahead log emptied after each
-change.  Keep no backup of the folder; encrypt its volume, since erasing on an SSD is best effort.
+change.  The journal is read again before anything else: with a changed one no store opens.  Keep no backup of the
+folder; encrypt its volume, since erasing on an SSD is best effort.
 """
 
 from __future__ import annotations
@@ -15,10 +16,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from trust.canonical import canonical
+from nodes.journal import Journal, mapped
+from trust.canonical import parse
+from trust.checkpoint import Checkpoint
+from trust.errors import InvalidInput, Refused
 from trust.secure_sum.errors import NotAvailable, StoreUnavailable
 from trust.secure_sum.messages import Context
 from trust.secure_sum.state import Contribution, StudyState
+from trust.signing import Envelope, Signer
 
 __all__ = ["SqliteStore"]
 
@@ -33,34 +38,58 @@ CREATE TABLE IF NOT EXISTS contribution (
     kept INTEGER NOT NULL, PRIMARY KEY (study, r)) STRICT;
 CREATE TABLE IF NOT EXISTS question (
     digest BLOB NOT NULL, study TEXT NOT NULL, partners TEXT NOT NULL, PRIMARY KEY (digest, study)) STRICT;
-CREATE TABLE IF NOT EXISTS log (seq INTEGER PRIMARY KEY, leaf BLOB NOT NULL, body BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS revocation (mandate BLOB PRIMARY KEY, envelope BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS root (version INTEGER PRIMARY KEY, envelope BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS latest (one INTEGER PRIMARY KEY CHECK (one = 0), at TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS probe (bytes BLOB NOT NULL) STRICT;
 """
 _PATIENCE = 30.0
 """Seconds that one process waits for another's transaction."""
+_PROBE = 1 << 15
+"""Bytes that must fit on the disk before a study begins: some pages of entries."""
 
 
 class SqliteStore:
     """The state of one node in `folder`, made if it is missing: `state.sqlite` and `uploads/`, for the owner only.
 
     One object a thread; any number of processes.  `durable=False` skips waiting for the disk, for folders that are
-    thrown away.  Raises: StoreUnavailable.
+    thrown away.  Raises: StoreUnavailable; JournalCorrupt, naming the first entry that is wrong.
     """
 
     def __init__(self, folder: Path, *, durable: bool = True) -> None:
         self.folder, self._uploads, self._durable = folder, folder / "uploads", durable
-        with _mapped():
+        with mapped():
             for path in (folder, self._uploads):
                 path.mkdir(mode=0o700, parents=True, exist_ok=True)
             file = folder / "state.sqlite"
             file.touch(mode=0o600)
             self._db = sqlite3.connect(file, timeout=_PATIENCE, isolation_level=None)
+        try:
+            self._open()
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _open(self) -> None:
+        with mapped():
             self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
+            self._db.execute(f"PRAGMA synchronous={'FULL' if self._durable else 'OFF'}")
             self._db.execute("PRAGMA secure_delete=ON")
             self._db.execute("PRAGMA temp_store=MEMORY")
+        try:
+            self._journal = Journal(self._db)
+        except InvalidInput as newer:
+            raise StoreUnavailable(newer.got, expected=newer.expected) from None
+        self._journal.verify()
+        with mapped():
             self._db.executescript(_SCHEMA)
         with self.transaction():
             self._sweep()
+
+    @property
+    def db(self) -> sqlite3.Connection:
+        """The connection, in autocommit mode, for another owner of tables of its own."""
+        return self._db
 
     def close(self) -> None:
         """Release the file."""
@@ -69,17 +98,17 @@ class SqliteStore:
     @contextmanager
     def transaction(self) -> Iterator[SqliteStore]:
         """All or nothing, one at a time; on leaving, what was written is on the disk and the old secrets are gone."""
-        with _mapped():
+        with mapped():
             self._db.execute("BEGIN IMMEDIATE")
         try:
             yield self
-            with _mapped():
+            with mapped():
                 self._db.execute("COMMIT")
         except BaseException:
             with suppress(sqlite3.Error):  # closing the file undoes it as well
                 self._db.execute("ROLLBACK")
             raise
-        with _mapped():
+        with mapped():
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def study(self, study: str) -> StudyState | None:
@@ -97,7 +126,7 @@ class SqliteStore:
 
     def put_study(self, state: StudyState) -> None:
         """Keep a study's state.  Raises: StoreUnavailable."""
-        with _mapped():
+        with mapped():
             self._db.execute(
                 "INSERT INTO study VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (study) DO UPDATE SET"
                 " status = excluded.status, ephemeral = excluded.ephemeral, transcript = excluded.transcript,"
@@ -132,14 +161,14 @@ class SqliteStore:
 
     def answered(self, question: bytes) -> list[tuple[str, tuple[str, ...]]]:
         """Study and partner set of every contribution that answered a question.  Raises: StoreUnavailable."""
-        with _mapped():
+        with mapped():
             rows = self._db.execute("SELECT study, partners FROM question WHERE digest = ?", (question,)).fetchall()
         return [(study, _names(partners)) for study, partners in rows]
 
     def put_contribution(self, contribution: Contribution, body: bytes | memoryview) -> None:
         """Write and sync the upload, then record the contribution.  Raises: StoreUnavailable."""
         context, partners = contribution.context, " ".join(contribution.context.partners)
-        with _mapped():
+        with mapped():
             self._write(self._path(contribution.sha256), body)
             self._db.execute(
                 "INSERT INTO contribution VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1)",
@@ -167,7 +196,7 @@ class SqliteStore:
         )
         if kept is not None and not kept[0]:
             raise NotAvailable("an upload that its sum record has settled", expected="a sum that is still open")
-        with _mapped():
+        with mapped():
             body = self._path(contribution.sha256).read_bytes()
         if hashlib.sha256(body).digest() != contribution.sha256:
             raise StoreUnavailable("a stored upload that has changed", expected="the bytes that were signed")
@@ -175,31 +204,108 @@ class SqliteStore:
 
     def forget_upload(self, study: str, r: int) -> None:
         """Delete an upload's body; the contribution stays.  Raises: StoreUnavailable."""
-        with _mapped():
+        with mapped():
             self._db.execute("UPDATE contribution SET kept = 0 WHERE study = ? AND r = ?", (study, r))
             self._sweep()
 
+    # ---- the journal
+
     def journal(self, kind: str, study: str, at: str, body: Mapping[str, Any]) -> None:
-        """Append an entry: its canonical bytes and their leaf hash.  docs/formats.md, 9.  Raises: StoreUnavailable."""
-        with _mapped():
-            seq = self._db.execute("SELECT count(*) FROM log").fetchone()[0]
-            entry = canonical({"at": at, "body": dict(body), "kind": kind, "seq": seq, "study": study, "v": 1})
-            leaf = hashlib.sha256(b"\x00" + entry).digest()
-            self._db.execute("INSERT INTO log VALUES (?, ?, ?)", (seq, leaf, entry))
+        """Append an entry, in this transaction or one of its own.  docs/formats.md, 9.
+
+        Raises: ValueError for an unknown kind, JournalCorrupt, StoreUnavailable.
+        """
+        with self._within(), mapped():
+            self._journal.append(kind, study, at, body)
+            self._db.execute(
+                "INSERT INTO latest VALUES (0, ?) ON CONFLICT (one) DO UPDATE SET at = max(at, excluded.at)", (at,)
+            )
 
     def leaf(self, seq: int) -> bytes | None:
         """Leaf hash of journal entry `seq`, from 0; None where there is none.  Raises: StoreUnavailable."""
-        row = self._row("SELECT leaf FROM log WHERE seq = ?", (seq,))
-        return None if row is None else bytes(row[0])
+        return self._journal.leaf(seq)
+
+    def head(self) -> tuple[int, bytes]:
+        """How many entries the journal has, and the Merkle root over them, 32 bytes.  Raises: StoreUnavailable."""
+        return self._journal.head()
+
+    def checkpoint(self, origin: str, signer: Signer) -> str:
+        """The journal's head as a signed note.  Raises: StoreUnavailable."""
+        return self._journal.checkpoint(origin, signer)
+
+    def latest(self) -> str:
+        """The latest time of any entry, empty where there is none.  Raises: StoreUnavailable."""
+        row = self._row("SELECT at FROM latest", ())
+        return "" if row is None else str(row[0])
+
+    def extends(self, checkpoint: Checkpoint) -> None:
+        """The journal contains that of an earlier checkpoint.  Raises: StateRolledBack, JournalCorrupt."""
+        self._journal.extends(checkpoint)
+
+    def verify_journal(self) -> None:
+        """Read the journal again.  Raises: JournalCorrupt, naming the first wrong entry; StoreUnavailable."""
+        self._journal.verify()
+
+    def writable(self) -> None:
+        """Prove that the journal can be written now: write some pages, commit them, take them out again.
+
+        A write that is undone would prove nothing: it does not reach the disk.  Not inside a transaction.
+        Raises: StoreUnavailable.
+        """
+        with self.transaction(), mapped():
+            self._db.execute("INSERT INTO probe VALUES (zeroblob(?))", (_PROBE,))
+            self._db.execute("DELETE FROM probe")
+
+    # ---- what the node was told, once and for good
+
+    def put_revocation(self, mandate: bytes, envelope: bytes) -> None:
+        """Keep that a mandate (its digest, 32 bytes) was revoked; the first revocation stays.
+
+        Raises: StoreUnavailable.
+        """
+        with self._within(), mapped():
+            self._db.execute("INSERT OR IGNORE INTO revocation VALUES (?, ?)", (mandate, envelope))
+
+    def revoked(self, mandate: bytes) -> bool:
+        """Whether a mandate (its digest, 32 bytes) was revoked.  Raises: StoreUnavailable."""
+        return self._row("SELECT 1 FROM revocation WHERE mandate = ?", (mandate,)) is not None
+
+    def put_root(self, version: int, envelope: bytes) -> None:
+        """Keep the signed root of a version (canonical bytes of its envelope); another of that version never follows.
+
+        Raises: Refused (`root-pinned`), MessageInvalid, StoreUnavailable.
+        """
+        with self._within():
+            kept = self._row("SELECT envelope FROM root WHERE version = ?", (version,))
+            if kept is None:
+                with mapped():
+                    self._db.execute("INSERT INTO root VALUES (?, ?)", (version, envelope))
+            elif _payload(kept[0]) != _payload(envelope):
+                text = f"another trust root of version {version} than the one that was accepted"
+                raise Refused("root-pinned", text, "ask who runs the trust")
+
+    def roots(self) -> list[bytes]:
+        """The signed roots, versions ascending.  Raises: StoreUnavailable."""
+        with mapped():
+            return [envelope for (envelope,) in self._db.execute("SELECT envelope FROM root ORDER BY version")]
 
     def open_studies(self) -> Sequence[str]:
         """Studies that are not closed, in order.  Raises: StoreUnavailable."""
-        with _mapped():
+        with mapped():
             rows = self._db.execute("SELECT study FROM study WHERE status != 'closed' ORDER BY study").fetchall()
         return [study for (study,) in rows]
 
+    @contextmanager
+    def _within(self) -> Iterator[None]:
+        """The transaction that is open, or a new one."""
+        if self._db.in_transaction:
+            yield
+            return
+        with self.transaction():
+            yield
+
     def _row(self, query: str, values: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        with _mapped():
+        with mapped():
             rows: list[tuple[Any, ...]] = self._db.execute(query, values).fetchall()
         return rows[0] if rows else None
 
@@ -236,11 +342,6 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
-@contextmanager
-def _mapped() -> Iterator[None]:
-    """What SQLite or the disk says becomes StoreUnavailable, without its text."""
-    try:
-        yield
-    except (sqlite3.Error, OSError) as wrong:
-        name = type(wrong).__name__
-        raise StoreUnavailable(f"a {name} of the store", expected="a folder that can be written") from None
+def _payload(envelope: bytes) -> bytes:
+    """What was signed: signatures may come in another number or order."""
+    return Envelope.read(parse(envelope, largest=1 << 22)).unverified_payload

@@ -128,7 +128,7 @@ def test_a_sum_asked_again_under_the_next_number_is_refused() -> None:
     study = written(of, **MODEL)
     with pytest.raises(DataTrustError) as error:
         of.run(study, change=asking(of, study, 2, lambda asks: {"m": Ask("start")}))
-    assert rule_of(error) == "state-not-derived"
+    assert rule_of(error) == "sum-budget"
 
 
 def test_two_analyses_that_ask_the_same_are_refused_when_the_study_is_read() -> None:

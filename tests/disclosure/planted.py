@@ -31,7 +31,7 @@ schema:
       - {name: smoker, logicalType: boolean}
       - {name: surname, logicalType: string}
       - {name: note, logicalType: string}
-      - {name: postcode, logicalType: string}
+      - {name: district, logicalType: string}
       - {name: born, logicalType: date}
 """
 REAL, WHOLE = 73918.4625813, 918273645
@@ -51,7 +51,7 @@ TEXTS = {
 }
 """Each of at least nine letters, so that none occurs by chance, in base64 either."""
 NUMBERS = {"a rare number": REAL, "a rare whole number": WHOLE}
-COHORT = "age >= 0 and surname is not null and note is not null and postcode is not null and born > '1900-01-01'"
+COHORT = "age >= 0 and surname is not null and note is not null and district is not null and born > '1900-01-01'"
 
 
 def forms(canary: str | float) -> list[bytes]:
@@ -99,7 +99,7 @@ def table(partner: str, n: int = 60) -> pd.DataFrame:
             "smoker": rng.random(n) < 1 / (1 + np.exp(-(age - 55) / 20)),
             "surname": [f"{NAME} {i}" for i in range(n)],
             "note": [f"{TEXT} {i}" for i in range(n)],
-            "postcode": POSTCODE,
+            "district": POSTCODE,
             "born": "1970-02-03",
             "never_asked_for": TEXT,
         }

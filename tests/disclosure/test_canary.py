@@ -161,7 +161,7 @@ def test_nothing_planted_leaves_a_node_or_stands_in_a_result(trust: Any, questio
     shown += [released.to_frame().to_csv(), trust.exchanged, conducted.decisions, conducted.absent]
     sent = [raw for _, raw in of.channel.up + of.channel.down]
     uploads = [bytes(body) for uploaded in trust.uploads + conducted.uploads for body in uploaded.values()]
-    kept = [path.read_bytes() for path in trust._state.rglob("*") if path.is_file()]
+    kept = [path.read_bytes() for path in trust._home.rglob("*") if path.is_file()]
     assert len(uploads) >= 4
     assert len(sent) >= 2 * 4 * 4
     assert found_in(*shown, *sent, *uploads, *kept, *seen()) == []

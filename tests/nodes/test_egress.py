@@ -82,8 +82,9 @@ def test_nothing_else_is_a_plain_message(kind: str) -> None:
 
 def test_each_message_is_recorded_with_its_length_and_digest() -> None:
     egress = Egress(IDENTITY)
-    left = [egress.send({"kind": "ready", "name": "a"}), egress.send_approval(APPROVAL), egress.send_upload(UPLOAD)]
-    assert [(s.kind, s.r) for s in egress.sent] == [("ready", -1), ("approval", -1), ("upload", 3)]
+    approval = egress.send_approval(APPROVAL, "head")
+    left = [approval, egress.send({"kind": "ready", "name": "a"}), egress.send_upload(UPLOAD)]
+    assert [(s.kind, s.r) for s in egress.sent] == [("approval", -1), ("ready", -1), ("upload", 3)]
     assert [s.bytes for s in egress.sent] == [len(raw) for raw in left]
     assert [s.sha256 for s in egress.sent] == [hashlib.sha256(raw).hexdigest() for raw in left]
     assert unpack(left[2], UP)[1] == b"masked words"
@@ -102,6 +103,6 @@ def test_what_cannot_be_recorded_does_not_leave() -> None:
 
 def test_an_approval_and_an_upload_leave_with_the_fields_of_the_format_and_no_more() -> None:
     egress = Egress(IDENTITY)
-    assert set(unpack(egress.send_approval(APPROVAL), UP)[0]) == {"kind", "v", "name", "E", "sig"}
+    assert set(unpack(egress.send_approval(APPROVAL, "head"), UP)[0]) == {"kind", "v", "name", "E", "head", "sig"}
     assert set(unpack(egress.send_upload(UPLOAD), UP)[0]) == {"kind", "v", "T", "r", "ctx", "name", "sig"}
     assert pack({"kind": "ready"}) != pack_signed({"kind": "ready"}, IDENTITY)

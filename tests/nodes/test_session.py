@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -131,6 +131,12 @@ def scene(of: World, stage: str, study: Study | None = None) -> Scene:
     return Scene(of, study, of.sessions["a"], raw)
 
 
+def forgotten(session: Session) -> bool:
+    """Nothing of the rows is kept."""
+    computed = session._computation
+    return computed is None or not (computed._rows or computed._first)
+
+
 @pytest.fixture(scope="module")
 def of() -> World:
     return world()
@@ -206,7 +212,7 @@ def test_a_second_session_of_a_closed_study_approves_nothing(of: World) -> None:
     on = scene(of, "over")
     again = Session(of.nodes["a"])
     answer = unpack(again.handle(on.raw["mandate"]), UP)[0]
-    assert (answer["kind"], answer["rule"]) == ("refusal", "study-closed")
+    assert (answer["kind"], answer["rule"]) == ("refusal", "already-started")
     assert [s.kind for s in again.egress.sent] == ["refusal"]
 
 
@@ -366,8 +372,7 @@ def ended(on: Scene, rule: str, raw: bytes) -> None:
     trouble = on.session.trouble
     assert trouble is not None
     assert (trouble.rule if isinstance(trouble, Refused) else trouble.code) == rule
-    assert not on.session._rows
-    assert not on.session._first
+    assert forgotten(on.session)
 
 
 @pytest.mark.parametrize("stage", ["start", "ask 0", "ask 1"])
@@ -384,14 +389,35 @@ def test_a_refusal_ends_the_study_and_forgets_its_keys(of: World, stage: str) ->
     ended(on, rule, on.raw[stage])
 
 
-def test_what_has_expired_is_refused_and_forgotten(of: World) -> None:
+def test_what_has_expired_is_refused_and_forgotten() -> None:
+    of = world()
     on = scene(of, "ask 1")
     of.clock = read_time(on.study.expires)
-    try:
-        assert on.answer(on.raw["ask 1"])["rule"] == "mandate-expired"
-    finally:
-        of.clock = None
+    assert on.answer(on.raw["ask 1"])["rule"] == "mandate-expired"
     ended(on, "mandate-expired", on.raw["ask 1"])
+
+
+@pytest.mark.parametrize("stage", ["mandate", "start", "ask 0", "ask 1"])
+def test_a_clock_that_goes_back_an_hour_stops_the_node(stage: str) -> None:
+    """Else what has expired would be in force again."""
+    of = world()
+    of.clock = now = of.nodes["b"].clock() + timedelta(hours=2)
+    on = scene(of, stage)
+    of.clock = now - timedelta(hours=1)
+    answer = on.answer(on.raw[stage])
+    assert (answer["kind"], answer["rule"]) == ("refusal", "clock")
+    assert on.uploads == [0][: len(on.uploads)]
+    of.clock = now
+    assert scene(of, "over").kept().status == "closed"  # and goes on where it was corrected
+
+
+@pytest.mark.parametrize(("seconds", "ok"), [(-6, False), (-5, True), (-4, True), (0, True), (3600, True)])
+def test_a_clock_that_is_being_corrected_may_go_back_five_seconds(seconds: int, ok: bool) -> None:
+    of = world()
+    of.run(written(of))
+    node = of.nodes["a"]
+    of.clock = read_time(node.store.latest()) + timedelta(seconds=seconds)
+    assert node.on_time().ok is ok
 
 
 @pytest.mark.parametrize("stage", ["mandate", "ask 1"])
@@ -414,7 +440,7 @@ def test_an_exception_of_an_analysis_leaves_without_its_text(
         ended(on, "analysis-failed", on.raw[stage])
     else:
         assert on.kept() is None
-        assert not on.session._rows
+        assert forgotten(on.session)
 
 
 def test_an_exception_between_approval_and_start_ends_the_study(of: World) -> None:
@@ -442,7 +468,7 @@ def test_a_store_that_fails_is_a_refusal_in_every_state(stage: str) -> None:
     assert on.answer(raw)["rule"] == "store-unavailable"
     assert isinstance(on.session.trouble, StoreUnavailable)
     assert on.answer(raw)["rule"] == ("store-unavailable" if stage == "mandate" else "study-closed")
-    assert not on.session._rows
+    assert forgotten(on.session)
 
 
 def test_an_own_part_that_is_not_finite_is_the_sources_fault_and_ends_the_study() -> None:
@@ -541,14 +567,12 @@ def test_no_byte_more_than_the_mandate_allows_is_given(of: World, over: int, ok:
     mandate = SignedMandate(of.keys.mandate(of.mandate_of(study, of.keys.study(study))), of.keys.root)
     asks = {"m": Ask("start")}
     decisions = gate.before_sum(
-        of.keys.root,
         mandate,
         asks,
         asks,
         plan(study, of.trust._scope(study)),
         {},
         given=mandate.mandate.bytes + over,
-        now=read_time(study.not_before),
     )
     assert decisions.ok == ok
     assert [decision.rule for decision in decisions.refusals] == ([] if ok else ["sum-budget"])

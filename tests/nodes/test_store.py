@@ -8,6 +8,7 @@ import multiprocessing
 import shutil
 import sqlite3
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 
 from nodes import store as store_module
 from nodes.store import SqliteStore
+from tests.logs import CHANGES, changed
 from tests.trust.secure_sum.federation import (
     COORDINATOR,
     MANDATE,
@@ -28,10 +30,14 @@ from tests.trust.secure_sum.federation import (
     vector,
     yes,
 )
+from trust.canonical import canonical
+from trust.checkpoint import Checkpoint
+from trust.errors import Refused
 from trust.secure_sum import party as party_module
-from trust.secure_sum.errors import StoreUnavailable
+from trust.secure_sum.errors import JournalCorrupt, StoreUnavailable
 from trust.secure_sum.parameters import Parameters
 from trust.secure_sum.party import Party
+from trust.signing import Signer, sign
 
 
 def _bytes_on_disk(folder: Path) -> bytes:
@@ -261,3 +267,93 @@ def test_a_settled_upload_leaves_the_disk(make: Any) -> None:
         opening.add(made.contribute(name, asked))
     made.parties["p000"].settle(opening.record(COORDINATOR)[0], COORDINATOR.public_key(), now=NOW)
     assert not list((made.stores["p000"].folder / "uploads").iterdir())
+
+
+def test_a_revocation_is_kept_once_and_for_good(make: Any) -> None:
+    store, other = make(3).stores["p000"], hashlib.sha256(b"other").digest()
+    assert not store.revoked(MANDATE)
+    store.put_revocation(MANDATE, b"first")
+    store.put_revocation(MANDATE, b"second")
+    assert store.revoked(MANDATE)
+    assert not store.revoked(other)
+    assert store.db.execute("SELECT envelope FROM revocation").fetchall() == [(b"first",)]
+    with suppress(LookupError), store.transaction() as tx:
+        tx.put_revocation(other, b"undone")
+        raise LookupError
+    assert not store.revoked(other)
+
+
+def _root(version: int, *signers: Signer) -> bytes:
+    return canonical(sign("root", {"version": version}, *signers).document())
+
+
+def test_an_accepted_root_never_changes_but_for_its_signatures(make: Any) -> None:
+    made = make(3)
+    store, one, two = made.stores["p000"], Signer(), Signer()
+    assert store.roots() == []
+    store.put_root(2, _root(2, one))
+    store.put_root(1, _root(1, one))
+    store.put_root(2, _root(2, two, one))
+    assert store.roots() == [_root(1, one), _root(2, one)]
+    with pytest.raises(Refused) as refused:
+        store.put_root(2, _root(3, one))
+    assert refused.value.rule == "root-pinned"
+    assert not store.db.in_transaction
+    made.restart("p000")
+    assert made.stores["p000"].roots() == [_root(1, one), _root(2, one)]
+
+
+def test_a_store_with_a_changed_journal_does_not_open_and_nothing_is_computed(make: Any, tmp_path: Path) -> None:
+    made = make(3)
+    made.contribute("p000", question())
+    for name, change in (("p000", "cut off"), ("p001", "edit"), ("p002", "delete")):
+        made.stores[name].close()
+        changed(made.stores[name].folder / "state.sqlite", CHANGES[change], 1)
+        with pytest.raises(JournalCorrupt, match="entry 1 "):
+            SqliteStore(made.stores[name].folder, durable=False)
+        with pytest.raises(StoreUnavailable):  # closed: no way past the check
+            made.contribute(name, question())
+
+
+def test_every_step_of_a_study_leaves_a_journal_that_holds(make: Any) -> None:
+    made = make(3)
+    heads = {name: [] for name in made.names}
+    opening = made.opening(question())
+    for r in range(3):
+        for name in made.names:
+            upload = made.contribute(name, question(r, b'{"q":%d}' % (r + 1)))
+            heads[name].append(Checkpoint("x", *made.stores[name].head()))
+            if r == 0:
+                opening.add(upload)
+    record, _ = opening.record(COORDINATOR)
+    for name in made.names:
+        made.parties[name].settle(record, COORDINATOR.public_key(), now=NOW)
+        made.parties[name].close("expired", now=NOW)
+        made.restart(name)
+        for head in heads[name]:
+            made.stores[name].extends(head)
+        assert made.stores[name].head()[0] == 7
+
+
+def test_a_study_whose_transaction_fails_at_the_journal_leaves_no_trace(make: Any) -> None:
+    """The journal's entry is the last write of a step; without it nothing of the step is kept, in memory neither."""
+    made = make(3)
+    store = made.stores["p000"]
+    before, state = store.head(), store.study("study-1")
+    store.db.execute("CREATE TEMP TRIGGER full BEFORE INSERT ON main.log BEGIN SELECT RAISE(ABORT, 'full'); END")
+    with pytest.raises(StoreUnavailable):
+        made.contribute("p000", question())
+    store.db.execute("DROP TRIGGER full")
+    assert (store.head(), store.study("study-1"), store.contribution("study-1", 0)) == (before, state, None)
+    made.contribute("p000", question())
+    store.verify_journal()
+    assert store.head()[0] == before[0] + 1
+
+
+def test_another_owner_of_tables_shares_the_transaction(make: Any) -> None:
+    store = make(3).stores["p000"]
+    store.db.execute("CREATE TABLE mine (x INTEGER) STRICT")
+    with suppress(LookupError), store.transaction() as tx:
+        tx.db.execute("INSERT INTO mine VALUES (1)")
+        raise LookupError
+    assert store.db.execute("SELECT count(*) FROM mine").fetchone() == (0,)

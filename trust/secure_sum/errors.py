@@ -20,6 +20,7 @@ SecureSumError
 │   ├── ValueOutOfRange            value-out-of-range
 │   ├── RecordInvalid              record-invalid
 │   ├── StateRolledBack            state-rolled-back
+│   ├── JournalCorrupt             journal-corrupt
 │   └── StoreUnavailable           store-unavailable
 └── NotOpened                      the coordinator, or a node that audits, does not open a total
     ├── TranscriptDiffers          transcript-differs
@@ -43,6 +44,7 @@ __all__ = [
     "ApprovalSet",
     "CheckNumber",
     "EphemeralKeyInvalid",
+    "JournalCorrupt",
     "NodeRefused",
     "NotAvailable",
     "NotOpened",
@@ -209,6 +211,14 @@ class StateRolledBack(NodeRefused):
     code = "state-rolled-back"
     exit_code = 3
     remedy = "file the open studies again; keep no backup of the state file"
+
+
+class JournalCorrupt(NodeRefused):
+    """This node's journal is not what was written: somebody or a failing disk changed it.  Nothing is computed."""
+
+    code = "journal-corrupt"
+    exit_code = 3
+    remedy = "keep the state folder for the trust's auditor, and begin with a new one"
 
 
 class StoreUnavailable(NodeRefused):

@@ -1,0 +1,117 @@
+"""The cohorts that a node has answered, for differencing: which persons, of which edition, for which columns.
+
+A set of persons is a bit for each person of its edition, kept once however many studies asked for it.  The node's
+state holds the sets and the folder of editions who the persons are, as keyed tokens; neither tells anything alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from nodes.editions import Editions, Taken
+from trust.dataset import PARTNER, Dataset
+from trust.decision import Decision
+from trust.privacy.differencing import Earlier, differencing, same_partners
+from trust.secure_sum.errors import StoreUnavailable
+
+__all__ = ["Answered", "columns_read"]
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS cohort (
+    digest BLOB PRIMARY KEY, dataset TEXT NOT NULL, edition INTEGER NOT NULL, persons BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS answered_cohort (
+    study TEXT NOT NULL, cohort BLOB NOT NULL, columns TEXT NOT NULL, partners TEXT NOT NULL,
+    PRIMARY KEY (study, cohort)) STRICT;
+"""
+
+
+def columns_read(dataset: Dataset, names: Iterable[str]) -> frozenset[str]:
+    """These columns, and those that derived ones among them read: to ask for a column's logarithm is to ask for it."""
+    read = set(names)
+    for name in list(read):
+        if name != PARTNER and dataset.column(name).derived:
+            read |= set(dataset.derivation(name).columns)
+    return frozenset(read)
+
+
+class Answered:
+    """The cohorts that were answered from one node's editions, in the node's database.
+
+    Judge, record, then answer; where studies may run side by side, judge and record in one transaction.
+    Every method raises StoreUnavailable.
+    """
+
+    def __init__(self, database: sqlite3.Connection, editions: Editions) -> None:
+        self._database, self._editions = database, editions
+        with _mapped():
+            database.executescript(_SCHEMA)
+
+    def judge(self, taken: Taken, columns: Iterable[str], persons: int) -> Decision:
+        """The rule `differencing` on a cohort that is to be asked about these columns; `persons` is k.
+
+        Raises: Fault where an earlier edition's tokens are lost.
+        """
+        asked = columns_read(self._editions.dataset, columns)
+        return differencing(taken.persons, asked, self._earlier(taken, asked), persons)
+
+    def judge_partners(self, taken: Taken, columns: Iterable[str], partners: Iterable[str], fewest: int) -> Decision:
+        """The rule `differencing-partners`, once it is known who takes part; `fewest` is m.
+
+        Raises: Fault where an earlier edition's tokens are lost.
+        """
+        asked = columns_read(self._editions.dataset, columns)
+        return same_partners(taken.persons, asked, frozenset(partners), self._earlier(taken, asked), fewest)
+
+    def record(self, study: str, taken: Taken, columns: Iterable[str], partners: Iterable[str]) -> None:
+        """This study has been answered, or is about to be; its edition is kept from here on.
+
+        Raises: Fault where the edition cannot be kept.
+        """
+        self._editions.keep(taken)
+        dataset = self._editions.dataset
+        persons = taken.persons.tobytes()
+        digest = hashlib.sha256(f"{dataset.id}\0{taken.number}\0".encode() + persons).digest()
+        read = " ".join(sorted(columns_read(dataset, columns)))
+        with _mapped():
+            self._database.execute(
+                "INSERT OR IGNORE INTO cohort VALUES (?, ?, ?, ?)", (digest, dataset.id, taken.number, persons)
+            )
+            self._database.execute(
+                "INSERT OR REPLACE INTO answered_cohort VALUES (?, ?, ?, ?)",
+                (study, digest, read, " ".join(sorted(partners))),
+            )
+
+    def _earlier(self, taken: Taken, asked: frozenset[str]) -> Iterator[Earlier]:
+        """Each set that was answered for a shared column, with its partners, as persons of the edition in use."""
+        with _mapped():
+            rows = self._database.execute(
+                "SELECT DISTINCT cohort, columns, partners FROM answered_cohort JOIN cohort ON digest = cohort"
+                " WHERE dataset = ?",
+                (self._editions.dataset.id,),
+            ).fetchall()
+        shared: dict[tuple[bytes, str], set[str]] = {}
+        for cohort, columns, partners in rows:
+            if not asked.isdisjoint(read := columns.split(" ")):
+                shared.setdefault((cohort, partners), set()).update(read)
+        for (cohort, partners), read in shared.items():
+            with _mapped():
+                row = self._database.execute("SELECT edition, persons FROM cohort WHERE digest = ?", (cohort,))
+                number, persons = row.fetchone()
+            stored = np.frombuffer(persons, dtype=np.uint8)
+            there, elsewhere = self._editions.placed(number, stored, taken.extract)
+            yield Earlier(frozenset(read), there, elsewhere, frozenset(partners.split(" ")))
+
+
+@contextmanager
+def _mapped() -> Iterator[None]:
+    """What SQLite says becomes StoreUnavailable, without its text."""
+    try:
+        yield
+    except sqlite3.Error as wrong:
+        name = type(wrong).__name__
+        raise StoreUnavailable(f"a {name} of the store", expected="a folder that can be written") from None

@@ -1,0 +1,115 @@
+"""Notices: newer trust roots and revocations, which reach a node in any message or as a file.
+
+Both prove themselves: a root by the quorum of the one before it, a revocation by a member's signature.  A coordinator
+can hold them back, and cannot forge or undo one; the expiry of roots and mandates bounds for how long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from nodes.store import SqliteStore
+from trust.canonical import canonical, parse
+from trust.errors import MessageInvalid, Refused
+from trust.root import Root, TrustRoot
+from trust.signing import Envelope, sha256
+from trust.times import write_time
+from trust.votes import Revocation, read_revocation
+
+__all__ = ["Notices"]
+
+_MOST = 100
+_LARGEST = 1 << 16
+
+
+class Notices:
+    """What a node has been told.
+
+    Attributes:
+        root: the newest version of the trust root that was accepted.
+    """
+
+    def __init__(
+        self, pinned: TrustRoot, store: SqliteStore, clock: Callable[[], datetime], folder: Path | None = None
+    ) -> None:
+        """`folder`: where an operator may drop revocations, one DSSE envelope in JSON a file."""
+        self._store, self._clock, self._folder = store, clock, folder
+        self.root = pinned
+        if not store.head()[0]:  # the first entry of every journal
+            self._accepted(pinned, None)
+        for raw in store.roots():
+            envelope = Envelope.read(parse(raw))
+            if Root.read(envelope.unverified_payload).version > self.root.root.version:
+                self.root = self.root.next(envelope)
+
+    @property
+    def coordinator(self) -> list[bytes]:
+        """Raw keys of the coordinator."""
+        return list(self.root.root.keys_of("coordinator").values())
+
+    def accept_roots(self, documents: Any) -> None:
+        """Take each next version, verified by the one before it; versions that are known already are passed over.
+
+        Raises: MessageInvalid, Refused (`root-version`, `signature`), StoreUnavailable.
+        """
+        for envelope in _envelopes(documents, "roots"):
+            if Root.read(envelope.unverified_payload).version <= self.root.root.version:
+                continue
+            self._accepted(following := self.root.next(envelope), envelope)
+            self.root = following
+
+    def _accepted(self, root: TrustRoot, envelope: Envelope | None) -> None:
+        with self._store.transaction() as tx:
+            if envelope is not None:
+                tx.put_root(root.root.version, canonical(envelope.document()))
+            body = {"digest": sha256(root.payload), "version": root.root.version}
+            tx.journal("root-accepted", "", write_time(self._clock()), body)
+
+    def accept_revocations(self, documents: Any) -> None:
+        """Keep revocations of members of this root, for good.  Raises: MessageInvalid, StoreUnavailable."""
+        for envelope in _envelopes(documents, "revocations"):
+            try:
+                revocation = read_revocation(envelope, self.root.root)
+            except Refused as refused:
+                raise MessageInvalid(refused.text, expected="a revocation that a member has signed") from None
+            self._keep(revocation, envelope)
+
+    def revoked(self, mandate: bytes) -> bool:
+        """Whether a member has revoked this mandate (its digest, 32 bytes), as far as this node was told.
+
+        Raises: Refused (`revocation-unreadable`): a file that nobody can read might be one; StoreUnavailable.
+        """
+        if self._folder is not None and self._folder.is_dir():
+            for path in sorted(self._folder.iterdir()):
+                envelope, revocation = self._file(path)
+                self._keep(revocation, envelope)
+        return self._store.revoked(mandate)
+
+    def _file(self, path: Path) -> tuple[Envelope, Revocation]:
+        try:
+            raw = path.read_bytes()
+            if len(raw) > _LARGEST:
+                raise MessageInvalid(f"a file of {len(raw)} bytes", expected=f"at most {_LARGEST}")
+            envelope = Envelope.read(parse(raw.strip()))
+            return envelope, read_revocation(envelope, self.root.root)
+        except (OSError, MessageInvalid, Refused):
+            text = "a file among this partner's revocations cannot be read as one that a member has signed"
+            raise Refused("revocation-unreadable", text, "ask the partner to mend or remove the file") from None
+
+    def _keep(self, revocation: Revocation, envelope: Envelope) -> None:
+        mandate = bytes.fromhex(revocation.mandate.removeprefix("sha256:"))
+        if self._store.revoked(mandate):
+            return
+        with self._store.transaction() as tx:
+            tx.put_revocation(mandate, canonical(envelope.document()))
+            body = {"mandate": revocation.mandate, "member": revocation.member, "revoked": revocation.at}
+            tx.journal("revoked", "", write_time(self._clock()), body)
+
+
+def _envelopes(documents: Any, what: str) -> list[Envelope]:
+    if not isinstance(documents, list) or len(documents) > _MOST:
+        raise MessageInvalid(f"{what} that are no list", expected=f"at most {_MOST}")
+    return [Envelope.read(document) for document in documents]
