@@ -1,0 +1,64 @@
+"""Policies before rows: one decision under 60 policies, and the search for the smallest change that would pass."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import datatrust as dt
+from tests.benchmarks.study import line
+from tests.trust.charters import ASKER, NOW, analyses, forbid, permit, scope_of, study, write
+from trust.charter import Charter
+from trust.declaration import Declaration
+from trust.explain import explain
+from trust.policy import Bench, decide, judge
+from trust.study import plan
+
+POLICIES = 60
+
+
+def charter(folder: Path) -> Charter:
+    """One permit and 59 forbids of the usual kinds: columns, purposes, who asks, when."""
+    kinds = (
+        'context.columns.containsAny(["c{n}", "d{n}"]) || context.cohort_columns.contains("c{n}")',
+        'context.analyses.contains("a{n}") && context.purpose in Trust::Purpose::"Clinical"',
+        'principal.organisation.kind == "k{n}" && context.parameters > {n}',
+        'principal.accredited_until < context.now && context.partner == Trust::Partner::"p{n}"',
+    )
+    cedar = permit('context.purpose in Trust::Purpose::"Research"')
+    cedar += "".join(forbid(kinds[n % 4].format(n=n), f"p{n}") for n in range(POLICIES - 1))
+    return Charter.load(write(folder, cedar))
+
+
+def median(run: Callable[[], Any], times: int) -> float:
+    """Median seconds, after a few to warm up."""
+    for _ in range(5):
+        run()
+    seconds = []
+    for _ in range(times):
+        begin = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - begin)
+    return statistics.median(seconds)
+
+
+def policy(*, full: bool) -> Iterator[str]:
+    """Decide and explain: request, floors and every text included; charter and plan made before."""
+    with tempfile.TemporaryDirectory() as folder:
+        mine = charter(Path(folder))
+    asked = analyses(table=dt.Describe(["age", "chol"], by=["sex"]), risk=dt.Glm("ill ~ age + sex", family="binomial"))
+    good = study(analyses=asked, cohort="age >= 40")
+    wrong = study({"persons": 5}, analyses=asked, cohort="age >= 40", purpose="Marketing", days=100)
+    scope = scope_of(good)
+    plans = plan(good, scope)
+    said, bench = Declaration.of(good, scope, plans), Bench(mine, ASKER, NOW)
+    taken = median(lambda: judge(said, bench), 2_000)
+    yield line(f"policy decision, {POLICIES} policies", f"{1e6 * taken:.0f} us")
+    taken = median(lambda: decide(good, mine, scope, plans, now=NOW, asker=ASKER), 2_000)
+    yield line("policy decision, the study's facts gathered too", f"{1e6 * taken:.0f} us")
+    explained = median(lambda: explain(wrong, mine, scope_of(wrong), plans, now=NOW, asker=ASKER), 50)
+    yield line(f"policy explain, three fields, {POLICIES} policies", f"{1e3 * explained:.1f} ms")
