@@ -5,13 +5,15 @@ It holds nothing but totals: with the stored totals a study is replayed to where
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from trust.analyses.base import Ask, Scope, Sum, Values, together
+from trust.checkpoint import journal_origin, read_checkpoint
 from trust.decision import Decision, Decisions, require
 from trust.errors import Fault, MessageInvalid, Refused
 from trust.mandate import SignedMandate
@@ -23,11 +25,15 @@ from trust.secure_sum.messages import Approval, signed_by
 from trust.signing import Envelope, Signer
 from trust.study import Study, plan_documents
 from trust.sums import blocks_of, need_totals, plan_bytes, question, split
+from trust.votes import read_revocation
 from trust.wire import UP, check_signature, pack_asks, pack_signed, seal, unpack
 
-__all__ = ["Channel", "Conducted", "Coordinator", "Plans", "conduct"]
+__all__ = ["Book", "Channel", "Conducted", "Coordinator", "Plans", "conduct"]
 
 Plans = dict[str, dict[str, Sum]]
+_ENDS_FOR_ALL = "differencing"
+"""A refusal after which the others are not asked either: their total, subtracted from that of the earlier study, would
+be the total of the partner that refused."""
 _CLOSING = 10.0
 """Seconds for the answers to a close, on which nothing depends."""
 
@@ -39,12 +45,31 @@ class Channel(Protocol):
         """Send each partner its message; the answers that came within `deadline` seconds."""
 
 
+class Book(Protocol):
+    """Where a conductor writes what the public may see, and reads what members and nodes have said."""
+
+    def publish(self, kind: str, study: str, body: Mapping[str, Any]) -> int:
+        """One entry of the register."""
+
+    def head(self, partner: str) -> str:
+        """The last checkpoint of a partner's journal, empty where there is none."""
+
+    def revocations(self, mandate: str) -> Sequence[Envelope]:
+        """Every revocation of a mandate (`sha256:<hex>` of its bytes) that was handed in."""
+
+
 @dataclass(frozen=True)
 class Coordinator:
-    """Who conducts: its signing key, and the trust root whose coordinator it is."""
+    """Who conducts: its signing key, the trust root whose coordinator it is, and its book.
+
+    Attributes:
+        roots: signed versions of the root, for nodes that have an older one.
+    """
 
     identity: Signer
     root: TrustRoot
+    book: Book | None = None
+    roots: tuple[Envelope, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -101,7 +126,32 @@ class _Conduct:
         return found
 
     def message(self, kind: str, fields: Mapping[str, Any], body: bytes = b"") -> bytes:
-        return pack_signed({"kind": kind, **fields}, self.coordinator.identity, body)
+        """A signed message, with every revocation of this mandate that there is."""
+        told = [envelope.document() for envelope in self.revocations()]
+        more = {"revocations": told} if told else {}
+        return pack_signed({"kind": kind, **fields, **more}, self.coordinator.identity, body)
+
+    def revocations(self) -> list[Envelope]:
+        """Those of this mandate, signed by a member of this root."""
+        book, found = self.coordinator.book, []
+        for envelope in book.revocations("sha256:" + self.mandate.digest.hex()) if book else ():
+            with suppress(Refused):  # of a former member
+                read_revocation(envelope, self.coordinator.root.root)
+                found.append(envelope)
+        return found
+
+    def publish(self, kind: str, body: Mapping[str, Any]) -> None:
+        """One entry of the register, where there is one."""
+        if self.coordinator.book:
+            self.coordinator.book.publish(kind, self.study.id, body)
+
+    def keep_head(self, name: str, header: Mapping[str, Any]) -> None:
+        """A node's signed head of its journal, for the register; one that is not its own is left out."""
+        note, root = header.get("head"), self.coordinator.root.root
+        if isinstance(note, str) and note:
+            with suppress(MessageInvalid, Refused):
+                read_checkpoint(note, journal_origin(root.trust, name), [root.verify_keys()[name]])
+                self.publish("journal-head", {"partner": name, "note": note})
 
     @property
     def of(self) -> dict[str, str]:
@@ -148,8 +198,17 @@ def conduct(
         joined, absent = _roll_call(on)
         values = _sums(on, joined)
     finally:
-        channel.exchange(dict.fromkeys(on.open, on.message("close", on.of)), deadline=min(deadline, _CLOSING))
+        _close(on)
     return Conducted(values, joined, absent, Decisions(on.decisions), tuple(on.records), tuple(on.uploads))
+
+
+def _close(on: _Conduct) -> None:
+    """Everybody forgets rows and keys; nothing depends on the answers, and the heads of journals are kept."""
+    closing = dict.fromkeys(on.open, on.message("close", on.of))
+    for name, raw in on.channel.exchange(closing, deadline=min(on.deadline, _CLOSING)).items():
+        with suppress(MessageInvalid):
+            header, _ = unpack(raw, UP)
+            on.keep_head(name, header)
 
 
 def _roll_call(on: _Conduct) -> tuple[tuple[str, ...], dict[str, Refused]]:
@@ -158,14 +217,28 @@ def _roll_call(on: _Conduct) -> tuple[tuple[str, ...], dict[str, Refused]]:
     on.tell(f"asking {len(named)} partners")
     study, mandate = (envelope.document() for envelope in on.envelopes)
     on.open = named
-    answers = on.exchange(dict.fromkeys(named, on.message("mandate", {"mandate": mandate, "study": study})))
+    book, roots = on.coordinator.book, [envelope.document() for envelope in on.coordinator.roots]
+    fields = {"mandate": mandate, "study": study, **({"roots": roots} if roots else {})}
+    heads = {name: book.head(name) if book else "" for name in named}
+    asked = {
+        name: on.message("mandate", {**fields, **({"head": head} if head else {})}) for name, head in heads.items()
+    }
+    answers = on.exchange(asked)
     refused = [name for name in named if name in answers and answers[name][0]["kind"] == "refusal"]
     absent = {name: _refusal(answers[name][0]) for name in refused}
+    for rule in sorted({refusal.rule for refusal in absent.values()}):
+        # who refused, and how many did, stays out of the register: it may say at how many there are few persons
+        refusal = next(refusal for refusal in absent.values() if refusal.rule == rule)
+        on.publish("refusal", {"rule": rule, "text": refusal.text, "remedy": refusal.remedy, "partner": ""})
     on.open = tuple(name for name in named if name not in absent)
     joined = tuple(name for name in on.open if name in answers)
     absent |= {name: Refused("silent", "the partner did not answer in time") for name in named if name not in answers}
     on.decisions.append(_enough(on, joined, absent))
-    approvals = [_approval(on, name, header) for name, (header, _) in _all(joined, answers, "approval").items()]
+    approvals = []
+    for name, (header, _) in _all(joined, answers, "approval").items():
+        approvals.append(_approval(on, name, header))
+        on.keep_head(name, header)
+    _not_revoked(on)
     listed = [{"name": a.name, "E": a.key.hex(), "sig": a.sig.hex()} for a in approvals]
     start = on.message("start", {**on.of, "approvals": listed})
     on.transcript = transcript(on.parameters.mandate, on.parameters.root, {a.name: a.key for a in approvals})
@@ -175,10 +248,19 @@ def _roll_call(on: _Conduct) -> tuple[tuple[str, ...], dict[str, Refused]]:
     return joined, absent
 
 
+def _not_revoked(on: _Conduct) -> None:
+    """Raises: Refused.  Nodes refuse as well; they are told with the close."""
+    if on.revocations():
+        raise Refused("mandate-revoked", "a member of the committee has revoked the mandate", "ask for a new one")
+
+
 def _enough(on: _Conduct, joined: tuple[str, ...], absent: Mapping[str, Refused]) -> Decision:
     """Whether those who joined may start; the yes.  Raises: Refused."""
     named = on.scope.partners
     rules = sorted({refused.rule for refused in absent.values()})
+    for refused in absent.values():
+        if refused.rule == _ENDS_FOR_ALL:
+            raise refused
     if absent and (on.scope.protections.participation == "all" or (not joined and len(rules) == 1)):
         raise next(iter(absent.values()))
     remedies = sorted({refused.remedy for refused in absent.values() if refused.remedy})
@@ -214,12 +296,14 @@ def _sums(on: _Conduct, joined: tuple[str, ...]) -> dict[str, Values]:
         while True:
             asks: dict[str, Ask] = run.send(total)
             r = len(on.records)
+            _not_revoked(on)
             on.tell(f"sum {r + 1}")
             shown = _shown(on, joined, last) if last and need_totals(asks, on.plans) else {}
             opening = _one_sum(on, joined, asks, documents, shown)
             total = split(decode_sum(blocks_of(asks, on.plans), opening.total(), n=len(on.scope.partners)))
             last = opening.record(on.coordinator.identity.private)
             on.records.append(last[0])
+            on.publish("sum-record", {"record": last[0].document()})
             on.decisions += _judge(on, asks, total)
     except StopIteration as end:
         result: dict[str, Values] = end.value

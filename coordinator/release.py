@@ -1,4 +1,4 @@
-"""Release: the rules on a result, before anyone but the coordinator sees it."""
+"""Release: the rules on a result before anyone but the coordinator sees it, the register, and the signed file."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from coordinator.conductor import Conducted, Plans
+from coordinator.docket import Docket, Filed
 from trust.analyses.base import Scope, Values
 from trust.decision import Decision, Decisions, require
 from trust.privacy.rules import SuppressCells
 from trust.protections import Protections
+from trust.result import Register, content_digest, result_document, signed_result
+from trust.signing import Envelope, Signer
 
-__all__ = ["release"]
+__all__ = ["publish", "release"]
 
 
 def release(conducted: Conducted, scope: Scope, plans: Plans) -> tuple[dict[str, Values], Decisions]:
@@ -47,3 +50,19 @@ def _enough(values: Values, rules: Sequence[SuppressCells], protections: Protect
     enough = all(int(n) >= protections.persons for n in counted)
     text = f"a result is about at least {protections.persons} persons"
     return Decision("persons-in-group", enough, text, "leave out the column that is missing for nearly everyone")
+
+
+def publish(
+    conducted: Conducted, scope: Scope, plans: Plans, docket: Docket, filed: Filed, identity: Signer
+) -> tuple[dict[str, Values], Decisions, Envelope]:
+    """Release a study: the rules on its result, its entry in the register, and the result file, signed.
+
+    Raises: Refused.
+    """
+    values, decisions = release(conducted, scope, plans)
+    document = result_document(filed.study, filed.mandate, docket.trust.roots, values, decisions)
+    body = {"mandate": filed.mandate_digest, "result": content_digest(document)}
+    entry = docket.released(filed.id, body)
+    proof, checkpoint = docket.register.inclusion(entry.seq)
+    place = Register(at=entry.at, index=entry.seq, proof=tuple(part.hex() for part in proof), checkpoint=checkpoint)
+    return values, decisions, signed_result(document, place, identity)

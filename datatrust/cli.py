@@ -1,4 +1,4 @@
-"""The command line: `datatrust dataset draft|check|show`, `datatrust demo`.
+"""The command line: `datatrust demo`, `verify`, and groups of commands, each in a module of its own.
 
 Exit codes: 0 done, 1 a rule said no, 2 bad input, 3 a fault of machine or software, 130 stopped with Ctrl-C,
 141 nobody reads standard output any more.
@@ -16,15 +16,16 @@ from typing import Annotated
 import click
 import typer
 
+from datatrust.charter_commands import charter
+from datatrust.commands import Command, group
+from datatrust.key_commands import key
+from datatrust.register_commands import node, register
+from datatrust.review_commands import review
+from datatrust.root_commands import root
+from datatrust.verify_command import verify
 from trust.errors import DataTrustError, InvalidInput
 
 __all__ = ["main"]
-
-
-class _Command(typer.core.TyperCommand):
-    def get_help(self, ctx: click.Context) -> str:
-        """Without the backslashes that typer 0.20 leaves before brackets where help is plain text."""
-        return super().get_help(ctx).replace("\\[", "[")
 
 
 app = typer.Typer(
@@ -36,13 +37,15 @@ app = typer.Typer(
     help="A data trust: partners answer questions together while no data moves between them.",
     epilog="Begin with `datatrust demo`. `datatrust COMMAND --help` explains a command.",
 )
-dataset = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    suggest_commands=False,
-    help="Draft, check or show the description that all partners share.",
-)
+dataset = group("Draft, check or show the description that all partners share.")
 app.add_typer(dataset, name="dataset")
+app.add_typer(charter, name="charter")
+app.add_typer(review, name="review")
+app.add_typer(register, name="register")
+app.add_typer(node, name="node")
+app.add_typer(key, name="key")
+app.add_typer(root, name="root")
+app.command("verify", cls=Command)(verify)
 
 
 @app.callback(invoke_without_command=True)
@@ -54,7 +57,7 @@ def _top(version: Annotated[bool, typer.Option("--version", help="Print the vers
         raise typer.Exit
 
 
-@dataset.command("draft", cls=_Command)
+@dataset.command("draft", cls=Command)
 def dataset_draft(
     source: Annotated[str, typer.Argument(metavar="FILE|URL")],
     person: Annotated[str | None, typer.Option(metavar="COLUMN", help="The column that says whose a row is.")] = None,
@@ -87,7 +90,7 @@ def _stem(source: str) -> str:
     return table or Path(source).name.partition(".")[0] or "dataset"
 
 
-@dataset.command("check", cls=_Command)
+@dataset.command("check", cls=Command)
 def dataset_check(
     description: Annotated[Path, typer.Argument(metavar="DATASET.yaml")],
     source: Annotated[str, typer.Argument(metavar="SOURCE")],
@@ -112,7 +115,7 @@ def dataset_check(
         raise typer.Exit(1)
 
 
-@dataset.command("show", cls=_Command)
+@dataset.command("show", cls=Command)
 def dataset_show(description: Annotated[Path, typer.Argument(metavar="DATASET.yaml")]) -> None:
     """Show a dataset's columns.
 
@@ -124,10 +127,10 @@ def dataset_show(description: Annotated[Path, typer.Argument(metavar="DATASET.ya
     typer.echo(show(Dataset.load(description)), nl=False)
 
 
-@app.command("demo", cls=_Command)
+@app.command("demo", cls=Command)
 def demo(
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder for the report and the data; otherwise a temporary one.")
+        Path | None, typer.Option(metavar="DIR", help="Folder for report, data and results; otherwise a temporary one.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
     lang: Annotated[str, typer.Option(metavar="en|fr", help="Language of the screen and of the report.")] = "en",
@@ -135,10 +138,10 @@ def demo(
         bool, typer.Option("--show-code", help="Print the study as a Python program that runs.")
     ] = False,
 ) -> None:
-    """Answer a study over four hospitals, refuse another, write a report.
+    """Answer studies over four hospitals, refuse others, prove it, write a report.
 
     A whole trust on this machine, without a network. Ends with the number of figures checked against the
-    pooled rows and the path of the report.
+    pooled rows and the path of the report, beside which the signed result lies.
     """
     from datatrust.demo import run_demo
 

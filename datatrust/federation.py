@@ -2,39 +2,43 @@
 
 from __future__ import annotations
 
-import itertools
 import shutil
 import tempfile
 import weakref
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from coordinator.conductor import Conducted, Coordinator, conduct
+from coordinator.conductor import Coordinator, conduct
+from coordinator.docket import Docket, Trust
 from coordinator.flower import FlowerChannel, InMemoryGrid
-from coordinator.release import release
+from coordinator.release import publish
 from datatrust.ask import Question
-from datatrust.client import Result, StudyHandle
+from datatrust.client import Job, Result, StudyHandle, provenance_of
 from datatrust.keys import Keys
+from datatrust.state import State, now
+from nodes.editions import Editions
 from nodes.egress import Sent
 from nodes.flower import client_app
-from nodes.session import Node, Session
+from nodes.node import Node
+from nodes.session import Session
 from nodes.sources import Place, Source, as_source, physical_names
 from nodes.store import SqliteStore
 from trust.analyses.base import Analysis, Scope
 from trust.canonical import read_model
-from trust.charter import Charter
+from trust.charter import Charter, strictest
 from trust.cohort import Cohort
 from trust.dataset import Dataset
-from trust.decision import Decisions, require
-from trust.errors import DataTrustError, Fault, InvalidInput, Refused, StudyInvalid
-from trust.mandate import Mandate, draft
-from trust.policy import decide
+from trust.decision import Decision, Decisions, require
+from trust.errors import DataTrustError, Fault, InvalidInput, Refused, StudyInvalid, nearest
+from trust.explain import Explanation, explain
+from trust.partner_policy import PartnerPolicy
+from trust.policy import asker_of, decide
 from trust.protections import Protections
+from trust.result import write_envelope
 from trust.secure_sum.errors import SecureSumError
 from trust.secure_sum.frames import is_name
-from trust.signing import sha256
 from trust.study import Study, new_id, plan
 from trust.times import write_time
 
@@ -45,6 +49,10 @@ def local(
     sources: Mapping[str, Place | Source],
     dataset: str | Path | Dataset,
     charter: str | Path | Charter = "research",
+    *,
+    policies: Mapping[str, str | Path | PartnerPolicy] | None = None,
+    state: str | Path | None = None,
+    passphrase: str | None = None,
 ) -> LocalTrust:
     """A trust of these partners in this process.
 
@@ -53,8 +61,13 @@ def local(
             for _.
         dataset: the shared description, or the path of its YAML file.
         charter: `research`, `sandbox`, or a folder.
+        policies: partner -> the folder of its own policy; it may only forbid.
+        state: a folder that keeps keys, journals and the register, for the next time and for `datatrust review`,
+            `register` and `node journal`; otherwise all is deleted at the end.
+        passphrase: of the committee's keys in that folder.  Where a folder is made without one, a random one is kept
+            beside them.
 
-    Raises: DatasetInvalid, SourceInvalid, CharterInvalid, StudyInvalid.
+    Raises: DatasetInvalid, SourceInvalid, CharterInvalid, StudyInvalid, InvalidInput.
     """
     description = dataset if isinstance(dataset, Dataset) else Dataset.load(dataset)
     policy = charter if isinstance(charter, Charter) else Charter.load(charter)
@@ -64,36 +77,72 @@ def local(
     named = {_partner(n): as_source(s) for n, s in sources.items()}
     if len(named) != len(sources):
         raise StudyInvalid("two partners with the same name but for capitals and _", expected="a name each")
-    return LocalTrust(description, policy, named)
+    own = {
+        _partner(n): p if isinstance(p, PartnerPolicy) else PartnerPolicy.load(p) for n, p in (policies or {}).items()
+    }
+    for name, partners_own in own.items():
+        partners_own.fits(policy)
+        if name not in named:
+            raise StudyInvalid(f"a policy of {name!r}, who has no source", expected=nearest(name, named))
+    return LocalTrust(description, policy, named, policies=own, state=state, passphrase=passphrase)
 
 
 class LocalTrust:
     """Partners, a dataset and a charter.  Holds the keys of all roles, which only a trust in one process may.
 
     Attributes:
+        docket: the studies that were filed; `docket.register` is the public log.
         exchanged: what each node sent in the last study, message by message.
         uploads: the masked words of each partner in each sum of the last study, as the coordinator has them.
     """
 
-    def __init__(self, dataset: Dataset, charter: Charter, sources: Mapping[str, Source]) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        charter: Charter,
+        sources: Mapping[str, Source],
+        *,
+        policies: Mapping[str, PartnerPolicy] | None = None,
+        state: str | Path | None = None,
+        passphrase: str | None = None,
+    ) -> None:
         self.dataset, self.charter = dataset, charter
-        self._keys = Keys(sorted(sources), charter, _now())
-        self._state = Path(tempfile.mkdtemp(prefix="datatrust-"))
-        self._stores = {name: SqliteStore(self._state / name, durable=False) for name in sorted(sources)}
-        weakref.finalize(self, _clean_up, list(self._stores.values()), self._state)
-        self._nodes = {name: self._node(name, source) for name, source in sorted(sources.items())}
-        self._numbers = itertools.count(1)
-        self._ids: set[str] = set()
-        self._run: set[str] = set()
         self.exchanged: dict[str, list[Sent]] = {}
         self.uploads: tuple[Mapping[str, bytes], ...] = ()
+        kept = state is not None
+        folder = Path(state) if state is not None else Path(tempfile.mkdtemp(prefix="datatrust-"))
+        self._open(folder, sorted(sources), kept, passphrase)
+        self.docket = Docket(folder / "coordinator", self._trust, self._keys.coordinator, now, durable=kept)
+        self._stores = {name: SqliteStore(folder / "nodes" / name, durable=kept) for name in sorted(sources)}
+        closing = [self.docket, *self._stores.values()]
+        weakref.finalize(self, _clean_up, closing, None if kept else folder)
+        own = policies or {}
+        self._editions = {name: self._kept_edition(name, own.get(name), kept) for name in sources}
+        self._nodes = {name: self._node(name, source, own.get(name)) for name, source in sorted(sources.items())}
+        self._ids: set[str] = set()
         for name, source in sources.items():
             try:
                 physical_names(source)
             except (InvalidInput, Fault) as wrong:
                 raise _of_partner(name, wrong) from None
 
-    def _node(self, name: str, source: Source) -> Node:
+    def _open(self, folder: Path, partners: list[str], kept: bool, passphrase: str | None) -> None:
+        """Keys and trust root: those of the folder, or new ones."""
+        self._state: State | None = None
+        self._home = folder
+        if kept:
+            self._state, self._keys = State.opened(folder, self.dataset, self.charter, partners, passphrase)
+            self._trust = self._state.trust
+            return
+        self._keys = Keys.make(partners, self.charter, now())
+        self._trust = Trust((self._keys.envelope,), self.dataset, self.charter)
+
+    def _kept_edition(self, name: str, policy: PartnerPolicy | None, kept: bool) -> Editions:
+        floors = [self.charter.floor, *([policy.floor] if policy else [])]
+        folder = self._home / "nodes" / name / "editions"
+        return Editions(folder, self.dataset, persons=strictest(floors).persons, durable=kept)
+
+    def _node(self, name: str, source: Source, policy: PartnerPolicy | None) -> Node:
         keys = self._keys.partners[name]
         return Node(
             name,
@@ -104,7 +153,10 @@ class LocalTrust:
             keys.sign,
             keys.seal,
             self._stores[name],
-            _now,
+            self._editions[name],
+            now,
+            policy,
+            self._home / "nodes" / name / "revocations",
         )
 
     @property
@@ -133,9 +185,9 @@ class LocalTrust:
         _expect("cohort", cohort, str, 'a text, such as "age >= 40"')
         for name, time in (("not_before", not_before), ("expires", expires)):
             _expect(name, time, datetime | None, "a datetime, such as datetime(2027, 2, 22, tzinfo=UTC)")
-        begins = not_before or _now()
+        begins = not_before or now()
         ends = expires or begins + timedelta(days=self.charter.floor.longest_days)
-        if (until := write_time(ends)) <= write_time(_now()):  # the order of these texts is that of the times
+        if (until := write_time(ends)) <= write_time(now()):  # the order of these texts is that of the times
             raise StudyInvalid(f"an expiry in the past, {until}", expected="a time to come")
         words = {"en": summary if isinstance(summary, str) else title}
         declared = {**self.charter.defaults().model_dump(), **(protections or {})}
@@ -161,7 +213,8 @@ class LocalTrust:
 
     def _new_id(self, title: str) -> str:
         """An id that no other study of this trust has: four random letters alone would repeat after a thousand."""
-        study_id = next(name for name in iter(lambda: new_id(title), "") if name not in self._ids)
+        unused = (name for name in iter(lambda: new_id(title), "") if name not in self._ids)
+        study_id = next(name for name in unused if not self.docket.used(name))
         self._ids.add(study_id)
         return study_id
 
@@ -176,9 +229,57 @@ class LocalTrust:
         return Scope(self.dataset, self.partners, study.protections, self.charter.partner_may_be_shown)
 
     def check(self, study: Study) -> Decisions:
-        """What the charter says of a study: instant, no row is touched."""
+        """What the charter and every partner's own policy say of a study: instant, no row is touched."""
         scope = self._scope(study)
-        return decide(study, self.charter, scope, plan(study, scope), now=_now())
+        plans = plan(study, scope)
+        asker = asker_of(self._trust.root.root, study.researcher)
+        taken: list[Decision] = []
+        for name, node in self._nodes.items():
+            said = decide(study, self.charter, scope, plans, now=now(), asker=asker, partner=name, policy=node.policy)
+            if not taken:
+                taken += said
+            for no in said.refusals:
+                if no not in taken:  # a partner that refuses alone
+                    taken = [*(d for d in taken if not (d.ok and d.rule == no.rule)), no]
+        return Decisions(taken)
+
+    def explain(self, study: Study, lang: str = "en") -> Explanation:
+        """Why the charter, or else a partner's own policy, refuses a study, and the smallest change that would pass."""
+        scope = self._scope(study)
+        plans = plan(study, scope)
+        asker = asker_of(self._trust.root.root, study.researcher)
+        found = explain(study, self.charter, scope, plans, now=now(), asker=asker, lang=lang)
+        for name, node in self._nodes.items():
+            if found.ok:
+                found = explain(
+                    study,
+                    self.charter,
+                    scope,
+                    plans,
+                    now=now(),
+                    asker=asker,
+                    partner=name,
+                    policy=node.policy,
+                    lang=lang,
+                )
+        return found
+
+    def submit(self, study: Study) -> Job:
+        """File a study: signed by the researcher, and on the docket for the committee to sign.
+
+        Raises: Refused, where the charter says no.
+        """
+        signed = self._keys.study(study)
+        try:
+            require(self.check(study))
+        except Refused as refused:
+            self.docket.turned_away(signed, refused)
+            raise
+        return Job(self.docket.file(signed).id, self)
+
+    def job(self, study: str) -> Job:
+        """A study that was filed before, by its id or its mandate's number.  Raises: InvalidInput."""
+        return Job(self.docket.find(study).id, self)
 
     def run(self, study: Study) -> Result:
         """Carry it out: signed by the researcher, a mandate signed by the quorum, conducted over Flower in process.
@@ -186,63 +287,66 @@ class LocalTrust:
         A study is run once; run again, it is a new study with an id of its own.
         Raises: Refused, AnalysisFailed, SourceInvalid.
         """
-        if study.id in self._run:
+        self._keys.may_vote()
+        if self.docket.used(study.id):
             study = study.model_copy(update={"id": self._new_id(study.title)})
-        self._run.add(study.id)
-        scope = self._scope(study)
-        plans = plan(study, scope)
-        require(self.check(study))
-        signed = self._keys.study(study)
-        number = f"{_now():%Y}-{next(self._numbers):04d}"
-        root = self._keys.root
-        drafted = draft(sha256(signed.unverified_payload), study, scope, self.charter.folder_digest, root.root, number)
+        job = self.submit(study)
+        self.docket.sign(job.id, self._keys.signed(self.docket.find(job.id).mandate))
+        return job.result()
+
+    def conduct(self, study: str) -> Result:
+        """Carry out a study of the docket whose mandate is in force; of one that was released before, what was kept.
+
+        Raises: Refused (`mandate-missing` where members have still to sign), AnalysisFailed, SourceInvalid.
+        """
+        filed = self.docket.find(study)
+        if filed.state == "released" and self._state:
+            return Result.kept(self._state.result(filed.id), self.docket, filed)
+        mandate, written = self.docket.mandate(study), filed.written
+        scope = self._scope(written)
+        self.docket.move(filed.id, "running")
         sessions = {name: Session(node) for name, node in self._nodes.items()}
         try:
-            conducted = conduct(
-                Coordinator(self._keys.coordinator, root),
-                signed,
-                self._keys.mandate(drafted),
-                scope,
-                _channel(sessions),
-            )
-        except Refused:
+            newer = self._trust.roots[1:]
+            coordinator = Coordinator(self._keys.coordinator, self._trust.root, self.docket, newer)
+            conducted = conduct(coordinator, filed.study, mandate, scope, _channel(sessions))
             _raise_trouble(sessions)
+            values, decisions, envelope = publish(
+                conducted, scope, plan(written, scope), self.docket, filed, self._keys.coordinator
+            )
+        except Refused as refused:
+            revoked = refused.rule == "mandate-revoked"
+            self.docket.refused(filed.id, refused, "failed" if revoked else "refused")
+            _raise_trouble(sessions)
+            raise
+        except DataTrustError as wrong:
+            self.docket.refused(filed.id, Refused(wrong.code, "the study could not be answered"), "failed")
+            raise
+        except BaseException:  # Ctrl-C, or a mistake of ours: nobody may wait for it for ever
+            self.docket.refused(filed.id, Refused("fault", "the study was broken off", "file a new study"), "failed")
             raise
         finally:
             self.exchanged = {name: session.egress.sent for name, session in sessions.items()}
-        _raise_trouble(sessions)
         self.uploads = conducted.uploads
-        values, decisions = release(conducted, scope, plans)
-        return Result(study, scope, values, decisions, self._provenance(study, drafted, conducted))
-
-    def _provenance(self, study: Study, mandate: Mandate, conducted: Conducted) -> dict[str, Any]:
-        return {
-            "trust": "local: keys of all roles in one process",
-            "study": study.id,
-            "study_digest": study.digest(),
-            "mandate": mandate.id,
-            "mandate_digest": mandate.digest(),
-            "root": mandate.root,
-            "dataset": study.dataset_digest,
-            "charter": self.charter.name,
-            "charter_digest": self.charter.folder_digest,
-            "purpose": study.purpose,
-            "cohort": study.cohort,
-            "partners": list(conducted.partners),
-            "absent": {name: refused.rule for name, refused in conducted.absent.items()},
-            "sums": len(conducted.records),
-            "bytes": {name: sum(s.bytes for s in sent) for name, sent in self.exchanged.items()},
-            "persons": study.protections.persons,
-            "organisations": study.protections.organisations,
-            "noise": "none",
-        }
+        if self._state:
+            self._state.keep_result(filed.id, write_envelope(envelope))
+        provenance = provenance_of(
+            self._trust,
+            filed,
+            partners=conducted.partners,
+            absent={name: refused.rule for name, refused in conducted.absent.items()},
+            sums=len(conducted.records),
+            sent={name: sum(s.bytes for s in sent) for name, sent in self.exchanged.items()},
+        )
+        return Result(written, scope, values, decisions, provenance, envelope)
 
 
-def _clean_up(stores: list[SqliteStore], folder: Path) -> None:
-    """Close and delete the temporary state."""
+def _clean_up(stores: list[Any], temporary: Path | None) -> None:
+    """Close the state, and delete it where it is temporary."""
     for store in stores:
         store.close()
-    shutil.rmtree(folder, ignore_errors=True)
+    if temporary is not None:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _channel(sessions: Mapping[str, Session]) -> FlowerChannel:
@@ -276,7 +380,3 @@ def _partner(name: str) -> str:
     if not is_name(slug):
         raise StudyInvalid(f"{name!r} is no partner's name", expected="letters, digits and -, at most 63")
     return slug
-
-
-def _now() -> datetime:
-    return datetime.now(UTC).replace(microsecond=0)

@@ -14,12 +14,13 @@ import statsmodels.api as sm
 
 import datatrust as dt
 from coordinator.conductor import Coordinator, conduct
-from coordinator.release import release
+from coordinator.release import publish
 from datatrust.client import Result
 from nodes.session import Session
 from tests.federation import Sessions, World
 from trust.errors import Refused
 from trust.mandate import SignedMandate
+from trust.plain import plain
 from trust.study import plan
 from trust.wire import DOWN, UP, unpack
 
@@ -69,22 +70,34 @@ def test_a_study_from_the_question_to_the_result() -> None:
     # 2  It is checked against the charter, at once, without a row.  trust/policy.py, trust/charter.py
     assert handle.check().ok
 
-    # 3  The researcher signs; the coordinator drafts the mandate; a quorum signs.  trust/signing.py, trust/mandate.py
-    signed = parts.keys.study(study)
-    draft = parts.mandate_of(study, signed)
-    mandate = parts.keys.mandate(draft)
-    assert draft.partners == ("east", "north", "south")
-    assert len(SignedMandate(mandate, parts.keys.root).signers) == 2  # of three members
+    # 3  The researcher signs and files it; the coordinator drafts the mandate.  trust/signing.py, coordinator/docket.py
+    docket = trust.docket
+    filed = docket.file(parts.keys.study(study))
+    assert (filed.state, filed.signers) == ("filed", frozenset())
+
+    # 4  Members read it in words made from the bytes, and sign those bytes; a quorum puts it in force.
+    #    trust/plain/, trust/mandate.py
+    page = plain(filed.study.unverified_payload, filed.mandate.unverified_payload, trust.dataset, lang="en").text()
+    assert "Age and blood pressure" in page
+    assert "3 partners: east, north, south" in page
+    for member in parts.keys.members[:2]:
+        with pytest.raises(Refused, match=r"signed by \d of the 2"):
+            docket.mandate(study.id)
+        filed = docket.sign(study.id, filed.mandate.with_signature(member))
+    mandate = docket.mandate(study.id)
+    assert filed.state == "mandated"
     with pytest.raises(Refused, match="signed by 1 of 3"):
         SignedMandate(mandate.model_copy(update={"signatures": mandate.signatures[:1]}), parts.keys.root)
 
-    # 4  The coordinator conducts it, here without Flower between.  coordinator/conductor.py, nodes/session.py
+    # 5  The coordinator conducts it, here without Flower between.  coordinator/conductor.py, nodes/session.py
+    docket.move(study.id, "running")
     nodes = {name: Session(node) for name, node in parts.nodes.items()}
     wire = Sessions(nodes, parts.keys.coordinator)
     scope = trust._scope(study)
-    conducted = conduct(Coordinator(parts.keys.coordinator, parts.keys.root), signed, mandate, scope, wire)
+    coordinator = Coordinator(parts.keys.coordinator, parts.keys.root, docket)
+    conducted = conduct(coordinator, filed.study, mandate, scope, wire)
 
-    # 5  Roll call: each node's gate has passed, and its approval carries a key for this study only.  nodes/gate.py
+    # 6  Roll call: each node's gate has passed, and its approval carries a key for this study only.  nodes/gate.py
     asked = [unpack(raw, DOWN) for name, raw in wire.down if name == "east"]
     said = [unpack(raw, UP) for name, raw in wire.up if name == "east"]
     sums = len(conducted.records)
@@ -92,28 +105,37 @@ def test_a_study_from_the_question_to_the_result() -> None:
     assert [header["kind"] for header, _ in said] == ["approval", "ready", *["upload"] * sums, "ready"]
     assert conducted.partners == ("east", "north", "south")
 
-    # 6  Each sum: what left a node is noise to whoever sees it; only the total speaks.  trust/secure_sum/masks.py
+    # 7  Each sum: what left a node is noise to whoever sees it; only the total speaks.  trust/secure_sum/masks.py
     for uploads in conducted.uploads:
         words = np.frombuffer(b"".join(uploads.values()), "<u8")
         assert abs(words.mean() / 2**51 - 1) < 0.5  # uniform in 52 bits
 
-    # 7  Audited: with the next question each node saw the record of the last sum, recomputed the total, and asked
+    # 8  Audited: with the next question each node saw the record of the last sum, recomputed the total, and asked
     #    the same question itself.  trust/secure_sum/audit.py
     assert [header["record"]["r"] for header, _ in asked if "record" in header] == list(range(sums - 1))
     assert all(session.trouble is None for session in nodes.values())
 
-    # 8  Forgotten: no node keeps a key of the study.  nodes/store.py
+    # 9  Forgotten: no node keeps a key of the study.  nodes/store.py
     for node in parts.nodes.values():
         kept = node.store.study(study.id)
         assert kept is not None
         assert (kept.status, kept.ephemeral, kept.keys) == ("closed", b"", {})
 
-    # 9  Release: rules on the result, before the researcher sees it.  coordinator/release.py, trust/privacy/rules.py
-    values, decisions = release(conducted, scope, plan(study, scope))
-    result = Result(study, scope, values, decisions, {"partners": list(conducted.partners)})
+    # 10 Release: rules on the result, its entry in the register, a signed file.  coordinator/release.py
+    plans = plan(study, scope)
+    values, decisions, envelope = publish(conducted, scope, plans, docket, filed, parts.keys.coordinator)
+    result = Result(study, scope, values, decisions, {"partners": list(conducted.partners)}, envelope)
     assert decisions.ok
 
-    # 10 The numbers are those of the pooled rows.  datatrust/results/
+    # 11 Anybody checks the file, from the trust root to the register, offline.  trust/verification.py
+    assert result.verify(parts.keys.root).ok
+    kinds = [entry.kind for entry in docket.register.entries()]
+    assert [kind for kind in kinds if kind not in ("journal-head", "sum-record")] == [
+        "root", "charter", "study", "mandate", "release",
+    ]  # fmt: skip
+    assert (kinds.count("sum-record"), kinds.count("journal-head")) == (sums, 6)
+
+    # 12 The numbers are those of the pooled rows.  datatrust/results/
     rows = POOLED[POOLED["age"] >= 40]
     table = result["table"].to_frame()
     for column in ("age", "pressure"):

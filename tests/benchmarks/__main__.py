@@ -7,9 +7,9 @@ import os
 import platform
 import sys
 
-from tests.benchmarks import secure_sum, study
+from tests.benchmarks import log, policy, secure_sum, study, verify
 
-BENCHMARKS = (secure_sum.secure_sum, study.against_pooled, study.with_rows)
+BENCHMARKS = (secure_sum.secure_sum, log.log, study.against_pooled, study.with_rows, policy.policy, verify.verify)
 
 
 def main() -> int:

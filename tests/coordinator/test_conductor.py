@@ -18,6 +18,7 @@ import datatrust as dt
 from coordinator.conductor import Conducted, Coordinator, conduct
 from nodes.session import Session
 from tests.federation import Sessions, World
+from tests.nodes.test_session import forgotten
 from trust.errors import DataTrustError, Fault, MessageInvalid, Refused
 from trust.secure_sum.errors import CheckNumber, TranscriptDiffers, UploadShape, UploadSignature
 from trust.secure_sum.messages import Upload
@@ -104,7 +105,7 @@ class Trial:
         for node in self.of.nodes.values():
             kept = node.store.study(self.study.id)
             assert kept is None or (kept.status, kept.ephemeral, kept.keys) == ("closed", b"", {})
-        assert not any(session._rows for session in self.of.sessions.values())
+        assert all(forgotten(session) for session in self.of.sessions.values())
 
 
 def only(who: str, kind: str, change: Callable[[bytes], bytes | None]) -> Tamper:

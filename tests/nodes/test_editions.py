@@ -144,10 +144,10 @@ def test_a_study_that_is_refused_keeps_no_edition(table: Table) -> None:
 
 def test_two_extracts_do_not_become_the_same_edition(table: Table) -> None:
     one, other = table.taken(people()), table.taken(people(N + 1))
-    table.answered.record("s1", one, ["x"], ["a"])
+    table.answered.record("s1", one, ["x"])
     with pytest.raises(Fault, match="run the study again"):
-        table.answered.record("s2", other, ["x"], ["a"])
-    table.answered.record("s3", one, ["x"], ["a"])
+        table.answered.record("s2", other, ["x"])
+    table.answered.record("s3", one, ["x"])
 
 
 def test_a_lost_column_is_an_error_only_when_it_is_asked_for(table: Table) -> None:

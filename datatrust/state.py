@@ -1,0 +1,207 @@
+"""The folder that `dt.local(state=DIR)` keeps, so that the command line can act on the same trust.
+
+trust.json          which version of this layout, and the partners' names
+dataset.yaml        the shared description          charter/     a copy of the charter's files
+roots/1.json …      each signed version of the trust root
+keys/               coordinator, auditor, researcher (not encrypted: a trust in one process needs no person)
+committee/          members' keys, each under a passphrase; passphrase, where none was given
+coordinator/        state.sqlite: docket and register
+nodes/NAME/         keys/, state.sqlite (with the journal), uploads/, editions/, revocations/, policy/
+results/            the signed file of each released study
+
+Folders have mode 0700 and files 0600; but for the *.pub files, which are the public halves of the keys.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+
+from coordinator.docket import Docket, Trust
+from datatrust.key_files import read_signer, write_new
+from datatrust.keys import Keys
+from trust.canonical import Model, canonical, parse, read_model
+from trust.charter import Charter
+from trust.dataset import Dataset
+from trust.errors import Fault, InvalidInput, MessageInvalid
+from trust.root import TrustRoot
+from trust.signing import Envelope, Signer
+
+__all__ = ["State", "now"]
+
+
+class _About(Model):
+    """trust.json."""
+
+    layout: int
+    partners: tuple[str, ...]
+
+
+def now() -> datetime:
+    """The time, to the second, as documents write it."""
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+class State:
+    """A state folder that exists.  Reads lazily: a command opens only what it needs."""
+
+    LAYOUT = 1
+
+    def __init__(self, folder: str | Path) -> None:
+        """Raises: InvalidInput for a folder that `dt.local(state=…)` has not made."""
+        self.folder = Path(folder)
+        about = self.folder / "trust.json"
+        if not about.is_file():
+            raise InvalidInput(
+                f"{str(folder)!r} is no state of a trust",
+                expected='the folder of dt.local(…, state="DIR")',
+                remedy="name that folder",
+            )
+        found = _json(about)
+        layout = found.get("layout") if isinstance(found, dict) else None
+        if layout != self.LAYOUT:
+            raise InvalidInput(
+                f"{str(folder)!r} was written by another version (layout {layout!r})",
+                expected=f"layout {self.LAYOUT}",
+                remedy="use the version that wrote it",
+            )
+        self.partners = read_model(_About, found, InvalidInput, str(about)).partners
+
+    @classmethod
+    def opened(
+        cls, folder: Path, dataset: Dataset, charter: Charter, partners: Sequence[str], passphrase: str | None
+    ) -> tuple[State, Keys]:
+        """The trust that the folder keeps, or a new one where it is empty or not there; and its keys.
+
+        Raises: InvalidInput for other files in the folder, for a trust with other partners, another dataset or another
+        charter, and for a wrong passphrase.
+        """
+        if (folder / "trust.json").exists():
+            state = cls(folder)
+            state._same(dataset, charter, partners)
+            keys = Keys.load(folder, partners, state.roots[0], charter.committee.quorum, passphrase)
+            keys.serve(state.trust.root.root, charter)
+            return state, keys
+        try:
+            if folder.exists() and any(folder.iterdir()):
+                raise InvalidInput(
+                    f"the state {str(folder)!r} holds other files, or was left half made",
+                    expected="an empty folder, or a new one",
+                )
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.chmod(0o700)
+        except OSError as wrong:
+            raise _unwritable(folder, wrong) from None
+        keys = Keys.make(partners, charter, now())
+        keys.save(folder, passphrase)
+        return cls._create(folder, dataset, charter, keys.envelope), keys
+
+    @classmethod
+    def _create(cls, folder: Path, dataset: Dataset, charter: Charter, founding: Envelope) -> State:
+        """Write all but keys; `trust.json` comes last, so that half a folder is none."""
+        partners = sorted(TrustRoot.founding(founding).root.partners)
+        files = {
+            "dataset.yaml": dataset.to_yaml().encode(),
+            **{f"charter/{name}": raw for name, raw in charter.files.items()},
+            "roots/1.json": canonical(founding.document()) + b"\n",
+            "trust.json": json.dumps({"layout": cls.LAYOUT, "partners": partners}).encode() + b"\n",
+        }
+        try:
+            for name in ("charter", "roots", "results", *(f"nodes/{partner}/revocations" for partner in partners)):
+                (folder / name).mkdir(mode=0o700)
+            for name, raw in files.items():
+                write_new(folder / name, raw, 0o600)
+        except OSError as wrong:
+            raise _unwritable(folder, wrong) from None
+        return cls(folder)
+
+    def _same(self, dataset: Dataset, charter: Charter, partners: Sequence[str]) -> None:
+        found = self.trust
+        for what, same in (
+            ("other partners", sorted(found.root.root.partners) == sorted(partners)),
+            ("another dataset", found.dataset.digest() == dataset.digest()),
+            ("another charter", found.charter.folder_digest == charter.folder_digest),
+        ):
+            if not same:
+                raise InvalidInput(
+                    f"the state {str(self.folder)!r} is of a trust with {what}",
+                    expected="partners, dataset and charter that it was made with",
+                    remedy="name another folder for another trust",
+                )
+
+    @cached_property
+    def roots(self) -> tuple[Envelope, ...]:
+        """Every signed version of the trust root, in order."""
+        files = sorted((self.folder / "roots").glob("*.json"), key=lambda path: (len(path.name), path.name))
+        return tuple(_envelope(path) for path in files)
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The shared description."""
+        return Dataset.load(self.folder / "dataset.yaml")
+
+    @cached_property
+    def charter(self) -> Charter:
+        """The charter."""
+        return Charter.load(self.folder / "charter")
+
+    @cached_property
+    def trust(self) -> Trust:
+        """What a coordinator knows of it."""
+        return Trust(self.roots, self.dataset, self.charter)
+
+    def key(self, name: str) -> Signer:
+        """A key of the folder that no passphrase closes: `coordinator`, `auditor`, `researcher`."""
+        return read_signer(self.folder / "keys" / f"{name}.pem", None)
+
+    def docket(self, clock: Callable[[], datetime] = now, *, durable: bool = True) -> Docket:
+        """The docket and the register."""
+        return Docket(self.folder / "coordinator", self.trust, self.key("coordinator"), clock, durable=durable)
+
+    def node(self, partner: str) -> Path:
+        """The folder of one partner's node."""
+        return self.folder / "nodes" / partner
+
+    def result(self, study: str) -> Path:
+        """The signed file of a released study."""
+        return self.folder / "results" / f"{study}.json"
+
+    def keep_result(self, study: str, raw: bytes) -> None:
+        """Write that file, whole or not at all.  Raises: Fault."""
+        path = self.result(study)
+        try:
+            write_new(path, raw, 0o600)
+        except OSError as wrong:
+            raise Fault(
+                f"the result cannot be written to {str(path)!r} ({wrong.strerror}); mend disk or rights"
+            ) from None
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as wrong:
+        raise InvalidInput(f"{str(path)!r} cannot be read ({wrong.strerror})", remedy="mend the folder") from None
+
+
+def _unwritable(folder: Path, wrong: OSError) -> InvalidInput:
+    return InvalidInput(f"the state {str(folder)!r} cannot be written ({wrong.strerror})", remedy="name another folder")
+
+
+def _envelope(path: Path) -> Envelope:
+    try:
+        return Envelope.read(parse(_read(path).strip()))
+    except MessageInvalid as wrong:
+        raise InvalidInput(
+            f"{str(path)!r}: {wrong.got}", expected=wrong.expected or "a signed trust root", remedy="mend the folder"
+        ) from None
+
+
+def _json(path: Path) -> object:
+    try:
+        return json.loads(_read(path))
+    except (ValueError, RecursionError):
+        raise InvalidInput(f"{str(path)!r} is not JSON", remedy="mend the folder") from None

@@ -1,0 +1,174 @@
+"""A trust of three partners and three members, the first of them lay, without any rows: for tests of the docket."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import datatrust as dt
+from coordinator.docket import Docket, Trust
+from datatrust.keys import Keys
+from datatrust.register_checks import check_register
+from trust.charter import Charter
+from trust.dataset import Dataset
+from trust.errors import Refused
+from trust.root import Root
+from trust.signing import Envelope, Signer, sign
+from trust.study import Study
+from trust.times import write_time
+from trust.votes import Refusal, Revocation
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+CHARTER = Charter.load("research")
+DATASET = Dataset.parse("""
+apiVersion: v3.1.0
+kind: DataContract
+id: pressure
+name: pressure
+version: 1.0.0
+status: active
+schema:
+  - name: patients
+    logicalType: object
+    properties:
+      - {name: age, logicalType: integer, logicalTypeOptions: {minimum: 18, maximum: 110}}
+""")
+KEYS = Keys.make(("east", "north", "south"), CHARTER, NOW)
+LAY, SECOND, THIRD = KEYS.members
+NAME = "age-1a2b"
+
+
+def study(name: str = NAME, **changes: Any) -> Study:
+    """A study of the local researcher, in force from now on."""
+    fields: dict[str, Any] = {
+        "id": name,
+        "title": "Age",
+        "summary": {"en": "How old are they?"},
+        "purpose": "AcademicResearch",
+        "researcher": "local",
+        "dataset": DATASET.id,
+        "dataset_digest": DATASET.digest(),
+        "analyses": {"table": dt.Describe(["age"]).resolve(DATASET).document()},
+        "protections": CHARTER.defaults(),
+        "not_before": write_time(NOW),
+        "expires": write_time(NOW + timedelta(days=30)),
+    }
+    return Study.model_validate(fields | changes)
+
+
+def signed(name: str = NAME, signer: Signer = KEYS.researcher, **changes: Any) -> Envelope:
+    return sign("study", study(name, **changes).document(), signer)
+
+
+def vote(digest: str, member: Signer, *, named: str = "", reasons: tuple[str, ...] = ("no benefit",)) -> Envelope:
+    made = Refusal(mandate=digest, member=named or member.key_id, reasons=reasons, at=write_time(NOW))
+    return sign("vote", made.document(), member)
+
+
+def revocation(digest: str, member: Signer, *, named: str = "") -> Envelope:
+    made = Revocation(mandate=digest, member=named or member.key_id, reason="a mistake", at=write_time(NOW))
+    return sign("revocation", made.document(), member)
+
+
+def rotated(change: Callable[[dict[str, Any]], object] = lambda root: None, keys: Keys = KEYS) -> tuple[Envelope, ...]:
+    """The founding root, and a second version in which something is changed; signed by everybody."""
+    document = copy.deepcopy(Root.read(keys.envelope.unverified_payload).document())
+    document["version"] = 2
+    change(document)
+    return keys.envelope, sign("root", document, *keys.members)
+
+
+def without(member: Signer, instead: Signer) -> Callable[[dict[str, Any]], None]:
+    """A change of the root: another member in the place of this one."""
+
+    def change(root: dict[str, Any]) -> None:
+        root["keys"][instead.key_id] = instead.public.hex()
+        for role in root["roles"].values():
+            role["keys"] = [instead.key_id if key == member.key_id else key for key in role["keys"]]
+
+    return change
+
+
+@dataclass
+class Desk:
+    """A docket whose clock stands still; `again()` opens its folder anew, as another process does."""
+
+    folder: Path
+    roots: tuple[Envelope, ...] = (KEYS.envelope,)
+    now: datetime = NOW
+    opened: list[Docket] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.docket = self.again()
+
+    def again(self, roots: tuple[Envelope, ...] | None = None, **changes: Any) -> Docket:
+        fields: dict[str, Any] = {"roots": roots or self.roots, "dataset": DATASET, "charter": CHARTER} | changes
+        trust = Trust(**fields)
+        self.opened.append(Docket(self.folder, trust, KEYS.coordinator, lambda: self.now, durable=False))
+        return self.opened[-1]
+
+    def close(self) -> None:
+        for docket in self.opened:
+            docket.close()
+
+    def state(self, name: str = NAME) -> str:
+        return self.docket.find(name).state
+
+    def digest(self, name: str = NAME) -> str:
+        return self.docket.find(name).mandate_digest
+
+    def sign(self, *members: Signer, name: str = NAME) -> str:
+        """Each member signs what the docket has; the state after it."""
+        for member in members:
+            filed = self.docket.find(name)
+            self.docket.sign(name, filed.mandate.with_signature(member))
+        return self.state(name)
+
+    def bring_to(self, state: str, name: str = NAME) -> None:
+        """A new study in that state, by the way that leads there."""
+        self.docket.file(signed(name))
+        if state == "refused":
+            self.docket.refuse(vote(self.digest(name), LAY))
+        elif state == "revoked":
+            self.docket.revoke(revocation(self.digest(name), LAY))
+        elif state != "filed":
+            self.sign(LAY, SECOND, name=name)
+            for then in {"released": ("running", "released"), "failed": ("running", "failed")}.get(state, (state,)):
+                if then != "mandated":
+                    self.docket.move(name, then)  # type: ignore[arg-type]
+
+    def kinds(self, name: str | None = None) -> list[str]:
+        """Kinds of the register's entries, of one study or of all."""
+        return [e.kind for e in self.docket.register.entries() if name is None or e.study == name]
+
+    def dump(self) -> list[str]:
+        """Every row of every table."""
+        db = sqlite3.connect(self.folder / "state.sqlite")
+        try:
+            return list(db.iterdump())
+        finally:
+            db.close()
+
+
+def refused(rule: str, text: str = "") -> Any:
+    """What must be raised: by this rule, with this in its text."""
+    return pytest.raises(Refused, match=f"refused by {rule}: .*{text}")
+
+
+def mandate(desk: Desk, *members: Signer, name: str = NAME) -> Envelope:
+    """The mandate as filed, signed by these and by nobody else."""
+    return sign("mandate", desk.docket.find(name).drafted.document(), *members)
+
+
+def checks(desk: Desk) -> dict[str, bool]:
+    """What `datatrust register verify` says."""
+    with contextlib.closing(sqlite3.connect(desk.folder / "state.sqlite")) as db:
+        return {d.rule: d.ok for d in check_register(db, desk.roots)}
