@@ -64,7 +64,8 @@ class Table:
 
     Attributes:
         labels: how many cells at the left of each row are labels; the others are numbers.
-        total: whether the last row adds up the others.
+        total: whether the last row adds up the others, or is what is left of them.
+        texts: whether the other cells are words instead, which stand at the left and may take several lines.
     """
 
     caption: str
@@ -72,6 +73,7 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
     labels: int = 1
     total: bool = False
+    texts: bool = False
 
     @property
     def spanned(self) -> list[tuple[tuple[Cell, ...], int]]:

@@ -22,21 +22,21 @@ Floats = npt.NDArray[np.float64]
 
 
 def pool(files: Mapping[str, Path]) -> pd.DataFrame:
-    """All rows under one set of names and codes."""
+    """All rows under one set of names and codes, and in `hospital` whose they are."""
     frames = []
     for name, path in files.items():
         frame = pd.read_csv(path)
         if name == "west":
             frame = frame.rename(columns={"bp_sys": "systolic", "chol": "cholesterol"})
             frame["sex"] = frame["sex"].map({1: "M", 2: "F"})
-        frames.append(frame)
+        frames.append(frame.assign(hospital=name))
     pooled = pd.concat(frames, ignore_index=True)
     for name in ("smoker", "disease"):
         pooled[name] = pooled[name].astype(str).str.lower().map({"true": 1.0, "false": 0.0})
     return pooled
 
 
-def describe(frame: pd.DataFrame, columns: list[str], by: str, level: str) -> pd.DataFrame:
+def describe(frame: pd.DataFrame, columns: list[str], by: str, level: str | float) -> pd.DataFrame:
     """What `Describe` gives for one level, from pandas and scipy."""
     group = frame[frame[by] == level]
     found = {}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from datatrust.demo.hospitals import COHORT, EDGES, FORMULA, WEST, Written
-from datatrust.demo.story import CHARTER, COLUMNS, PURPOSE, TITLE
+from datatrust.demo.question import CHARTER, COLUMNS, PURPOSE, TITLE
 
 __all__ = ["program"]
 

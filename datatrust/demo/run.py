@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
-
-from datatrust.demo.hospitals import COHORT, SEED, write
+from datatrust.demo.compared import compare
+from datatrust.demo.document import document
+from datatrust.demo.hospitals import write
 from datatrust.demo.page import write_page
 from datatrust.demo.program import program
 from datatrust.demo.screen import ending, screen
-from datatrust.demo.story import COEFFICIENTS, SEXES, TITLE, Story, tell_story
+from datatrust.demo.story import tell_story
 from datatrust.words import Words
 from trust.errors import InvalidInput
 
@@ -41,7 +39,9 @@ def run_demo(*, out: Path | None = None, as_json: bool = False, lang: str = "en"
         print(program(written), end="")
         return 0
     with _writing(folder):
-        story = tell_story(folder / "data")
+        folder.mkdir(parents=True, exist_ok=True)
+        story = tell_story(folder, lang)
+    compare(story)
     if not as_json:
         for line in screen(story, words):
             print(line)
@@ -64,45 +64,3 @@ def _writing(folder: Path) -> Iterator[None]:
     except OSError as wrong:
         remedy = "name a folder that you may write to"
         raise InvalidInput(f"{str(folder)!r} cannot be written ({wrong.strerror})", remedy=remedy) from None
-
-
-def document(story: Story, report: Path) -> dict[str, Any]:
-    """The story as JSON; a hidden figure is null."""
-    fit = story.fit
-    no = story.refusal.refused
-    names = [name for name, key in COEFFICIENTS.items() if key]
-    interval = fit.conf_int()
-    return {
-        "seed": {case.name: {"local": case.local, "federated": case.federated} for case in story.cases},
-        "study": {
-            "title": TITLE,
-            "cohort": COHORT,
-            "purpose": story.result.study.purpose,
-            "charter": story.trust.charter.name,
-            "seed": SEED,
-            "rows": story.written.rows,
-            "table": {sex: _table(story, sex) for sex in SEXES},
-            "histogram": {"edges": [int(edge) for edge in story.ages.edges], "counts": story.bins},
-            "odds_ratios": {
-                name: _exp(odds_ratio=fit.params[name], low=interval[0][name], high=interval[1][name]) for name in names
-            },
-            "sent": {t.partner: {"messages": t.messages, "sums": t.sums, "bytes": t.bytes} for t in story.traffic},
-            "masked": {"bytes": story.masked.bytes, "pvalue": story.masked.pvalue},
-            "largest_difference": story.largest_difference,
-        },
-        "refused": {"rule": no.rule, "text": no.text, "remedy": no.remedy},
-        "checked": [story.checks.passed(), story.checks.total()],
-        "report": str(report),
-    }
-
-
-def _exp(**values: float) -> dict[str, float]:
-    return {name: math.exp(value) for name, value in values.items()}
-
-
-def _table(story: Story, sex: str) -> dict[str, dict[str, float | None]]:
-    frame = story.table.loc[[sex]].droplevel("sex")
-    return {
-        str(name): {str(key): None if pd.isna(value) else float(value) for key, value in column.items()}
-        for name, column in frame.items()
-    }

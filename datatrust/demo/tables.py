@@ -7,15 +7,40 @@ import math
 import pandas as pd
 
 from datatrust.demo.hospitals import PAINS
+from datatrust.demo.question import COLUMNS
 from datatrust.demo.seed import REFUSING
-from datatrust.demo.story import COEFFICIENTS, COLUMNS, Story
+from datatrust.demo.sentences import change, outcome
+from datatrust.demo.story import COEFFICIENTS, Story
 from datatrust.report import Cell, Table
 from datatrust.words import Words
+from trust.verification import NOT_CHECKED, STEPS, Verified
 
-__all__ = ["by_pain", "by_sex", "checks", "coefficients", "seed", "traffic"]
+__all__ = [
+    "by_pain",
+    "by_sex",
+    "by_smoking",
+    "changes",
+    "checks",
+    "coefficients",
+    "outcomes",
+    "seed",
+    "subtraction",
+    "traffic",
+    "verification",
+]
 
 _SEXES = {"F": "women", "M": "men"}
 _SMALLEST = 0.0001
+
+
+def outcomes(story: Story, words: Words) -> Table:
+    """Each study on the four hospitals, what became of it, and the rules that refused it."""
+    rows = [
+        (outcome(story, words, at), words("refused_word" if rules else "answered_word"), ", ".join(rules) or "–")
+        for at, rules in enumerate(story.outcomes)
+    ]
+    head = tuple(words(key) for key in ("outcome", "became", "by_rule"))
+    return Table(words("outcomes_table"), head, tuple(rows), texts=True)
 
 
 def seed(story: Story, words: Words) -> Table:
@@ -76,6 +101,52 @@ def coefficients(story: Story, words: Words) -> Table:
         )
     head = tuple(words(key) for key in ("factor", "odds_ratio", "interval", "p_value"))
     return Table(words("risk"), head, tuple(rows))
+
+
+def changes(story: Story, words: Words) -> Table:
+    """The change with which the study for a forbidden purpose passes."""
+    head = tuple(words(key) for key in ("field", "was_asked", "proposed"))
+    return Table(words("change_table"), head, tuple(change(story, words)), texts=True)
+
+
+def by_smoking(story: Story, words: Words) -> Table:
+    """Age of smokers and of others, where the mended study was answered."""
+    frame = story.mended.table
+    rows = []
+    for level, key in ((True, "smokers"), (False, "non_smokers")) if len(frame) else ():
+        found = frame.xs(level)["age"]
+        rows.append(
+            (words(key), _cell(found["count"], words, 0), *(_cell(found[k], words, 1) for k in ("mean", "std")))
+        )
+    head = (words("group"), *(words(key) for key in ("patients", "mean_age_all", "std")))
+    return Table(words("smoking_table"), head, tuple(rows))
+
+
+def subtraction(story: Story, words: Words) -> Table:
+    """What the attacker would have computed: two totals, and their difference."""
+    attack = story.attack
+    found = (
+        ("released_total", attack.released),
+        ("attempted_total", attack.without),
+        ("total_difference", attack.difference),
+    )
+    rows = [(words(key), words.count(count), words.number(total, 0)) for key, (count, total) in found]
+    head = (words("subtraction"), words("patients"), words("cholesterol_sum"))
+    caption = words("subtraction_table", group=words(_SEXES[attack.victim.sex]))
+    return Table(caption, head, tuple(rows), total=True)
+
+
+def verification(story: Story, words: Words) -> Table:
+    """Each step of the verification, of the released file and of the one with a byte changed."""
+    proof = story.proof
+    both = zip(_steps(proof.verified, words), _steps(proof.verified_changed, words), strict=True)
+    rows = [(f"{n}. {words(f'step_{step}')}", *said) for (n, step), said in zip(enumerate(STEPS, 1), both, strict=True)]
+    head = tuple(words(key) for key in ("step", "as_released", "as_changed"))
+    return Table(words("steps_table"), head, tuple(rows), texts=True)
+
+
+def _steps(found: Verified, words: Words) -> list[str]:
+    return [words("yes" if d.ok else "not_reached" if d.text == NOT_CHECKED else "no") for d in found.decisions]
 
 
 def traffic(story: Story, words: Words) -> Table:

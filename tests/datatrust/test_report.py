@@ -119,6 +119,34 @@ def test_it_says_where_the_example_is_from(report: tuple[str, Path]) -> None:
     text = report[1].read_text("utf-8")
     assert "Occitanie Data" in text
     assert {"en": "it is not the original data", "fr": "ce ne sont pas les données d&#39;origine"}[report[0]] in text
+    charter = {
+        "en": "“research” refuses it: a place here has 3 to 7 people (rule “persons”)",
+        "fr": "« research » le refuse : un lieu compte ici 3 à 7 personnes (règle « persons »)",
+    }
+    assert charter[report[0]] in text.replace("\N{NO-BREAK SPACE}", " ")
+
+
+def test_each_refusal_is_explained_in_its_language(report: tuple[str, Path]) -> None:
+    text = report[1].read_text("utf-8").replace("\N{NO-BREAK SPACE}", " ")
+    said = {
+        "en": ("does not permit the purpose", "Article 2.1", "set persons to 11", "at least 11 persons differ"),
+        "fr": ("ne permet pas la finalité", "Article 2.1", "fixez persons à 11", "au moins 11 personnes diffèrent"),
+    }
+    for words in (*said[report[0]], "ResearchAndDevelopment", "differencing", "no-permit", "floor/persons"):
+        assert words in text
+
+
+def test_it_says_how_to_verify_the_result(report: tuple[str, Path]) -> None:
+    text = re.sub(r"</?span>", "", report[1].read_text("utf-8"))
+    for file in ("result.json", "result-changed.json"):
+        assert f"datatrust verify {file} --root root.json" in text
+        assert (report[1].parent / file).exists()
+
+
+def test_every_section_is_in_the_contents(page: Page) -> None:
+    named = [section["aria-labelledby"] for section in page.all("section")]
+    assert [link["href"] for link in page.all("a")] == [f"#{name}" for name in named]
+    assert len(named) == 9
 
 
 def test_it_is_small_and_the_same_each_time(report: tuple[str, Path], tmp_path: Path) -> None:
@@ -176,7 +204,7 @@ _CONTRASTS = """() => {
     .map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
   const ground = e => { for (; e; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor;
     if (c !== "rgba(0, 0, 0, 0)") return c; } return "rgb(255, 255, 255)"; };
-  const texts = [...document.querySelectorAll("p, h1, h2, h3, a, dt, dd, th, td, figcaption, svg text")];
+  const texts = [...document.querySelectorAll("p, h1, h2, h3, a, dt, dd, th, td, code, figcaption, svg text")];
   return texts.filter(e => e.textContent.trim()).map(e => { const style = getComputedStyle(e);
     const ink = light(e.closest("svg") ? style.fill : style.color), back = light(ground(e));
     return (Math.max(ink, back) + 0.05) / (Math.min(ink, back) + 0.05); });

@@ -1,0 +1,122 @@
+"""The demo's checks: each figure against the pooled rows, each refusal against the rule that should have spoken."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pandas as pd
+
+from datatrust.demo import pooled
+from datatrust.demo.checks import Checks
+from datatrust.demo.hospitals import EDGES, PAINS
+from datatrust.demo.question import COLUMNS, SEXES
+from datatrust.demo.seed import EXPECTED, Case
+from datatrust.demo.story import COEFFICIENTS, Story
+
+__all__ = ["compare"]
+
+_WOMEN, _FORBIDDEN, _ATTACK = "organisations", ("no-permit", "floor/persons"), "differencing"
+
+
+def compare(story: Story) -> None:
+    """Fill in the story's checks."""
+    cohort = story.cohort
+    for case, expected in zip(story.cases, EXPECTED, strict=True):
+        _case(story.checks, case, expected)
+    _tables(story, cohort)
+    _ages(story, cohort)
+    _risk(story, cohort)
+    story.checks.holds("check_masked", "all uploads", story.masked.pvalue > 1e-6)
+    women = story.women
+    refused = women.held and women.refused.rule == _WOMEN and len(women.by) == 2
+    story.checks.holds("check_refused", _WOMEN, refused)
+    _mended(story, cohort)
+    _attack(story)
+    _proof(story)
+
+
+def _case(checks: Checks, case: Case, expected: float | None) -> None:
+    if expected is None or case.local is None:
+        checks.holds("check_seed", f"{case.name}, from averages", case.local is None and expected is None)
+    else:
+        checks.holds("check_seed", f"{case.name}, from averages", round(case.local, 4) == expected)
+    checks.near("check_seed", f"{case.name}, federated", case.federated, 1.0, 1e-12)
+    checks.holds("check_research", case.name, case.refused_by == "persons")
+
+
+def _tables(story: Story, cohort: pd.DataFrame) -> None:
+    for sex in SEXES:
+        expected = pooled.describe(cohort, list(COLUMNS), "sex", sex)
+        _compare(story, "check_table", f"sex {sex}", story.table.loc[[sex]], expected)
+        for pain in PAINS:
+            group = cohort[cohort["chest_pain"] == pain]
+            shown = story.pain[story.pain.index.isin([pain], level="chest_pain")]
+            shown = shown[shown.index.isin([sex], level="sex")]
+            _compare(story, "check_table", f"{pain}, {sex}", shown, pooled.describe(group, ["age"], "sex", sex))
+
+
+def _compare(story: Story, group: str, name: str, got: pd.DataFrame, expected: pd.DataFrame) -> None:
+    """Each shown figure of a table; a hidden one is no figure, but a small group must be hidden."""
+    got = got.droplevel([level for level in got.index.names if level != "statistic"])
+    small = expected.loc["count"].max() < story.persons
+    if small:
+        story.checks.holds("check_hidden", name, bool(got.isna().all(axis=None)))
+    for column in expected.columns:
+        for statistic in expected.index:
+            value = got.loc[statistic, column]
+            if not pd.isna(value):
+                label = f"{name}: {statistic} of {column}"
+                story.checks.near(group, label, float(value), float(expected.loc[statistic, column]))
+
+
+def _ages(story: Story, cohort: pd.DataFrame) -> None:
+    counts, edges = np.histogram(cohort["age"], EDGES)
+    for low, expected, got in zip(edges, counts, story.bins, strict=False):
+        name = f"age from {low:g}"
+        if got is not None:
+            story.checks.near("check_ages", name, got, float(expected))
+        if expected < story.persons:
+            story.checks.holds("check_hidden", name, got is None)
+
+
+def _risk(story: Story, cohort: pd.DataFrame) -> None:
+    fit, expected = story.fit, pooled.logistic(cohort)
+    story.checks.near("check_risk", "records", fit.nobs, expected.records)
+    for at, name in enumerate(COEFFICIENTS):
+        story.checks.near("check_risk", f"coefficient of {name}", fit.params[name], expected.params[at])
+        story.checks.near("check_risk", f"standard error of {name}", fit.bse[name], expected.bse[at])
+        story.checks.near("check_risk", f"p-value of {name}", fit.pvalues[name], expected.pvalues[at])
+
+
+def _mended(story: Story, cohort: pd.DataFrame) -> None:
+    """Refused by both rules before any hospital was asked, in the register, and answered with the proposed change."""
+    mended, checks = story.mended, story.checks
+    checks.holds("check_forbidden", "refused", mended.refused.rule in _FORBIDDEN and mended.rules == _FORBIDDEN)
+    checks.holds("check_forbidden", "study and refusal in the register", mended.kept == ("study", "refusal"))
+    checks.holds("check_forbidden", "a change is proposed", bool(mended.change) and mended.explanation.complete)
+    checks.holds("check_forbidden", "with the change it is answered", mended.result is not None)
+    for level, value in ((True, 1.0), (False, 0.0)) if mended.result else ():
+        expected = pooled.describe(cohort, ["age"], "smoker", value)
+        shown = mended.table[mended.table.index.isin([level], level="smoker")]
+        _compare(story, "check_mended", f"smoker {level}", shown, expected)
+
+
+def _attack(story: Story) -> None:
+    """Refused at the victim's hospital alone, in words that tell no number but k; answered, it would have told all."""
+    attack, checks = story.attack, story.checks
+    no, victim = attack.refusal.refused, attack.victim
+    checks.holds("check_attack", "refused", attack.refusal.held and no.rule == _ATTACK)
+    checks.holds("check_attack", "by the victim's hospital", attack.refusal.by == (victim.hospital,))
+    told = set(re.findall(r"\d+", f"{no.text} {no.remedy}"))
+    checks.holds("check_attack", "how many differ is not told", told == {str(story.persons)})
+    checks.near("check_control", "one patient fewer", attack.difference[0], 1.0)
+    checks.near("check_control", "the patient's value", attack.difference[1], victim.cholesterol)
+
+
+def _proof(story: Story) -> None:
+    """The file is verified, the register agrees with its head, and one changed byte is found."""
+    proof, checks = story.proof, story.checks
+    checks.holds("check_proof", "the released file", proof.verified.ok and proof.verified.pinned)
+    checks.holds("check_proof", "the register", proof.register_ok)
+    checks.holds("check_proof", "the changed file", proof.bytes_changed == 1 and not proof.verified_changed.ok)
