@@ -16,7 +16,7 @@ import numpy as np
 from nodes.editions import Editions, Taken
 from trust.dataset import PARTNER, Dataset
 from trust.decision import Decision
-from trust.privacy.differencing import Earlier, differencing, same_partners
+from trust.privacy.differencing import Earlier, differencing
 from trust.secure_sum.errors import StoreUnavailable
 
 __all__ = ["Answered", "columns_read"]
@@ -25,8 +25,7 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS cohort (
     digest BLOB PRIMARY KEY, dataset TEXT NOT NULL, edition INTEGER NOT NULL, persons BLOB NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS answered_cohort (
-    study TEXT NOT NULL, cohort BLOB NOT NULL, columns TEXT NOT NULL, partners TEXT NOT NULL,
-    PRIMARY KEY (study, cohort)) STRICT;
+    study TEXT NOT NULL, cohort BLOB NOT NULL, columns TEXT NOT NULL, PRIMARY KEY (study, cohort)) STRICT;
 """
 
 
@@ -59,15 +58,7 @@ class Answered:
         asked = columns_read(self._editions.dataset, columns)
         return differencing(taken.persons, asked, self._earlier(taken, asked), persons)
 
-    def judge_partners(self, taken: Taken, columns: Iterable[str], partners: Iterable[str], fewest: int) -> Decision:
-        """The rule `differencing-partners`, once it is known who takes part; `fewest` is m.
-
-        Raises: Fault where an earlier edition's tokens are lost.
-        """
-        asked = columns_read(self._editions.dataset, columns)
-        return same_partners(taken.persons, asked, frozenset(partners), self._earlier(taken, asked), fewest)
-
-    def record(self, study: str, taken: Taken, columns: Iterable[str], partners: Iterable[str]) -> None:
+    def record(self, study: str, taken: Taken, columns: Iterable[str]) -> None:
         """This study has been answered, or is about to be; its edition is kept from here on.
 
         Raises: Fault where the edition cannot be kept.
@@ -81,30 +72,26 @@ class Answered:
             self._database.execute(
                 "INSERT OR IGNORE INTO cohort VALUES (?, ?, ?, ?)", (digest, dataset.id, taken.number, persons)
             )
-            self._database.execute(
-                "INSERT OR REPLACE INTO answered_cohort VALUES (?, ?, ?, ?)",
-                (study, digest, read, " ".join(sorted(partners))),
-            )
+            self._database.execute("INSERT OR REPLACE INTO answered_cohort VALUES (?, ?, ?)", (study, digest, read))
 
     def _earlier(self, taken: Taken, asked: frozenset[str]) -> Iterator[Earlier]:
-        """Each set that was answered for a shared column, with its partners, as persons of the edition in use."""
+        """Each set that was answered for a shared column, once, as persons of the edition now in use."""
         with _mapped():
             rows = self._database.execute(
-                "SELECT DISTINCT cohort, columns, partners FROM answered_cohort JOIN cohort ON digest = cohort"
-                " WHERE dataset = ?",
+                "SELECT DISTINCT cohort, columns FROM answered_cohort JOIN cohort ON digest = cohort WHERE dataset = ?",
                 (self._editions.dataset.id,),
             ).fetchall()
-        shared: dict[tuple[bytes, str], set[str]] = {}
-        for cohort, columns, partners in rows:
+        shared: dict[bytes, set[str]] = {}
+        for cohort, columns in rows:
             if not asked.isdisjoint(read := columns.split(" ")):
-                shared.setdefault((cohort, partners), set()).update(read)
-        for (cohort, partners), read in shared.items():
+                shared.setdefault(cohort, set()).update(read)
+        for cohort, read in shared.items():
             with _mapped():
                 row = self._database.execute("SELECT edition, persons FROM cohort WHERE digest = ?", (cohort,))
                 number, persons = row.fetchone()
             stored = np.frombuffer(persons, dtype=np.uint8)
             there, elsewhere = self._editions.placed(number, stored, taken.extract)
-            yield Earlier(frozenset(read), there, elsewhere, frozenset(partners.split(" ")))
+            yield Earlier(frozenset(read), there, elsewhere)
 
 
 @contextmanager

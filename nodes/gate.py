@@ -8,8 +8,7 @@ Before rows     1 my clock goes on; the trust root that I pinned is in force, it
                 5 my journal can be written
 After rows      6 those who opted out are not among the rows
                 7 enough persons in my cohort, and no person dominates a magnitude
-                8 the cohort differs from each one already answered by nobody, or by enough persons; once the partners
-                  are known, also: over the same persons, the same partners or enough others
+                8 the cohort differs from each one already answered by nobody, or by enough persons
 Each sum        9 my clock goes on, root and mandate are still in force and not revoked, I have not given more than the
                   mandate allows, and no sum more often than the plan says
                10 the analyses and sums asked are those that my own replay asks next

@@ -284,15 +284,8 @@ class Session:
             return
         (taken, names), on = self._to_record, self._on
         with self._node.store.transaction() as tx:
-            state = tx.study(on.study.id)
-            partners = state.partners if state else ()
-            require(
-                [
-                    self._answered.judge(taken, names, on.study.protections.persons),
-                    self._answered.judge_partners(taken, names, partners, on.parameters.m),
-                ]
-            )
-            self._answered.record(on.study.id, taken, names, partners)
+            require([self._answered.judge(taken, names, on.study.protections.persons)])
+            self._answered.record(on.study.id, taken, names)
             body = {"edition": taken.number, "taken": taken.date}
             tx.journal("edition-frozen", on.study.id, write_time(self._node.clock()), body)
         self._to_record = None

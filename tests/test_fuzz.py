@@ -69,6 +69,7 @@ MANDATE: dict[str, Any] = {
     "not_before": "2026-01-01T00:00:00Z", "expires": "2026-02-01T00:00:00Z",
 }  # fmt: skip
 SIGNER = Signer()
+OTHER = Signer()
 
 
 def only_ours(read: Callable[[], Any]) -> Any:
@@ -228,8 +229,11 @@ ROOT: dict[str, Any] = {
     "issued": "2026-01-01T00:00:00Z",
     "expires": "2027-01-01T00:00:00Z",
     "charter": HASH,
-    "keys": {SIGNER.key_id: SIGNER.public.hex()},
-    "roles": {r: {"keys": [SIGNER.key_id], "threshold": 1} for r in ("root", "committee", "coordinator", "auditor")},
+    "keys": {signer.key_id: signer.public.hex() for signer in (SIGNER, OTHER)},
+    "roles": {
+        role: {"keys": [(OTHER if role == "coordinator" else SIGNER).key_id], "threshold": 1}
+        for role in ("root", "committee", "coordinator", "auditor")
+    },
     "partners": {"a": {"sign": SIGNER.public.hex(), "seal": SIGNER.public.hex()}},
     "researchers": {},
 }

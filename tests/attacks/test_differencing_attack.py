@@ -89,21 +89,24 @@ def four() -> Any:
     return dt.local({**frames(), "d": people(7)}, DATASET)
 
 
-def test_only_her_hospital_refuses_and_it_says_the_rule_alone() -> None:
+def four() -> Any:
+    return dt.local({**frames(), "d": people(7)}, DATASET)
+
+
+def test_her_hospital_refuses_and_the_others_are_not_asked() -> None:
     trust = four()
     asked(trust, WITH_HER)
     with pytest.raises(Refused) as refused:
         asked(trust, WITHOUT_HER)
+    assert refused.value.rule == "differencing"
     sent = {name: [s.kind for s in messages] for name, messages in trust.exchanged.items()}
-    assert sent["a"] == ["refusal"]
-    assert refused.value.rule == "differencing-partners"
-    assert all("upload" not in kinds for kinds in sent.values())
+    assert sent.pop("a") == ["refusal"]
+    assert all(kinds == ["approval", "ready"] for kinds in sent.values())
 
 
-def test_if_the_others_answered_her_hospitals_total_would_be_the_difference(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The positive control of `differencing-partners`: three of four answer, and the fourth is told apart."""
-    passes = Decision("differencing-partners", True, "switched off")
-    monkeypatch.setattr("nodes.answered.same_partners", lambda *_: passes)
+def test_if_the_others_were_asked_her_hospitals_total_would_be_the_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The positive control: three of four answer, and the fourth is told apart."""
+    monkeypatch.setattr("coordinator.conductor._ENDS_FOR_ALL", "switched off")
     trust = four()
     everybody = total(asked(trust, WITH_HER))
     others = asked(trust, WITHOUT_HER)

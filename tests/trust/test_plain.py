@@ -117,7 +117,7 @@ def test_words_about_another_dataset_are_refused(study: Any, mandate: Any) -> No
         ({}, {"note": 1}, MessageInvalid),
         ({"note": 1}, {}, StudyInvalid),
         ({"cohort": "height > 1"}, {}, CohortInvalid),
-        ({"analyses": {"t": {"kind": "histogram", "column": "num", "edges": ["0", "1"]}}}, {}, StudyInvalid),
+        ({"analyses": {"t": {"kind": "histogram", "column": "num", "edges": ["0.0", "1.0"]}}}, {}, StudyInvalid),
         ({"analyses": {"t": {"kind": "glm", "outcome": AGE, "link": "log", "terms": [[
             {"function": "C", "column": "sex", "reference": "X"}]]}}}, {}, StudyInvalid),
     ],
@@ -180,7 +180,7 @@ CHANGED_MANDATE = {
 GLM = {"kind": "glm", "outcome": {"column": "ill"}, "terms": [[AGE]], "family": "poisson", "link": "log"}
 ANALYSES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "describe": (TABLE, {"columns": ["bmi", "age"], "by": ["sex", "region"], "weights": AGE}),
-    "histogram": ({"kind": "histogram", "column": "age", "edges": ["0", "1"]}, {"column": "bmi", "edges": ["0", "2"]}),
+    "histogram": ({"kind": "histogram", "column": "age", "edges": ["0.0", "1.0"]}, {"column": "bmi", "edges": ["0.0", "2.0"]}),
     "quantiles": ({"kind": "quantiles", "columns": ["age"], "q": ["0.5"]}, {"columns": ["bmi"], "q": ["0.51"]}),
     "crosstab": (
         {"kind": "crosstab", "rows": "sex", "columns": "region"},

@@ -226,7 +226,7 @@ def test_french_sets_its_marks_apart_by_a_space_that_ends_no_line() -> None:
 NUMERIC = [c["name"] for c in COLUMNS if c["type"] in ("integer", "number", "boolean") and "levels" not in c]
 PROTECTED = {**STUDY["protections"], "organisations": 5, "colluders": 2}
 MORE: list[Any] = [
-    ({"analyses": {"a": {"kind": "histogram", "column": "age", "edges": ["0", "1", "2"]}}}, {}, {}),
+    ({"analyses": {"a": {"kind": "histogram", "column": "age", "edges": ["0.0", "1.0", "2.0"]}}}, {}, {}),
     ({"summary": {"fr": "Santé"}, "cohort": ""}, {"partners": ["albi"], "m": 1, "bytes": 1}, {}),
     ({"summary": {}, "cohort": "age > 1 or smoker"}, {"bytes": 1000}, {"person": "row", "rows_per_person": 1}),
     ({"protections": {**PROTECTED, "colluders": 1}}, {"c": 2}, {"rows_per_person": 1, "description": "Made up"}),

@@ -4,14 +4,15 @@ Two sums over cohorts that differ by one person, subtracted, are that person's v
 are held against those of each cohort that was answered before, at one partner, for a study that shares an analysed
 column.  The same persons again tell nothing new, and a difference of k or more persons is a group like any other.
 
-So are the partners of two studies over the same persons: one that takes part in the first alone would be told apart.
-
 Persons are compared, not rows and not complete cases.  What this does not see, and no rule here does:
 
 - three cohorts: everybody, a part, and the rest but one.  Each pair may differ by many;
 - groups within a study (`by`, a factor's levels, the complete cases of a column): only whole cohorts are compared;
 - studies that share no analysed column: both still tell how many persons there are;
 - a value of the same person that has changed between two editions;
+- partners: two studies over the same persons, one of them without a partner, tell that partner's total.  A partner
+  that refuses by this rule ends the study for all (`coordinator/conductor.py`); one that is left out otherwise, by a
+  coordinator that wants it so, does not, where participation is `joined`;
 - weights, which take out persons without changing the cohort (the rule on effective records bounds them).
 """
 
@@ -25,7 +26,7 @@ import numpy.typing as npt
 
 from trust.decision import Decision
 
-__all__ = ["Bits", "Earlier", "apart", "bits", "differencing", "places", "same_partners"]
+__all__ = ["Bits", "Earlier", "apart", "bits", "differencing", "places"]
 
 Bits = npt.NDArray[np.uint8]
 """A set of persons: one bit for each person of an edition, eight to a byte, shape (ceil(persons / 8),)."""
@@ -39,13 +40,11 @@ class Earlier:
         columns: those that the study's analyses read.
         persons: its persons who are in the edition of the new cohort.
         elsewhere: how many more there were, who are not in that edition.
-        partners: who took part.
     """
 
     columns: frozenset[str]
     persons: Bits
     elsewhere: int = 0
-    partners: frozenset[str] = frozenset()
 
 
 def bits(places: npt.NDArray[np.int64], size: int) -> Bits:
@@ -85,26 +84,4 @@ def differencing(persons: Bits, columns: Collection[str], earlier: Iterable[Earl
         f"at a partner the cohort has the same persons as each earlier one that was asked about these columns, or at "
         f"least {fewest} persons differ",
         f"ask for a cohort that differs by at least {fewest} persons, or the same one again",
-    )
-
-
-def same_partners(
-    persons: Bits, columns: Collection[str], partners: Collection[str], earlier: Iterable[Earlier], fewest: int
-) -> Decision:
-    """At a node, once the partners are fixed: over the same persons as before, the same partners or `fewest` others.
-
-    Two totals over the same persons, one with a partner and one without, subtracted, are that partner's own total; so a
-    partner that refuses a cohort must not be singled out by the others' answers.
-    """
-    asked, now = frozenset(columns), frozenset(partners)
-    singled_out = any(
-        asked & other.columns and apart(persons, other) == 0 and 0 < len(now ^ other.partners) < fewest
-        for other in earlier
-    )
-    return Decision(
-        "differencing-partners",
-        not singled_out,
-        f"over the same persons as in an earlier study of these columns, the same partners take part, or at least "
-        f"{fewest} others",
-        "ask when the partners of the earlier study take part, or for another cohort",
     )
