@@ -18,7 +18,7 @@ export PYTHONNOUSERSITE := 1
 # What may run datatrust, as Python: the same range as requires-python in pyproject.toml.
 SUPPORTED := (3, 11) <= sys.version_info[:2] < (3, 14)
 
-.PHONY: help mutants removals demo test test-all check check-style check-types check-imports bench docs wheelhouse lock FORCE
+.PHONY: help mutants removals coverage demo test test-all check check-style check-types check-imports bench docs wheelhouse lock FORCE
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -28,6 +28,7 @@ help:
 	@echo 'make test-all                       all tests (under 20 minutes)'
 	@echo 'make check                          style, types, layers: what CI checks'
 	@echo 'make removals                       remove each numbered check once: a test must turn red'
+	@echo 'make coverage                       every branch of gate, mandate, root, rules and policy is tested'
 	@echo 'make mutants                        a mutation run over the secure sum and the session (long)'
 	@echo 'make bench [FULL=1]                 speed, beside the libraries that do the same'
 	@echo 'make docs                           the documentation, into docs/_build'
@@ -60,6 +61,10 @@ bench: $(VENV)/.dev
 
 removals: $(VENV)/.dev
 	@$(PY) -m tests.removals $(ARGS)
+
+coverage: $(VENV)/.dev
+	@$(PY) -m pytest -n auto -m "not slow" -q $(COVERED:%=--cov=%) --cov-branch --cov-report=term-missing --cov-fail-under=100 $(ARGS)
+COVERED = nodes.gate trust.mandate trust.root trust.votes trust.policy trust.privacy.rules trust.privacy.differencing
 
 # Works on a copy: mutmut writes into the folder that it runs in.
 mutants: $(VENV)/.dev

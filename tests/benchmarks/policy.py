@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import statistics
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import datatrust as dt
-from tests.benchmarks.study import line
+from tests.benchmarks.study import line, median_time
 from tests.trust.charters import ASKER, NOW, analyses, forbid, permit, scope_of, study, write
 from trust.charter import Charter
 from trust.declaration import Declaration
@@ -34,18 +31,6 @@ def charter(folder: Path) -> Charter:
     return Charter.load(write(folder, cedar))
 
 
-def median(run: Callable[[], Any], times: int) -> float:
-    """Median seconds, after a few to warm up."""
-    for _ in range(5):
-        run()
-    seconds = []
-    for _ in range(times):
-        begin = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - begin)
-    return statistics.median(seconds)
-
-
 def policy(*, full: bool) -> Iterator[str]:
     """Decide and explain: request, floors and every text included; charter and plan made before."""
     with tempfile.TemporaryDirectory() as folder:
@@ -56,9 +41,9 @@ def policy(*, full: bool) -> Iterator[str]:
     scope = scope_of(good)
     plans = plan(good, scope)
     said, bench = Declaration.of(good, scope, plans), Bench(mine, ASKER, NOW)
-    taken = median(lambda: judge(said, bench), 2_000)
+    taken = median_time(lambda: judge(said, bench), 2_000)
     yield line(f"policy decision, {POLICIES} policies", f"{1e6 * taken:.0f} us")
-    taken = median(lambda: decide(good, mine, scope, plans, now=NOW, asker=ASKER), 2_000)
+    taken = median_time(lambda: decide(good, mine, scope, plans, now=NOW, asker=ASKER), 2_000)
     yield line("policy decision, the study's facts gathered too", f"{1e6 * taken:.0f} us")
-    explained = median(lambda: explain(wrong, mine, scope_of(wrong), plans, now=NOW, asker=ASKER), 50)
+    explained = median_time(lambda: explain(wrong, mine, scope_of(wrong), plans, now=NOW, asker=ASKER), 50)
     yield line(f"policy explain, three fields, {POLICIES} policies", f"{1e3 * explained:.1f} ms")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import statistics
 import sys
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
@@ -12,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.benchmarks.study import line
+from tests.benchmarks.study import line, median_time
 from tests.corpus.honest import ROOT, file_of
 from tests.corpus.release import VALUES, Release
 from trust.root import TrustRoot
@@ -31,8 +29,8 @@ def verify(*, full: bool) -> Iterator[str]:
     table = {**VALUES["table"], "many": np.random.default_rng(1).normal(size=100_000)}
     for name, values in (("verify a result", VALUES), ("verify a result, 100,000 numbers", {**VALUES, "table": table})):
         raw = file_of(Release(values=values).envelope())
-        ours = _median(partial(require_verified, raw, pinned=pinned, now=now))
-        other = _median(partial(_all, alone.steps, raw, root, now))
+        ours = median_time(partial(require_verified, raw, pinned=pinned, now=now))
+        other = median_time(partial(_all, alone.steps, raw, root, now))
         yield line(name, f"{1e3 * ours:.1f} ms", f"{1e3 * other:.1f} ms", f"{len(raw):,} B")
 
 
@@ -40,14 +38,3 @@ def _all(steps: Callable[..., Iterator[str]], *arguments: object) -> None:
     """Go through every step."""
     for _ in steps(*arguments):
         pass
-
-
-def _median(run: Callable[[], object], times: int = 5) -> float:
-    """Median seconds of `times` runs, after one to warm up."""
-    run()
-    seconds = []
-    for _ in range(times):
-        begin = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - begin)
-    return statistics.median(seconds)

@@ -352,3 +352,20 @@ def test_accepting_nothing_is_fine(of: World) -> None:
     with pytest.raises(MessageInvalid):
         notices.accept_roots("")
     assert write_time(of.nodes["a"].clock()).endswith("Z")
+
+
+def test_a_revocation_told_twice_stands_once_in_the_journal(of: World) -> None:
+    on = scene(of, "ask 0")
+    header, body = on.next("ask 0")
+    told = {**header, "revocations": [revocation(on).document()] * 2}
+    assert on.answer(on.signed(told, body))["rule"] == "mandate-revoked"
+    mandate = sha256(mandate_of(on).unverified_payload)
+    assert [e["body"]["mandate"] for e in entries(on) if e["kind"] == "revoked"].count(mandate) == 1
+
+
+def test_a_node_whose_pin_is_newer_than_what_it_has_kept_goes_by_its_pin() -> None:
+    of = world()
+    envelope = rotated(of)
+    new = of.keys.root.next(envelope)
+    assert answered(of, asked(of, written(of), new, [envelope]))["kind"] == "approval"
+    assert Notices(new, of.nodes["a"].store, of.nodes["a"].clock).root is new
