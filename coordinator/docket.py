@@ -267,6 +267,10 @@ class Docket:
         """All, in the order in which they were filed."""
         return [self.find(study) for (study,) in self._rows("SELECT id FROM study ORDER BY rowid")]
 
+    def ids(self, state: State) -> list[str]:
+        """Of the studies in this state, in the order in which they were filed."""
+        return [study for (study,) in self._rows("SELECT id FROM study WHERE state = ? ORDER BY rowid", state)]
+
     def used(self, study: str) -> bool:
         """Whether a study of this id was filed or turned away."""
         return bool(self._rows("SELECT 1 FROM used WHERE id = ?", study))

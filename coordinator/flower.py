@@ -1,28 +1,73 @@
-"""The coordinator's side of Flower: a channel over any Grid, and a Grid in this process for tests and trials.
+"""The coordinator's side of Flower: a channel over any Grid; a Grid in this process; and one run on a SuperLink.
 
-One of the files that touch Flower, whose internal names are those of flwr 1.42.
+One of the files that touch Flower, whose internal names are those of flwr 1.42.  On a SuperLink the coordinator is the
+executor of its own ServerApp task: its run has an empty bundle, and no code travels.
 """
 
 from __future__ import annotations
 
+import os
+
+os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
+os.environ["FLWR_DISABLE_UPDATE_CHECK"] = "1"
+
+import hashlib
+import threading
+import time
 import uuid
-from collections.abc import Iterable, Mapping
-from typing import cast
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeVar, cast
 
+import httpx
 from flwr.app import ConfigRecord, Context, Error, Message, RecordDict
+from flwr.cli.build import build_fab_from_files
 from flwr.clientapp import ClientApp
-from flwr.common.constant import SUPERLINK_NODE_ID, ErrorCode
+from flwr.common.constant import SUPERLINK_NODE_ID, ErrorCode, SubStatus
+from flwr.common.serde import fab_to_proto
+from flwr.proto.control_pb2 import ListNodesRequest, RegisterNodeRequest, StartRunRequest
 from flwr.proto.node_pb2 import NodeInfo
+from flwr.proto.runtime_pb2 import (
+    AcquireTaskRequest,
+    PullTaskInputRequest,
+    PushTaskOutputRequest,
+    SendTaskHeartbeatRequest,
+)
 from flwr.serverapp import Grid
+from flwr.supercore.constant import TaskType
+from flwr.supercore.control import ControlHttpClient
+from flwr.supercore.fab import Fab
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
-from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
+from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents, pull_objects
+from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor, SuperExecAuthHttpInterceptor
 from flwr.supercore.run import Run
+from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supercore.task_identity import TaskIdentity
+from flwr.superlink.grid import http_grid
 
-__all__ = ["FlowerChannel", "InMemoryGrid"]
+from trust.errors import Fault
+from trust.wire import from_parts, in_parts
+
+__all__ = ["Engine", "FlowerChannel", "InMemoryGrid", "Secrets"]
 
 RECORD, FIELD = "datatrust", "message"
 """Where the bytes are in a Flower message; as at the nodes."""
+
+
+def packed(raw: bytes) -> RecordDict:
+    """A message's bytes as Flower carries them; as at the nodes."""
+    parts = enumerate(in_parts(raw))
+    return RecordDict({f"{RECORD}-{at}" if at else RECORD: ConfigRecord({FIELD: part}) for at, part in parts})
+
+
+def unpacked(content: RecordDict) -> bytes | None:
+    """The inverse of `packed`; None where there is no message of ours."""
+    records = content.config_records
+    names = [RECORD, *(f"{RECORD}-{at}" for at in range(1, len(records)))]
+    parts = [records[name].get(FIELD) if name in records else None for name in names]
+    return from_parts(parts) if all(isinstance(part, bytes) for part in parts) else None
 
 
 class FlowerChannel:
@@ -36,15 +81,13 @@ class FlowerChannel:
     def exchange(self, messages: Mapping[str, bytes], *, deadline: float) -> dict[str, bytes]:
         """Answers by partner; whoever failed or is silent is absent."""
         outgoing = [
-            Message(RecordDict({RECORD: ConfigRecord({FIELD: raw})}), self._nodes[name], "query")
-            for name, raw in messages.items()
+            Message(packed(raw), self._nodes[name], "query") for name, raw in messages.items() if name in self._nodes
         ]
         answers = {}
         for reply in self._grid.send_and_receive(outgoing, timeout=deadline):
             name = self._names.get(reply.metadata.src_node_id)
-            record = None if reply.has_error() else reply.content.config_records.get(RECORD)
-            raw = record.get(FIELD) if record is not None else None
-            if name is not None and isinstance(raw, bytes):
+            raw = None if reply.has_error() else unpacked(reply.content)
+            if name is not None and raw is not None:
                 answers[name] = raw
         return answers
 
@@ -134,3 +177,223 @@ def _through_wire(message: Message) -> Message:
     copy = cast(Message, inflate_object_from_contents(message.object_id, parts))
     copy.metadata.__dict__["_message_id"] = identity
     return copy
+
+
+# ---- on a SuperLink
+
+_POLL, _LONGEST_POLL = 0.02, 1.0
+"""Seconds between two looks for answers: a twentieth of the wait so far, within these."""
+_BEAT = 15.0
+"""Seconds between signs of life; without one for 60 s the SuperLink ends the run."""
+_PATIENCE = 30.0
+"""Seconds for which a SuperLink that does not answer is asked again."""
+_NO_CODE = {
+    "pyproject.toml": b"""[project]\nname = "datatrust"\nversion = "1.0.0"\ndescription = ""\nlicense = "Apache-2.0"
+dependencies = []\n[tool.flwr.app]\npublisher = "datatrust"
+[tool.flwr.app.components]\nserverapp = "none:app"\nclientapp = "none:app"\n""",
+    "none.py": b"app = None\n",
+    "README.md": b"No code travels.\n",
+}
+"""The bundle that a run must have; nobody asks for it."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """What the SuperLink knows its coordinator by: `control` at our gate, `executor` at Flower's own check; and the
+    certificate, in PEM, that the SuperLink's must be signed by.
+    """
+
+    authority: bytes
+    control: bytes = field(repr=False)
+    executor: bytes = field(repr=False)
+
+
+class _Retry:
+    """In place of Flower's own, which sends SIGINT to its process on a 401 and sleeps for seconds."""
+
+    max_tries = None
+
+    def invoke(self, function: Callable[..., T], *arguments: Any, **named: Any) -> T:
+        """Call until the network and the SuperLink are there, for at most `_PATIENCE` seconds."""
+        wait, end = 0.1, time.monotonic() + _PATIENCE
+        while True:
+            try:
+                return function(*arguments, **named)
+            except httpx.HTTPStatusError as wrong:
+                if wrong.response.status_code not in (502, 503, 504) or time.monotonic() > end:
+                    raise
+            except httpx.TransportError:
+                if time.monotonic() > end:
+                    raise
+            time.sleep(wait)
+            wait = min(2 * wait, 2.0)
+
+
+class _Bearer:
+    """Adds the secret that the gate asks for on the Control API."""
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret.decode("ascii")
+
+    def intercept(self, context: Any, call_next: Callable[[Any], Any]) -> Any:
+        """As Flower calls it for each request."""
+        context.request.headers["authorization"] = f"Bearer {self._secret}"
+        return call_next(context)
+
+
+class _RunGrid(http_grid.HttpGrid):
+    """Flower's Grid over HTTP with a polling of our own, which any number of threads may share.
+
+    What is lost on the way is sent once more at half of the time; a node gives the same bytes the same answer.
+    """
+
+    def __init__(self, address: str, authority: bytes, token: str) -> None:
+        # its first wait for an object that is still on its way up is a whole second
+        vars(http_grid)["pull_objects"] = partial(pull_objects, initial_backoff=0.01, backoff_cap=0.25, max_time=300)
+        super().__init__(address, False, authority, token=token)
+        self._retry_invoker = cast(Any, _Retry())
+        self._one = threading.Lock()
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
+        """The answers that came within `timeout` seconds; a node that is away answers nothing."""
+        waiting = {message.metadata.dst_node_id: message for message in messages}
+        begun, limit = time.monotonic(), 60.0 if timeout is None else timeout
+        ids = self._send(waiting.values())
+        again = False
+        found = []
+        while waiting and (waited := time.monotonic() - begun) < limit:
+            for reply in self._receive(ids):
+                node = ids.pop(reply.metadata.reply_to_message_id, None)
+                if node is not None and not reply.has_error() and reply.metadata.src_node_id == node in waiting:
+                    del waiting[node]
+                    found.append(reply)
+            if not waiting:
+                break
+            if not again and waited > limit / 2:
+                again = True
+                ids |= self._send(Message(m.content, node, "query") for node, m in waiting.items())
+            time.sleep(min(max(_POLL, waited / 20), _LONGEST_POLL))
+        return found
+
+    def _send(self, messages: Iterable[Message]) -> dict[str, int]:
+        """Message id -> node, for what the SuperLink took."""
+        sent = list(messages)
+        if not sent:
+            return {}
+        with self._one:
+            ids = list(self.push_messages(sent))
+        return {id_: m.metadata.dst_node_id for id_, m in zip(ids, sent, strict=False) if id_}
+
+    def _receive(self, ids: Mapping[str, int]) -> list[Message]:
+        """An id is asked for until it is answered: afterwards it only gives errors."""
+        with self._one:
+            return list(self.pull_messages(list(ids))) if ids else []
+
+
+class Engine:
+    """A coordinator's run on a SuperLink, for as many studies as there are; `gone` is set when the run is over."""
+
+    def __init__(self, address: str, secrets: Secrets) -> None:
+        """Args: address: host:port."""
+        self._address, self._secrets = address, secrets
+        version = RuntimeVersionHttpInterceptor
+        acquire = frozenset({"/flwr.proto.Runtime/AcquireTask"})
+        self._control = ControlHttpClient.from_server_address(
+            address,
+            False,
+            secrets.authority,
+            interceptors=[version(component_name="flwr-cli"), _Bearer(secrets.control)],
+        )
+        self._executor = RuntimeHttpClient.from_server_address(
+            address,
+            False,
+            secrets.authority,
+            interceptors=[
+                version(component_name="SuperExec"),
+                SuperExecAuthHttpInterceptor(master_secret=secrets.executor, protected_methods=acquire),
+            ],
+        )
+        self.gone = threading.Event()
+        self._grid: _RunGrid
+
+    def enrol(self, partners: Mapping[str, bytes]) -> None:
+        """Let nodes in: partner -> public key in PEM (SubjectPublicKeyInfo, P-256 or P-384).  Raises: Fault."""
+        with _answering("cannot enrol the partners' nodes"):
+            known = {bytes(node.public_key) for node in self._nodes()}
+            for name, key in partners.items():
+                if key not in known:
+                    _ask(self._control.RegisterNode, RegisterNodeRequest(public_key=key, name=name))
+
+    def online(self, partners: Mapping[str, bytes]) -> dict[str, int]:
+        """Those of these partners whose nodes are connected, and their ids there.  Raises: Fault."""
+        with _answering("cannot list the nodes"):
+            ids = {bytes(node.public_key): node.node_id for node in self._nodes() if node.status == "online"}
+        return {name: ids[key] for name, key in partners.items() if key in ids}
+
+    def open(self) -> None:
+        """Start the run, take its task, and show signs of life from here on.  Raises: Fault."""
+        bundle, _ = build_fab_from_files(dict(_NO_CODE))
+        fab = Fab(hashlib.sha256(bundle).hexdigest(), bundle, {})
+        with _answering("does not start a run"):
+            run = _ask(self._control.StartRun, StartRunRequest(fab=fab_to_proto(fab))).run_id
+            token, task = self._task(run)
+            grid = _RunGrid(self._address, self._secrets.authority, token)
+            grid.set_run(Run.create_empty(run))
+            TaskIdentity.run_id, TaskIdentity.task_id, TaskIdentity.node_id = run, task, SUPERLINK_NODE_ID
+            grid._runtime_client.PullTaskInput(PullTaskInputRequest())  # once only: the run begins with it
+        self._grid = grid
+        self.gone.clear()
+        threading.Thread(target=self._beats, args=(grid, self.gone), daemon=True).start()
+
+    def channel(self, nodes: Mapping[str, int]) -> FlowerChannel:
+        """Messages to these nodes, for one study; each thread has its own."""
+        return FlowerChannel(self._grid, nodes)
+
+    def close(self) -> None:
+        """End the run; a SuperLink that does not answer ends it by itself."""
+        self.gone.set()
+        try:
+            self._grid._runtime_client.PushTaskOutput(PushTaskOutputRequest(sub_status=SubStatus.COMPLETED, details=""))
+            self._grid.close()
+        except (httpx.HTTPError, AttributeError):
+            pass
+
+    def _task(self, run: int) -> tuple[str, int]:
+        """The task of our own run: its token and its id."""
+        end = time.monotonic() + _PATIENCE
+        while time.monotonic() < end:
+            found = _ask(self._executor.AcquireTask, AcquireTaskRequest(supported_task_types=[TaskType.SERVER_APP]))
+            if found.HasField("task") and found.token and found.task.run_id == run:
+                return found.token, found.task.task_id
+            time.sleep(_POLL)
+        raise Fault("the SuperLink does not give out the run's task; see its log")
+
+    def _nodes(self) -> list[NodeInfo]:
+        return list(_ask(self._control.ListNodes, ListNodesRequest()).nodes_info)
+
+    def _beats(self, grid: _RunGrid, gone: threading.Event) -> None:
+        while not gone.wait(_BEAT):
+            try:
+                if not grid._runtime_client.SendTaskHeartbeat(SendTaskHeartbeatRequest()).success:
+                    gone.set()
+            except httpx.HTTPStatusError:  # the run is over, or forgotten
+                gone.set()
+            except httpx.HTTPError:
+                pass
+
+
+def _ask(function: Callable[[Any], Any], request: Any) -> Any:
+    return _Retry().invoke(function, request)
+
+
+@contextmanager
+def _answering(what: str) -> Iterator[None]:
+    """Raises: Fault in place of what the network says."""
+    try:
+        yield
+    except httpx.HTTPStatusError as wrong:
+        raise Fault(f"the SuperLink {what} (status {wrong.response.status_code})") from None
+    except httpx.HTTPError as wrong:
+        raise Fault(f"the SuperLink {what} ({type(wrong).__name__}); see whether it runs") from None

@@ -10,10 +10,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from coordinator.conductor import Coordinator, conduct
 from coordinator.docket import Docket, Trust
 from coordinator.flower import FlowerChannel, InMemoryGrid
-from coordinator.release import publish
+from coordinator.studies import carry_out
 from datatrust.ask import Question
 from datatrust.client import Job, Result, StudyHandle, provenance_of
 from datatrust.keys import Keys
@@ -113,18 +112,23 @@ class LocalTrust:
         folder = Path(state) if state is not None else Path(tempfile.mkdtemp(prefix="datatrust-"))
         self._open(folder, sorted(sources), kept, passphrase)
         self.docket = Docket(folder / "coordinator", self._trust, self._keys.coordinator, now, durable=kept)
-        self._stores = {name: SqliteStore(folder / "nodes" / name, durable=kept) for name in sorted(sources)}
-        closing = [self.docket, *self._stores.values()]
-        weakref.finalize(self, _clean_up, closing, None if kept else folder)
-        own = policies or {}
-        self._editions = {name: self._kept_edition(name, own.get(name), kept) for name in sources}
-        self._nodes = {name: self._node(name, source, own.get(name)) for name, source in sorted(sources.items())}
+        self._policies = {name: (policies or {}).get(name) for name in sorted(sources)}
         self._ids: set[str] = set()
+        closing = [self.docket, *self._begin(sources, kept)]
+        weakref.finalize(self, _clean_up, closing, None if kept else folder)
+
+    def _begin(self, sources: Mapping[str, Source], kept: bool) -> list[Any]:
+        """Start the partners' nodes; what is to be closed at the end."""
+        own = self._policies
+        self._stores = {name: SqliteStore(self._home / "nodes" / name, durable=kept) for name in own}
+        self._editions = {name: self._kept_edition(name, own[name], kept) for name in own}
+        self._nodes = {name: self._node(name, sources[name], own[name]) for name in own}
         for name, source in sources.items():
             try:
                 physical_names(source)
             except (InvalidInput, Fault) as wrong:
                 raise _of_partner(name, wrong) from None
+        return list(self._stores.values())
 
     def _open(self, folder: Path, partners: list[str], kept: bool, passphrase: str | None) -> None:
         """Keys and trust root: those of the folder, or new ones."""
@@ -162,7 +166,7 @@ class LocalTrust:
     @property
     def partners(self) -> tuple[str, ...]:
         """Their names, in order."""
-        return tuple(self._nodes)
+        return tuple(self._policies)
 
     def study(
         self,
@@ -234,8 +238,8 @@ class LocalTrust:
         plans = plan(study, scope)
         asker = asker_of(self._trust.root.root, study.researcher)
         taken: list[Decision] = []
-        for name, node in self._nodes.items():
-            said = decide(study, self.charter, scope, plans, now=now(), asker=asker, partner=name, policy=node.policy)
+        for name, policy in self._policies.items():
+            said = decide(study, self.charter, scope, plans, now=now(), asker=asker, partner=name, policy=policy)
             if not taken:
                 taken += said
             for no in said.refusals:
@@ -249,7 +253,7 @@ class LocalTrust:
         plans = plan(study, scope)
         asker = asker_of(self._trust.root.root, study.researcher)
         found = explain(study, self.charter, scope, plans, now=now(), asker=asker, lang=lang)
-        for name, node in self._nodes.items():
+        for name, policy in self._policies.items():
             if found.ok:
                 found = explain(
                     study,
@@ -259,7 +263,7 @@ class LocalTrust:
                     now=now(),
                     asker=asker,
                     partner=name,
-                    policy=node.policy,
+                    policy=policy,
                     lang=lang,
                 )
         return found
@@ -302,34 +306,25 @@ class LocalTrust:
         filed = self.docket.find(study)
         if filed.state == "released" and self._state:
             return Result.kept(self._state.result(filed.id), self.docket, filed)
-        mandate, written = self.docket.mandate(study), filed.written
-        scope = self._scope(written)
-        self.docket.move(filed.id, "running")
+        self.docket.mandate(filed.id)  # before any session is opened: whether it may run
         sessions = {name: Session(node) for name, node in self._nodes.items()}
         try:
-            newer = self._trust.roots[1:]
-            coordinator = Coordinator(self._keys.coordinator, self._trust.root, self.docket, newer)
-            conducted = conduct(coordinator, filed.study, mandate, scope, _channel(sessions))
-            _raise_trouble(sessions)
-            values, decisions, envelope = publish(
-                conducted, scope, plan(written, scope), self.docket, filed, self._keys.coordinator
+            carried = carry_out(
+                self.docket,
+                self._keys.coordinator,
+                filed.id,
+                _channel(sessions),
+                before_release=lambda: _raise_trouble(sessions),
             )
-        except Refused as refused:
-            revoked = refused.rule == "mandate-revoked"
-            self.docket.refused(filed.id, refused, "failed" if revoked else "refused")
+        except Refused:
             _raise_trouble(sessions)
-            raise
-        except DataTrustError as wrong:
-            self.docket.refused(filed.id, Refused(wrong.code, "the study could not be answered"), "failed")
-            raise
-        except BaseException:  # Ctrl-C, or a mistake of ours: nobody may wait for it for ever
-            self.docket.refused(filed.id, Refused("fault", "the study was broken off", "file a new study"), "failed")
             raise
         finally:
             self.exchanged = {name: session.egress.sent for name, session in sessions.items()}
+        conducted = carried.conducted
         self.uploads = conducted.uploads
         if self._state:
-            self._state.keep_result(filed.id, write_envelope(envelope))
+            self._state.keep_result(filed.id, write_envelope(carried.envelope))
         provenance = provenance_of(
             self._trust,
             filed,
@@ -338,7 +333,8 @@ class LocalTrust:
             sums=len(conducted.records),
             sent={name: sum(s.bytes for s in sent) for name, sent in self.exchanged.items()},
         )
-        return Result(written, scope, values, decisions, provenance, envelope)
+        scope = self._scope(filed.written)
+        return Result(filed.written, scope, carried.values, carried.decisions, provenance, carried.envelope)
 
 
 def _clean_up(stores: list[Any], temporary: Path | None) -> None:

@@ -89,6 +89,16 @@ class Session:
         self._last: tuple[Question, dict[str, Ask]] | None = None
         self._given = 0
 
+    @property
+    def open(self) -> bool:
+        """Whether it holds rows or keys, and so must be kept."""
+        return self._state in ("approved", "started")
+
+    def abandon(self) -> None:
+        """End a study that nobody goes on with.  Raises: StoreUnavailable."""
+        if self.open:
+            self._end("abandoned")
+
     def handle(self, raw: bytes) -> bytes:
         """Answer one message.  Whatever goes wrong leaves as a rule's id and its public text."""
         try:

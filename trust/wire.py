@@ -25,6 +25,8 @@ from trust.signing import Signer, valid
 __all__ = [
     "DOWN",
     "UP",
+    "from_parts",
+    "in_parts",
     "open_sealed",
     "pack",
     "pack_arrays",
@@ -43,6 +45,8 @@ VERSION = 1
 _SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
 _LONGEST_HEADER = 1 << 20
 _LONGEST_BODY = 1 << 31
+_PART = 1 << 23
+_MOST_PARTS = 1 + (_LONGEST_BODY >> 23)
 
 
 def pack(header: Mapping[str, Any], body: bytes = b"") -> bytes:
@@ -65,6 +69,18 @@ def unpack(raw: bytes, kinds: frozenset[str], *, longest_body: int = _LONGEST_BO
     if not known or not isinstance(header.get("kind"), str) or header["kind"] not in kinds:
         raise MessageInvalid("a message of an unknown kind or version", expected=", ".join(sorted(kinds)))
     return header, raw[4 + length :]
+
+
+def in_parts(raw: bytes) -> list[bytes]:
+    """A message in parts of 8 MiB, for a transport that bounds what it carries at once; at least one part."""
+    return [raw[at : at + _PART] for at in range(0, len(raw), _PART)] or [b""]
+
+
+def from_parts(parts: Sequence[Any]) -> bytes:
+    """The inverse of `in_parts`; no bytes, which are no message, where these are not parts of one."""
+    if len(parts) > _MOST_PARTS or not all(isinstance(part, bytes) for part in parts):
+        return b""
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def pack_signed(header: Mapping[str, Any], signer: Signer, body: bytes = b"") -> bytes:

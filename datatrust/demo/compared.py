@@ -10,11 +10,13 @@ import pandas as pd
 from datatrust.demo import pooled
 from datatrust.demo.checks import Checks
 from datatrust.demo.hospitals import EDGES, PAINS
+from datatrust.demo.mended import Mended
+from datatrust.demo.proof import Proof
 from datatrust.demo.question import COLUMNS, SEXES
 from datatrust.demo.seed import EXPECTED, Case
-from datatrust.demo.story import COEFFICIENTS, Story
+from datatrust.demo.story import COEFFICIENTS, Answered, Story
 
-__all__ = ["compare"]
+__all__ = ["compare", "compare_answers", "compare_mended", "compare_proof"]
 
 _WOMEN, _FORBIDDEN, _ATTACK = "organisations", ("no-permit", "floor/persons"), "differencing"
 
@@ -24,16 +26,21 @@ def compare(story: Story) -> None:
     cohort = story.cohort
     for case, expected in zip(story.cases, EXPECTED, strict=True):
         _case(story.checks, case, expected)
-    _tables(story, cohort)
-    _ages(story, cohort)
-    _risk(story, cohort)
+    compare_answers(story, cohort)
     story.checks.holds("check_masked", "all uploads", story.masked.pvalue > 1e-6)
     women = story.women
     refused = women.held and women.refused.rule == _WOMEN and len(women.by) == 2
     story.checks.holds("check_refused", _WOMEN, refused)
-    _mended(story, cohort)
+    compare_mended(story.checks, story.mended, story, cohort)
     _attack(story)
-    _proof(story)
+    compare_proof(story.checks, story.proof)
+
+
+def compare_answers(story: Answered, cohort: pd.DataFrame) -> None:
+    """The answered study against its pooled rows."""
+    _tables(story, cohort)
+    _ages(story, cohort)
+    _risk(story, cohort)
 
 
 def _case(checks: Checks, case: Case, expected: float | None) -> None:
@@ -45,7 +52,7 @@ def _case(checks: Checks, case: Case, expected: float | None) -> None:
     checks.holds("check_research", case.name, case.refused_by == "persons")
 
 
-def _tables(story: Story, cohort: pd.DataFrame) -> None:
+def _tables(story: Answered, cohort: pd.DataFrame) -> None:
     for sex in SEXES:
         expected = pooled.describe(cohort, list(COLUMNS), "sex", sex)
         _compare(story, "check_table", f"sex {sex}", story.table.loc[[sex]], expected)
@@ -56,7 +63,7 @@ def _tables(story: Story, cohort: pd.DataFrame) -> None:
             _compare(story, "check_table", f"{pain}, {sex}", shown, pooled.describe(group, ["age"], "sex", sex))
 
 
-def _compare(story: Story, group: str, name: str, got: pd.DataFrame, expected: pd.DataFrame) -> None:
+def _compare(story: Answered, group: str, name: str, got: pd.DataFrame, expected: pd.DataFrame) -> None:
     """Each shown figure of a table; a hidden one is no figure, but a small group must be hidden."""
     got = got.droplevel([level for level in got.index.names if level != "statistic"])
     small = expected.loc["count"].max() < story.persons
@@ -70,7 +77,7 @@ def _compare(story: Story, group: str, name: str, got: pd.DataFrame, expected: p
                 story.checks.near(group, label, float(value), float(expected.loc[statistic, column]))
 
 
-def _ages(story: Story, cohort: pd.DataFrame) -> None:
+def _ages(story: Answered, cohort: pd.DataFrame) -> None:
     counts, edges = np.histogram(cohort["age"], EDGES)
     for low, expected, got in zip(edges, counts, story.bins, strict=False):
         name = f"age from {low:g}"
@@ -80,7 +87,7 @@ def _ages(story: Story, cohort: pd.DataFrame) -> None:
             story.checks.holds("check_hidden", name, got is None)
 
 
-def _risk(story: Story, cohort: pd.DataFrame) -> None:
+def _risk(story: Answered, cohort: pd.DataFrame) -> None:
     fit, expected = story.fit, pooled.logistic(cohort)
     story.checks.near("check_risk", "records", fit.nobs, expected.records)
     for at, name in enumerate(COEFFICIENTS):
@@ -89,9 +96,8 @@ def _risk(story: Story, cohort: pd.DataFrame) -> None:
         story.checks.near("check_risk", f"p-value of {name}", fit.pvalues[name], expected.pvalues[at])
 
 
-def _mended(story: Story, cohort: pd.DataFrame) -> None:
+def compare_mended(checks: Checks, mended: Mended, story: Answered, cohort: pd.DataFrame) -> None:
     """Refused by both rules before any hospital was asked, in the register, and answered with the proposed change."""
-    mended, checks = story.mended, story.checks
     checks.holds("check_forbidden", "refused", mended.refused.rule in _FORBIDDEN and mended.rules == _FORBIDDEN)
     checks.holds("check_forbidden", "study and refusal in the register", mended.kept == ("study", "refusal"))
     checks.holds("check_forbidden", "a change is proposed", bool(mended.change) and mended.explanation.complete)
@@ -114,9 +120,8 @@ def _attack(story: Story) -> None:
     checks.near("check_control", "the patient's value", attack.difference[1], victim.cholesterol)
 
 
-def _proof(story: Story) -> None:
+def compare_proof(checks: Checks, proof: Proof) -> None:
     """The file is verified, the register agrees with its head, and one changed byte is found."""
-    proof, checks = story.proof, story.checks
     checks.holds("check_proof", "the released file", proof.verified.ok and proof.verified.pinned)
     checks.holds("check_proof", "the register", proof.register_ok)
     checks.holds("check_proof", "the changed file", proof.bytes_changed == 1 and not proof.verified_changed.ok)

@@ -25,7 +25,7 @@ from datatrust.results.glm import GlmResult
 from datatrust.results.tables import HistogramResult
 from trust.decision import Decisions
 
-__all__ = ["COEFFICIENTS", "Masked", "Story", "Traffic", "tell_story"]
+__all__ = ["COEFFICIENTS", "Answered", "Masked", "Story", "Traffic", "counts", "tell_story"]
 
 COEFFICIENTS = {
     "Intercept": "",
@@ -59,8 +59,45 @@ class Masked:
     pvalue: float
 
 
+class Answered:
+    """The study that was answered, and the checks on it, however it was computed."""
+
+    result: Result
+    checks: Checks
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """Each measurement by sex."""
+        return self.result["table"].to_frame()
+
+    @property
+    def pain(self) -> pd.DataFrame:
+        """Age by chest pain and sex."""
+        return self.result["pain"].to_frame()
+
+    @property
+    def ages(self) -> HistogramResult:
+        """The histogram of age."""
+        return cast(HistogramResult, self.result["ages"])
+
+    @property
+    def bins(self) -> list[int | None]:
+        """The histogram's counts, None where hidden."""
+        return counts(self.result)
+
+    @property
+    def fit(self) -> GlmResult:
+        """The logistic regression."""
+        return cast(GlmResult, self.result["risk"])
+
+    @property
+    def persons(self) -> int:
+        """k: the smallest group."""
+        return self.result.study.protections.persons
+
+
 @dataclass(frozen=True)
-class Story:
+class Story(Answered):
     """All that the screen, the report and the JSON are made from.
 
     Attributes:
@@ -85,39 +122,9 @@ class Story:
     checks: Checks
 
     @property
-    def table(self) -> pd.DataFrame:
-        """Each measurement by sex."""
-        return self.result["table"].to_frame()
-
-    @property
-    def pain(self) -> pd.DataFrame:
-        """Age by chest pain and sex."""
-        return self.result["pain"].to_frame()
-
-    @property
-    def ages(self) -> HistogramResult:
-        """The histogram of age."""
-        return cast(HistogramResult, self.result["ages"])
-
-    @property
-    def bins(self) -> list[int | None]:
-        """The histogram's counts, None where hidden."""
-        return _counts(self.result)
-
-    @property
-    def fit(self) -> GlmResult:
-        """The logistic regression."""
-        return cast(GlmResult, self.result["risk"])
-
-    @property
     def fewest(self) -> int:
         """m: the fewest partners in a sum."""
         return self.result.study.protections.fewest(len(self.trust.partners))
-
-    @property
-    def persons(self) -> int:
-        """k: the smallest group."""
-        return self.result.study.protections.persons
 
     @property
     def outcomes(self) -> list[tuple[str, ...]]:
@@ -152,13 +159,14 @@ def tell_story(out: Path, lang: str) -> Story:
     of_women = trust.study(f"{TITLE}: women", purpose=PURPOSE, cohort=WOMEN, analyses=analyses())
     women, mended = run_refused(trust, of_women), mend(trust, lang)
     attacked = attack(trust, result, cohort)
-    proof = prove(trust, result, _counts(result), out)
+    proof = prove(trust, result, counts(result), out)
     return Story(
         cases, written, cohort, trust, decisions, result, traffic, masked, women, mended, attacked, proof, Checks()
     )
 
 
-def _counts(result: Result) -> list[int | None]:
+def counts(result: Result) -> list[int | None]:
+    """Those of the histogram, None where hidden."""
     ages = cast(HistogramResult, result["ages"])
     return [None if pd.isna(count) else int(count) for count in ages.counts]
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
-import importlib
-from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,9 +10,7 @@ import pytest
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
-import coordinator.flower
 import datatrust as dt
-import nodes.flower
 from coordinator.conductor import Coordinator, conduct
 from coordinator.flower import FlowerChannel, InMemoryGrid
 from nodes.flower import FIELD, RECORD, client_app
@@ -24,8 +18,6 @@ from nodes.session import Session
 from tests.federation import World
 from trust.wire import UP, unpack
 
-ROOT = Path(__file__).parents[2]
-TESTED = "1.42"
 DATASET = """
 apiVersion: v3.1.0
 kind: DataContract
@@ -179,53 +171,3 @@ def test_an_answer_without_our_record_is_no_answer(content: RecordDict, through_
     assert channel({"a": app, "b": echoing("b")}, through_wire=through_wire).exchange(
         {"a": b"x", "b": b"x"}, deadline=5
     ) == {"b": answer("b", b"x")}
-
-
-# ---- the contract with Flower
-
-
-def flower_names(module: str) -> list[tuple[str, str]]:
-    """Every name that a file takes from Flower."""
-    tree = ast.parse((ROOT / module).read_text(encoding="utf-8"))
-    return [
-        (node.module, alias.name)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "flwr"
-        for alias in node.names
-    ]
-
-
-@pytest.mark.parametrize("module", ["nodes/flower.py", "coordinator/flower.py"])
-def test_every_name_of_flower_that_we_use_is_there(module: str) -> None:
-    names = flower_names(module)
-    assert names
-    gone = [f"{where}.{name}" for where, name in names if not hasattr(importlib.import_module(where), name)]
-    assert not gone, f"{module} uses names that flwr {version('flwr')} does not have: {', '.join(gone)}"
-
-
-def test_flowers_version_is_the_one_whose_insides_were_checked() -> None:
-    assert version("flwr").startswith(TESTED + "."), (
-        f"flwr {version('flwr')} is installed; the internal names in coordinator/flower.py were checked with {TESTED}. "
-        "Run this file, read Flower's changes, then raise the cap in pyproject.toml and TESTED here"
-    )
-
-
-def test_what_we_set_by_hand_is_what_flower_reads() -> None:
-    """Attributes, not names that are imported: a message's id, and the run that `Message` takes from the process."""
-    InMemoryGrid({}, run_id=77)
-    message = Message(RecordDict(), 5, "query")
-    assert (message.metadata.run_id, message.metadata.dst_node_id) == (77, 5)
-    message.metadata.__dict__["_message_id"] = "an id"
-    assert message.metadata.message_id == "an id"
-    assert Message(RecordDict(), reply_to=message).metadata.reply_to_message_id == "an id"
-
-
-def test_no_other_file_touches_flower_and_both_sides_agree_where_the_bytes_are() -> None:
-    touching = {
-        path.relative_to(ROOT).as_posix()
-        for folder in ("trust", "nodes", "coordinator", "datatrust")
-        for path in (ROOT / folder).rglob("*.py")
-        if flower_names(path.relative_to(ROOT).as_posix()) or "import flwr" in path.read_text(encoding="utf-8")
-    }
-    assert touching == {"nodes/flower.py", "coordinator/flower.py"}
-    assert (coordinator.flower.RECORD, coordinator.flower.FIELD) == (nodes.flower.RECORD, nodes.flower.FIELD)

@@ -1,0 +1,106 @@
+"""All studies of one node: each message goes to the session of its mandate, and ended sessions are dropped.
+
+What names the mandate is not verified here: the session verifies every signature, and only one that has approved is
+kept.  The same bytes again get the same answer, so that a coordinator may repeat what was lost on the way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from nodes.egress import Egress
+from nodes.node import Node
+from nodes.session import Session
+from trust.errors import DataTrustError
+from trust.signing import Envelope, sha256
+from trust.wire import DOWN, unpack
+
+__all__ = ["Sessions"]
+
+_MOST = 16
+"""Studies at once; each holds its rows in memory."""
+_IDLE = 3600.0
+"""Seconds without a message after which a study is given up: its rows and keys go."""
+
+
+@dataclass
+class _Held:
+    session: Session
+    heard: float
+    last: bytes = b""
+    answer: bytes = b""
+
+
+class Sessions:
+    """The studies that a node takes part in, one after another and at the same time; in one thread."""
+
+    def __init__(
+        self,
+        node: Node,
+        *,
+        most: int = _MOST,
+        idle: float = _IDLE,
+        clock: Callable[[], float] = time.monotonic,
+        tell: Callable[[str], None] = lambda words: None,
+    ) -> None:
+        """Args: tell: is told each message and how it was answered, for the node's own operator."""
+        self._node, self._most, self._idle, self._clock, self._tell = node, most, idle, clock, tell
+        self._held: dict[str, _Held] = {}
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def handle(self, raw: bytes) -> bytes:
+        """Answer one message."""
+        self._give_up()
+        kind, mandate = _read(raw)
+        held = self._held.get(mandate)
+        if held is None:
+            if len(self._held) >= self._most:
+                return self._busy()
+            held = _Held(Session(self._node), self._clock())
+        mark = hashlib.sha256(raw).digest()
+        if mark != held.last:
+            held.answer = held.session.handle(raw)
+            held.last = mark
+            self._say(kind, mandate, held.session)
+        held.heard = self._clock()
+        if mandate and held.session.open:
+            self._held[mandate] = held
+        else:
+            self._held.pop(mandate, None)
+        return held.answer
+
+    def _give_up(self) -> None:
+        until = self._clock() - self._idle
+        for mandate in [name for name, held in self._held.items() if held.heard < until]:
+            with suppress(DataTrustError):  # a store that cannot write: rows and keys are forgotten all the same
+                self._held.pop(mandate).session.abandon()
+            self._tell(f"mandate {mandate[:8]}: given up, nobody went on with it")
+
+    def _busy(self) -> bytes:
+        public = {"rule": "busy", "text": "this partner takes part in as many studies as it can", "remedy": "ask later"}
+        return Egress(self._node.identity).send({"kind": "refusal", "name": self._node.name, **public})
+
+    def _say(self, kind: str, mandate: str, session: Session) -> None:
+        sent = session.egress.sent[-1]
+        which = f"mandate {mandate[:8]}" if mandate else "no mandate"
+        why = f", because: {session.trouble}" if sent.kind == "refusal" and session.trouble else ""
+        self._tell(f"{which}: {kind or 'a message that is none'}, answered with {sent.kind}{why}")
+
+
+def _read(raw: bytes) -> tuple[str, str]:
+    """Kind, and digest of the mandate in hex, as the message says; empty where it says none."""
+    try:
+        header: dict[str, Any] = unpack(raw, DOWN)[0]
+        named = header.get("mandate")
+        if header["kind"] == "mandate":
+            return "mandate", sha256(Envelope.read(named).unverified_payload).removeprefix("sha256:")
+    except DataTrustError:
+        return "", ""
+    return header["kind"], named if isinstance(named, str) and len(named) == 64 else ""
