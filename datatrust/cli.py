@@ -137,14 +137,28 @@ def demo(
     show_code: Annotated[
         bool, typer.Option("--show-code", help="Print the study as a Python program that runs.")
     ] = False,
+    engine: Annotated[
+        str, typer.Option(metavar="local|flower", help="In this process, or as processes over a Flower SuperLink.")
+    ] = "local",
+    keep: Annotated[
+        bool, typer.Option("--keep", help="With --engine flower: leave it running until Ctrl-C, a line an event.")
+    ] = False,
 ) -> None:
     """Answer studies over four hospitals, refuse others, prove it, write a report.
 
     A whole trust on this machine, without a network. Ends with the number of figures checked against the
     pooled rows and the path of the report, beside which the signed result lies.
     """
-    from datatrust.demo import run_demo
+    from datatrust.demo import run_demo, run_engine_demo
 
+    if engine not in ("local", "flower"):
+        raise InvalidInput(f"the engine {engine!r}", expected="local or flower")
+    if engine == "flower":
+        if show_code:
+            raise InvalidInput("--show-code with --engine flower", expected="one of them")
+        raise typer.Exit(run_engine_demo(out=out, as_json=as_json, lang=lang, keep=keep))
+    if keep:
+        raise InvalidInput("--keep without --engine flower", expected="both", remedy="add --engine flower")
     raise typer.Exit(run_demo(out=out, as_json=as_json, lang=lang, show_code=show_code))
 
 

@@ -4,6 +4,6 @@ from datatrust.demo import run_demo
 run_demo(out=Path("demo"), lang="fr")
 """
 
-from datatrust.demo.run import run_demo
+from datatrust.demo.run import run_demo, run_engine_demo
 
-__all__ = ["run_demo"]
+__all__ = ["run_demo", "run_engine_demo"]

@@ -9,19 +9,45 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from datatrust.demo.checks import Checks
 from datatrust.demo.compared import compare
 from datatrust.demo.document import document
+from datatrust.demo.engine import EngineStory, run_engine
+from datatrust.demo.engine import document as document_of_engine
 from datatrust.demo.hospitals import write
 from datatrust.demo.page import write_page
 from datatrust.demo.program import program
-from datatrust.demo.screen import ending, screen
+from datatrust.demo.screen import ending, engine_screen, screen
 from datatrust.demo.story import tell_story
 from datatrust.words import Words
 from trust.errors import InvalidInput
 
-__all__ = ["run_demo"]
+__all__ = ["run_demo", "run_engine_demo"]
 
 _FAULT = 3
+
+
+def run_engine_demo(*, out: Path | None = None, as_json: bool = False, lang: str = "en", keep: bool = False) -> int:
+    """The studies over a SuperLink, in processes of their own; the exit code: 0, or 3 where a comparison failed.
+
+    Raises: InvalidInput for a language or a folder that cannot be used, Fault where a process does not run.
+    """
+    words = Words(lang)
+    if as_json and keep:
+        raise InvalidInput("--json and --keep together", expected="one of them")
+    folder = _folder(out)
+
+    def tell(event: str) -> None:
+        if not as_json and (keep or not (event.startswith("node ") or ": sum " in event)):
+            print(event, flush=True)
+
+    def shown(story: EngineStory) -> None:
+        for line in [json.dumps(document_of_engine(story))] if as_json else engine_screen(story, words):
+            print(line, flush=True)
+
+    with _writing(folder):
+        story = run_engine(folder, lang, tell, shown, keep=keep)
+    return _failed(story.checks, words)
 
 
 def run_demo(*, out: Path | None = None, as_json: bool = False, lang: str = "en", show_code: bool = False) -> int:
@@ -32,7 +58,7 @@ def run_demo(*, out: Path | None = None, as_json: bool = False, lang: str = "en"
     words = Words(lang)
     if as_json and show_code:
         raise InvalidInput("--json and --show-code together", expected="one of them")
-    folder = Path(tempfile.mkdtemp(prefix="datatrust-demo-")) if out is None else out.absolute()
+    folder = _folder(out)
     if show_code:
         with _writing(folder):
             written = write(folder / "data")
@@ -52,9 +78,18 @@ def run_demo(*, out: Path | None = None, as_json: bool = False, lang: str = "en"
     else:
         for line in ending(story, words, str(report)):
             print(line)
-    for check in story.checks.failed:
+    return _failed(story.checks, words)
+
+
+def _folder(out: Path | None) -> Path:
+    return Path(tempfile.mkdtemp(prefix="datatrust-demo-")) if out is None else out.absolute()
+
+
+def _failed(checks: Checks, words: Words) -> int:
+    """Say which comparisons failed; the exit code."""
+    for check in checks.failed:
         print(words("check_failed", name=f"{check.group}: {check.name}"), file=sys.stderr)
-    return _FAULT if story.checks.failed else 0
+    return _FAULT if checks.failed else 0
 
 
 @contextmanager

@@ -6,14 +6,16 @@ import textwrap
 from collections.abc import Iterator
 
 from datatrust.demo import tables
+from datatrust.demo.engine import EngineStory
 from datatrust.demo.hospitals import SEED
+from datatrust.demo.question import SMALL
 from datatrust.demo.sentences import asked, change_said, outcome, proved
 from datatrust.demo.story import Story
 from datatrust.report import Table
 from datatrust.words import Words
 from trust.verification import STEPS
 
-__all__ = ["ending", "screen"]
+__all__ = ["ending", "engine_screen", "screen"]
 
 _WIDTH = 88
 _ASKED = 3
@@ -38,6 +40,22 @@ def screen(story: Story, words: Words) -> Iterator[str]:
     yield ""
     yield from _heading(4, words("proof_title"))
     yield from _text(f"{words('proof_short', steps=len(STEPS), entries=story.proof.entries)} {proved(story, words)}")
+
+
+def engine_screen(story: EngineStory, words: Words) -> Iterator[str]:
+    """Every line of the demo over a SuperLink, events aside."""
+    yield from _heading(1, words("engine_title"))
+    yield from _text(words("engine_1", address=story.address, seconds=words.number(story.seconds[0], 1)))
+    yield from _table(tables.coefficients(story, words), words)
+    yield ""
+    yield from _heading(2, words("refused"))
+    rules = (story.women.refused.rule, ", ".join(story.mended.rules), story.attack.refusal.refused.rule)
+    for at, refusing in zip((2, 3, 5), rules, strict=True):
+        question = words(f"outcome_{at}", persons=SMALL)
+        yield from _hanging(words("refused_by", question=question, rules=refusing))
+    yield ""
+    yield words("checked", passed=story.checks.passed(), total=story.checks.total())
+    yield words("verify", path=str(story.proof.result), root=str(story.proof.root))
 
 
 def ending(story: Story, words: Words, report: str) -> Iterator[str]:

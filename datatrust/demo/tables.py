@@ -10,7 +10,7 @@ from datatrust.demo.hospitals import PAINS
 from datatrust.demo.question import COLUMNS
 from datatrust.demo.seed import REFUSING
 from datatrust.demo.sentences import change, outcome
-from datatrust.demo.story import COEFFICIENTS, Story
+from datatrust.demo.story import COEFFICIENTS, Answered, Story
 from datatrust.report import Cell, Table
 from datatrust.words import Words
 from trust.verification import NOT_CHECKED, STEPS, Verified
@@ -85,7 +85,7 @@ def by_pain(story: Story, words: Words) -> Table:
     return Table(words("table_pain"), head, tuple(rows))
 
 
-def coefficients(story: Story, words: Words) -> Table:
+def coefficients(story: Answered, words: Words) -> Table:
     """Odds ratios with intervals and p-values, the intercept apart."""
     fit = story.fit
     interval = fit.conf_int()
