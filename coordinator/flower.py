@@ -16,7 +16,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar, cast
@@ -201,9 +201,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Secrets:
-    """What the SuperLink knows its coordinator by: `control` at our gate, `executor` at Flower's own check; and the
-    certificate, in PEM, that the SuperLink's must be signed by.
-    """
+    """`control` opens our gate, `executor` Flower's check; `authority` (PEM) has signed the SuperLink's certificate."""
 
     authority: bytes
     control: bytes = field(repr=False)
@@ -211,12 +209,11 @@ class Secrets:
 
 
 class _Retry:
-    """In place of Flower's own, which sends SIGINT to its process on a 401 and sleeps for seconds."""
+    """Calls until the SuperLink is there; Flower's own sends SIGINT to its process on a 401 and sleeps for seconds."""
 
     max_tries = None
 
     def invoke(self, function: Callable[..., T], *arguments: Any, **named: Any) -> T:
-        """Call until the network and the SuperLink are there, for at most `_PATIENCE` seconds."""
         wait, end = 0.1, time.monotonic() + _PATIENCE
         while True:
             try:
@@ -238,7 +235,6 @@ class _Bearer:
         self._secret = secret.decode("ascii")
 
     def intercept(self, context: Any, call_next: Callable[[Any], Any]) -> Any:
-        """As Flower calls it for each request."""
         context.request.headers["authorization"] = f"Bearer {self._secret}"
         return call_next(context)
 
@@ -260,9 +256,7 @@ class _RunGrid(http_grid.HttpGrid):
         """The answers that came within `timeout` seconds; a node that is away answers nothing."""
         waiting = {message.metadata.dst_node_id: message for message in messages}
         begun, limit = time.monotonic(), 60.0 if timeout is None else timeout
-        ids = self._send(waiting.values())
-        again = False
-        found = []
+        ids, again, found = self._send(waiting.values()), False, []
         while waiting and (waited := time.monotonic() - begun) < limit:
             for reply in self._receive(ids):
                 node = ids.pop(reply.metadata.reply_to_message_id, None)
@@ -296,7 +290,6 @@ class Engine:
     """A coordinator's run on a SuperLink, for as many studies as there are; `gone` is set when the run is over."""
 
     def __init__(self, address: str, secrets: Secrets) -> None:
-        """Args: address: host:port."""
         self._address, self._secrets = address, secrets
         version = RuntimeVersionHttpInterceptor
         acquire = frozenset({"/flwr.proto.Runtime/AcquireTask"})
@@ -316,7 +309,7 @@ class Engine:
             ],
         )
         self.gone = threading.Event()
-        self._grid: _RunGrid
+        self._grid: _RunGrid | None = None
 
     def enrol(self, partners: Mapping[str, bytes]) -> None:
         """Let nodes in: partner -> public key in PEM (SubjectPublicKeyInfo, P-256 or P-384).  Raises: Fault."""
@@ -343,22 +336,28 @@ class Engine:
             grid.set_run(Run.create_empty(run))
             TaskIdentity.run_id, TaskIdentity.task_id, TaskIdentity.node_id = run, task, SUPERLINK_NODE_ID
             grid._runtime_client.PullTaskInput(PullTaskInputRequest())  # once only: the run begins with it
+        if self._grid is not None:
+            self._grid.close()
         self._grid = grid
         self.gone.clear()
         threading.Thread(target=self._beats, args=(grid, self.gone), daemon=True).start()
 
     def channel(self, nodes: Mapping[str, int]) -> FlowerChannel:
         """Messages to these nodes, for one study; each thread has its own."""
+        if self._grid is None:
+            raise Fault("no run is open at the SuperLink; wait until there is one")
         return FlowerChannel(self._grid, nodes)
 
     def close(self) -> None:
         """End the run; a SuperLink that does not answer ends it by itself."""
         self.gone.set()
-        try:
-            self._grid._runtime_client.PushTaskOutput(PushTaskOutputRequest(sub_status=SubStatus.COMPLETED, details=""))
-            self._grid.close()
-        except (httpx.HTTPError, AttributeError):
-            pass
+        with suppress(httpx.HTTPError):
+            if self._grid is not None:
+                output = PushTaskOutputRequest(sub_status=SubStatus.COMPLETED, details="")
+                self._grid._runtime_client.PushTaskOutput(output)
+        for client in (self._grid, self._control, self._executor):
+            if client is not None:
+                client.close()
 
     def _task(self, run: int) -> tuple[str, int]:
         """The task of our own run: its token and its id."""

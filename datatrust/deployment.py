@@ -17,7 +17,7 @@ from pathlib import Path
 
 from coordinator.serve import READY
 from datatrust.certificates import certify
-from datatrust.client import Job, Result
+from datatrust.client import Result
 from datatrust.federation import LocalTrust
 from datatrust.key_files import write_new
 from nodes.sources import Source
@@ -59,17 +59,15 @@ class DeployedTrust(LocalTrust):
 
     def conduct(self, study: str) -> Result:
         """Wait for the coordinator, which carries out whatever is in force.  Raises: as `LocalTrust.conduct`."""
-        self.docket.mandate(study)
-        job = Job(study, self)
         end = time.monotonic() + _STUDY
-        file = self._home / "results" / f"{study}.json"
         while time.monotonic() < end:
-            if job.done():
-                filed = self.docket.find(study)
-                if filed.ended:
-                    raise filed.ended
+            filed = self.docket.find(study)
+            file = self._home / "results" / f"{filed.id}.json"
+            if filed.state == "released":
                 if file.exists():
                     return Result.kept(file, self.docket, filed)
+            elif filed.lapsed or filed.state not in ("mandated", "running"):
+                self.docket.mandate(study)  # raises: why it has not run, or how it has ended
             time.sleep(_LOOK)
         raise Fault(f"the coordinator did not carry out {study!r} in {_STUDY:.0f} seconds; see its log")
 

@@ -167,6 +167,7 @@ class FleetNode:
                 pass
             finally:
                 left.set()
+        self._client.close()
 
     def _call(self, function: Callable[[Asked], Answered], request: Asked) -> Answered:
         """The network and a SuperLink that starts again are waited for; a refusal is not."""

@@ -7,9 +7,17 @@ import os
 import platform
 import sys
 
-from tests.benchmarks import log, policy, secure_sum, study, verify
+from tests.benchmarks import engine, log, policy, secure_sum, study, verify
 
-BENCHMARKS = (secure_sum.secure_sum, log.log, study.against_pooled, study.with_rows, policy.policy, verify.verify)
+BENCHMARKS = (
+    secure_sum.secure_sum,
+    log.log,
+    study.against_pooled,
+    study.with_rows,
+    policy.policy,
+    verify.verify,
+    engine.engine,
+)
 
 
 def main() -> int:
