@@ -82,8 +82,7 @@ def run_engine(
                 _compare(story)
                 shown(story)
                 if keep:
-                    tell(f"running until Ctrl-C; the trust's folder is {state}")
-                    _until_stopped(processes)
+                    _until_stopped(processes, lambda: tell(f"running until Ctrl-C; the trust's folder is {state}"))
         finally:
             trust.docket.close()
     return story
@@ -164,9 +163,10 @@ def document(story: EngineStory) -> dict[str, Any]:
     }
 
 
-def _until_stopped(processes: Processes) -> None:
+def _until_stopped(processes: Processes, begin: Callable[[], None]) -> None:
     """Until Ctrl-C.  Raises: Fault where a process has ended by itself."""
     try:
+        begin()
         while True:
             processes.check()
             time.sleep(0.2)
