@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
 
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from flwr.app import Message
 
 import coordinator.flower
@@ -143,7 +144,9 @@ def _stock(folder: Path, address: str, running: list[subprocess.Popen[bytes]]) -
     authority = folder / "coordinator" / "engine" / "ca.pem"
     run = _engine(folder, address)
     for at, name in enumerate(NODES):
-        key = own / "nodes" / name / "connection" / "node.pem"
+        pem = read_curve(own / "nodes" / name / "connection" / "node.pem")
+        key = own / f"{name}.key"  # a stock node reads OpenSSH's form alone
+        key.write_bytes(pem.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
         options = [f"--superlink={address}", f"--root-certificates={authority}", f"--port={free_port(9843 + 10 * at)}"]
         run.enrol({f"stock-{name}": _keys(own)[name]})
         _run(folder, running, str(_BIN / "flower-supernode"), *options, f"--auth-supernode-private-key={key}")
