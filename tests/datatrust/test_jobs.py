@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 import datatrust as dt
+from coordinator import studies
 from coordinator.conductor import Coordinator, conduct
 from datatrust import federation
 from datatrust.client import Job, Result
@@ -275,10 +276,10 @@ def test_a_study_that_is_broken_off_does_not_run_for_ever(
 ) -> None:
     trust, job = waiting
 
-    def stop(*_: Any) -> None:
+    def stop(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr(federation, "conduct", stop)
+    monkeypatch.setattr(studies, "conduct", stop)
     with pytest.raises(type(error)):
         job.result()
     assert (job.state, job.done()) == ("failed", True)
@@ -293,13 +294,13 @@ def test_only_one_of_two_processes_runs_it(
     other = opened(tmp_path / "state", passphrase=None)
     refused: list[str] = []
 
-    def meanwhile(coordinator: Coordinator, *arguments: Any) -> Any:
+    def meanwhile(coordinator: Coordinator, *arguments: Any, **named: Any) -> Any:
         with pytest.raises(Refused, match="is running already; to mend it: wait for its end") as no:
             other.job(job.id).result()
         refused.append(no.value.rule)
-        return conduct(coordinator, *arguments)
+        return conduct(coordinator, *arguments, **named)
 
-    monkeypatch.setattr(federation, "conduct", meanwhile)
+    monkeypatch.setattr(studies, "conduct", meanwhile)
     assert isinstance(job.result(), Result)
     assert refused == ["study-state"]
     close(other)
