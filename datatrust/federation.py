@@ -225,6 +225,13 @@ class LocalTrust:
             return asked
         raise StudyInvalid(f"analysis {name!r} is a {type(asked).__name__}", expected="such as dt.Describe([…])")
 
+    def _least(self, study: Study) -> Protections:
+        """What the charter asks for, participation and colluders as the study says: they are no thresholds."""
+        own = study.protections
+        return self.charter.defaults().model_copy(
+            update={"participation": own.participation, "colluders": own.colluders}
+        )
+
     def _scope(self, study: Study) -> Scope:
         return Scope(self.dataset, self.partners, study.protections, self.charter.partner_may_be_shown)
 
@@ -308,7 +315,9 @@ class LocalTrust:
         sessions = {name: Session(node) for name, node in self._nodes.items()}
         try:
             newer = self._trust.roots[1:]
-            coordinator = Coordinator(self._keys.coordinator, self._trust.root, self.docket, newer)
+            coordinator = Coordinator(
+                self._keys.coordinator, self._trust.root, self.docket, newer, self._least(written)
+            )
             conducted = conduct(coordinator, filed.study, mandate, scope, _channel(sessions))
             _raise_trouble(sessions)
             values, decisions, envelope = publish(
