@@ -17,6 +17,7 @@ from trust.checkpoint import journal_origin, read_checkpoint
 from trust.decision import Decision, Decisions, require
 from trust.errors import Fault, MessageInvalid, Refused
 from trust.mandate import SignedMandate
+from trust.protections import Protections
 from trust.root import TrustRoot
 from trust.secure_sum import Context, Opening, Parameters, Record, Upload, decode_sum
 from trust.secure_sum.errors import TranscriptDiffers, UploadSignature
@@ -31,9 +32,12 @@ from trust.wire import UP, check_signature, pack_asks, pack_signed, seal, unpack
 __all__ = ["Book", "Channel", "Conducted", "Coordinator", "Plans", "conduct"]
 
 Plans = dict[str, dict[str, Sum]]
-_ENDS_FOR_ALL = "differencing"
-"""A refusal after which the others are not asked either: their total, subtracted from that of the earlier study, would
+_TELLS_APART = frozenset({"differencing"})
+"""Refusals after which the others are not asked either: their total, subtracted from that of the earlier study, would
 be the total of the partner that refused."""
+_THRESHOLDS = frozenset({"persons", "dominance", "too-few-effective-records"})
+"""Refusals that do the same where the study's thresholds are stricter than the charter's: the same study was answered,
+or could be, with the charter's."""
 _CLOSING = 10.0
 """Seconds for the answers to a close, on which nothing depends."""
 
@@ -64,12 +68,14 @@ class Coordinator:
 
     Attributes:
         roots: signed versions of the root, for nodes that have an older one.
+        least: the protections that the charter asks for.
     """
 
     identity: Signer
     root: TrustRoot
     book: Book | None = None
     roots: tuple[Envelope, ...] = ()
+    least: Protections | None = None
 
 
 @dataclass(frozen=True)
@@ -150,8 +156,11 @@ class _Conduct:
         note, root = header.get("head"), self.coordinator.root.root
         if isinstance(note, str) and note:
             with suppress(MessageInvalid, Refused):
-                read_checkpoint(note, journal_origin(root.trust, name), [root.verify_keys()[name]])
-                self.publish("journal-head", {"partner": name, "note": note})
+                origin, keys = journal_origin(root.trust, name), [root.verify_keys()[name]]
+                size = read_checkpoint(note, origin, keys).size
+                last = self.coordinator.book.head(name) if self.coordinator.book else ""
+                if not last or size >= int(last.split("\n")[1]):  # two studies side by side may answer out of order
+                    self.publish("journal-head", {"partner": name, "note": note})
 
     @property
     def of(self) -> dict[str, str]:
@@ -258,8 +267,9 @@ def _enough(on: _Conduct, joined: tuple[str, ...], absent: Mapping[str, Refused]
     """Whether those who joined may start; the yes.  Raises: Refused."""
     named = on.scope.partners
     rules = sorted({refused.rule for refused in absent.values()})
+    stricter = on.coordinator.least is not None and on.scope.protections != on.coordinator.least
     for refused in absent.values():
-        if refused.rule == _ENDS_FOR_ALL:
+        if refused.rule in _TELLS_APART or (stricter and refused.rule in _THRESHOLDS):
             raise refused
     if absent and (on.scope.protections.participation == "all" or (not joined and len(rules) == 1)):
         raise next(iter(absent.values()))

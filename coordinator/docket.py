@@ -172,9 +172,12 @@ class Docket:
             if signers <= filed.signers and filed.state in ("filed", "mandated"):
                 return filed
             filed.open_for_votes()
-            if signers & {vote.member for vote in filed.against}:
+            against = {vote.member for vote in filed.against}
+            if signers <= against:
                 raise Refused("vote-against", "a member has voted against this mandate", "file the study again")
-            both = (*filed.mandate.signatures, *kept.signatures)
+            signers -= against  # one who voted against spoils nobody else's signature
+            new = tuple(signature for signature in kept.signatures if signature.keyid in signers)
+            both = (*filed.mandate.signatures, *new)
             merged = valid_only("mandate", filed.mandate.model_copy(update={"signatures": both}), members)
             self._db.execute("UPDATE study SET mandate = ? WHERE id = ?", (write_text(merged), filed.id))
             if self.trust.enough(signers | filed.signers):

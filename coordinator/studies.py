@@ -9,10 +9,12 @@ from coordinator.conductor import Channel, Conducted, Coordinator, conduct
 from coordinator.docket import Docket
 from coordinator.release import publish
 from trust.analyses.base import Values
+from trust.charter import Charter
 from trust.decision import Decisions
 from trust.errors import DataTrustError, Refused
+from trust.protections import Protections
 from trust.signing import Envelope, Signer
-from trust.study import plan
+from trust.study import Study, plan
 
 __all__ = ["Carried", "carry_out"]
 
@@ -49,7 +51,7 @@ def carry_out(
     scope = trust.scope(written)
     docket.move(filed.id, "running")
     try:
-        coordinator = Coordinator(identity, trust.root, docket, trust.roots[1:])
+        coordinator = Coordinator(identity, trust.root, docket, trust.roots[1:], _least(written, trust.charter))
         conducted = conduct(coordinator, filed.study, mandate, scope, channel, tell=tell)
         before_release()
         values, decisions, envelope = publish(conducted, scope, plan(written, scope), docket, filed, identity)
@@ -63,3 +65,9 @@ def carry_out(
         docket.refused(filed.id, Refused("fault", "the study was broken off", "file a new study"), "failed")
         raise
     return Carried(conducted, values, decisions, envelope)
+
+
+def _least(study: Study, charter: Charter) -> Protections:
+    """What the charter asks for; participation and colluders are the study's own, since they are no thresholds."""
+    own = study.protections
+    return charter.defaults().model_copy(update={"participation": own.participation, "colluders": own.colluders})

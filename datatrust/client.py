@@ -16,6 +16,7 @@ from trust.analyses.base import Scope, Values
 from trust.decision import Decisions
 from trust.errors import InvalidInput, Refused
 from trust.explain import Explanation
+from trust.plain.safe import escaped
 from trust.result import ResultDocument, read_result, write_envelope
 from trust.root import TrustRoot
 from trust.signing import Envelope
@@ -58,7 +59,7 @@ class StudyHandle:
         return self._trust.run(self.study)
 
     def __repr__(self) -> str:
-        return f"<study {self.study.id}: {self.study.title}; {', '.join(self.study.analyses)}>"
+        return f"<study {self.study.id}: {escaped(self.study.title, quotes=False)}; {', '.join(self.study.analyses)}>"
 
 
 class Job:
@@ -186,7 +187,7 @@ class Result(Mapping[str, Released]):
     def __str__(self) -> str:
         partners = ", ".join(self.provenance["partners"])
         lines = [
-            f"{self.study.title}: {len(self)} analyses over {partners}",
+            f"{escaped(self.study.title, quotes=False)}: {len(self)} analyses over {partners}",
             *(f"  {n}: {r.title()}" for n, r in self.items()),
         ]
         lines += [f"  {n} took no part, because of: {rule}" for n, rule in self.provenance["absent"].items()]
@@ -196,7 +197,7 @@ class Result(Mapping[str, Released]):
 
     def _repr_html_(self) -> str:
         parts = [f"<h4>{html.escape(n)}</h4>{r._repr_html_()}" for n, r in self.items()]
-        return f"<h3>{html.escape(self.study.title)}</h3>" + "".join(parts)
+        return f"<h3>{html.escape(escaped(self.study.title, quotes=False))}</h3>" + "".join(parts)
 
 
 def provenance_of(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+from pathlib import Path
+
 import click
 import typer
 
-__all__ = ["Command", "group"]
+__all__ = ["Command", "group", "program"]
 
 
 class Command(typer.core.TyperCommand):
@@ -24,3 +28,14 @@ def group(text: str) -> typer.Typer:
         suggest_commands=False,  # click suggests already
         help=text,
     )
+
+
+def program(*, absolute: bool = False) -> str:
+    """How to call this program again from here: its name where the shell finds it, else its path."""
+    called = Path(sys.argv[0])
+    if called.name != "datatrust" or not called.is_file():
+        return "datatrust"
+    found = shutil.which("datatrust")
+    if found and Path(found).resolve() == called.resolve():
+        return "datatrust"
+    return str(called.absolute() if absolute else called)

@@ -39,6 +39,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 LARGEST, DEEPEST, MOST_SIGNATURES, MOST_ENTRIES = 64 << 20, 64, 200, 1 << 26
 SURROGATE = re.compile("[\ud800-\udfff]")
 STEPS = ("file", "root", "result", "mandate", "study", "rules", "register")
+CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+SMALL_ORDER = {
+    "00" * 32, "01" + "00" * 31, "ec" + "ff" * 30 + "7f", "ed" + "ff" * 30 + "7f", "ee" + "ff" * 30 + "7f",
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+}  # fmt: skip
 FOUR_ROLES = ("root", "committee", "coordinator", "auditor")
 
 
@@ -123,7 +129,7 @@ def fits(value, form, what):
 
 def time(value):
     try:
-        return datetime.strptime(fits(value, "[0-9-]{10}T[0-9:]{8}Z", "a time"), "%Y-%m-%dT%H:%M:%SZ").replace(
+        return datetime.strptime(fits(value, "[1-9][0-9-]{9}T[0-9:]{8}Z", "a time"), "%Y-%m-%dT%H:%M:%SZ").replace(
             tzinfo=UTC
         )
     except ValueError:
@@ -142,18 +148,18 @@ ANY, NAME, KEY = ".*", "[a-z0-9][a-z0-9-]{0,62}", "[0-9a-f]{64}"
 ANALYSIS, ARRAY = "[a-z0-9][a-z0-9_-]{0,62}", "[A-Za-z][A-Za-z0-9_]{0,62}"
 ENVELOPE = {"payload": ANY, "payloadType": ANY, "signatures": [{"keyid": ANY, "sig": ANY}]}
 ROOT = {
-    "schema?": "datatrust/root/1", "trust": NAME, "version": 1, "issued": time, "expires": time, "charter": ANY,
+    "schema": "datatrust/root/1", "trust": NAME, "version": 1, "issued": time, "expires": time, "charter": ANY,
     "keys": (KEY, KEY), "roles": (ANY, {"keys": [KEY], "threshold": 1}),
     "partners": (NAME, {"sign": KEY, "seal": KEY, "flower?": ANY}),
     "researchers": (NAME, {"key": KEY, "organisation": ANY, "accredited_until": time}),
 }  # fmt: skip
 MANDATE = {
-    "schema?": "datatrust/mandate/1", "id": NAME, "study": ANY, "plan": ANY, "dataset": ANY, "charter": ANY, "root": 1,
+    "schema": "datatrust/mandate/1", "id": NAME, "study": ANY, "plan": ANY, "dataset": ANY, "charter": ANY, "root": 1,
     "partners": [NAME], "participation": "all|joined", "m": -(2**53), "c": 1, "sums": 1, "bytes": 1, "audit?": "nodes",
     "conditions?": [ANY], "not_before": time, "expires": time,
 }  # fmt: skip
 STUDY = {
-    "schema?": "datatrust/study/1", "id": NAME, "title": ".{1,200}", "summary": ("en|fr", ANY), "purpose": ANY,
+    "schema": "datatrust/study/1", "id": NAME, "title": ".{1,200}", "summary": ("en|fr", ANY), "purpose": ANY,
     "researcher": ANY, "dataset": ANY, "dataset_digest": ANY, "cohort?": ANY, "protections": (ANY, ANYTHING),
     "analyses": (ANALYSIS, (ANY, ANYTHING)), "not_before": time, "expires": time,
 }  # fmt: skip
@@ -212,6 +218,11 @@ def read_root(signed):
     need(len({p["sign"] for p in root["partners"].values()}) == len(root["partners"]), "two partners have one key")
     for who in root["researchers"].values():
         need(who["key"] in root["keys"], "a researcher's key that the root does not have")
+    need(time(root["issued"]) < time(root["expires"]), "a root that expires before it is issued")
+    alone = {*root["roles"]["coordinator"]["keys"], *(who["key"] for who in root["researchers"].values())}
+    need(not alone & set(root["roles"]["committee"]["keys"]), "a member who is the coordinator or a researcher")
+    for public in (*root["keys"].values(), *(partner["sign"] for partner in root["partners"].values())):
+        need(f"{public[:62]}{int(public[62:], 16) & 127:02x}" not in SMALL_ORDER, "a key of small order")
     keys = {keyid: bytes.fromhex(public) for keyid, public in root["keys"].items()}
     keys_of = {name: {k: keys[k] for k in role["keys"]} for name, role in root["roles"].items()}
     return SimpleNamespace(**root, signed=signed, all_keys=keys, keys_of=keys_of)
@@ -289,18 +300,21 @@ def read_checkpoint(note, root):
     origin = f"datatrust/{root.trust}/register"
     signed, blank, signatures = note.rpartition("\n\n")
     lines = signed.split("\n")
+    need(not CONTROL.search(note), "a checkpoint with control characters")
     need(len(note) <= 16384 and blank and len(lines) >= 3 and note.endswith("\n"), "a text that is no checkpoint")
     need(lines[0] == origin, "the checkpoint is of another log")
     size, tree = int(fits(lines[1], "0|[1-9][0-9]{0,15}", "a log's size")), unbase64(lines[2])
     need(len(tree) == 32, "a checkpoint's root that is not 32 bytes")
-    for line in signatures.split("\n"):
+    ok = False
+    for line in signatures[:-1].split("\n"):
         found = re.fullmatch("\N{EM DASH} (\\S+) ([A-Za-z0-9+/]+={0,2})", line)
-        blob = unbase64(found[2]) if found and found[1] == origin else b""
-        for key in root.keys_of["coordinator"].values():
+        blob = unbase64(found[2]) if found else b""
+        need(len(blob) >= 5, "a line that is no signature")
+        for key in root.keys_of["coordinator"].values() if found[1] == origin else ():
             hint = sha(f"{origin}\n\x01".encode() + key)[:4]
-            if blob[:4] == hint and good(key, blob[4:], f"{signed}\n".encode()):
-                return size, tree
-    raise No("the checkpoint is not signed by its log's key")
+            ok |= blob[:4] == hint and good(key, blob[4:], f"{signed}\n".encode())
+    need(ok, "the checkpoint is not signed by its log's key")
+    return size, tree
 
 
 def is_entry(kind, entry):

@@ -16,6 +16,7 @@ import numpy as np
 from nodes.editions import Editions, Taken
 from trust.dataset import PARTNER, Dataset
 from trust.decision import Decision
+from trust.errors import Fault
 from trust.privacy.differencing import Earlier, differencing
 from trust.secure_sum.errors import StoreUnavailable
 
@@ -23,9 +24,11 @@ __all__ = ["Answered", "columns_read"]
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS cohort (
-    digest BLOB PRIMARY KEY, dataset TEXT NOT NULL, edition INTEGER NOT NULL, persons BLOB NOT NULL) STRICT;
+    digest BLOB PRIMARY KEY, dataset TEXT NOT NULL, edition INTEGER NOT NULL, extract BLOB NOT NULL,
+    persons BLOB NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS answered_cohort (
-    study TEXT NOT NULL, cohort BLOB NOT NULL, columns TEXT NOT NULL, PRIMARY KEY (study, cohort)) STRICT;
+    study TEXT NOT NULL, cohort BLOB NOT NULL, columns TEXT NOT NULL, k INTEGER NOT NULL,
+    PRIMARY KEY (study, cohort)) STRICT;
 """
 
 
@@ -58,40 +61,46 @@ class Answered:
         asked = columns_read(self._editions.dataset, columns)
         return differencing(taken.persons, asked, self._earlier(taken, asked), persons)
 
-    def record(self, study: str, taken: Taken, columns: Iterable[str]) -> None:
+    def record(self, study: str, taken: Taken, columns: Iterable[str], persons: int) -> None:
         """This study has been answered, or is about to be; its edition is kept from here on.
 
         Raises: Fault where the edition cannot be kept.
         """
         self._editions.keep(taken)
         dataset = self._editions.dataset
-        persons = taken.persons.tobytes()
-        digest = hashlib.sha256(f"{dataset.id}\0{taken.number}\0".encode() + persons).digest()
+        extract, cohort = self._editions.identity(taken.extract), taken.persons.tobytes()
+        digest = hashlib.sha256(f"{dataset.id}\0{taken.number}\0".encode() + extract + cohort).digest()
         read = " ".join(sorted(columns_read(dataset, columns)))
         with _mapped():
             self._database.execute(
-                "INSERT OR IGNORE INTO cohort VALUES (?, ?, ?, ?)", (digest, dataset.id, taken.number, persons)
+                "INSERT OR IGNORE INTO cohort VALUES (?, ?, ?, ?, ?)",
+                (digest, dataset.id, taken.number, extract, cohort),
             )
-            self._database.execute("INSERT OR REPLACE INTO answered_cohort VALUES (?, ?, ?)", (study, digest, read))
+            self._database.execute(
+                "INSERT OR REPLACE INTO answered_cohort VALUES (?, ?, ?, ?)", (study, digest, read, persons)
+            )
 
     def _earlier(self, taken: Taken, asked: frozenset[str]) -> Iterator[Earlier]:
         """Each set that was answered for a shared column, once, as persons of the edition now in use."""
         with _mapped():
             rows = self._database.execute(
-                "SELECT DISTINCT cohort, columns FROM answered_cohort JOIN cohort ON digest = cohort WHERE dataset = ?",
+                "SELECT cohort, columns, k FROM answered_cohort JOIN cohort ON digest = cohort WHERE dataset = ?",
                 (self._editions.dataset.id,),
             ).fetchall()
-        shared: dict[bytes, set[str]] = {}
-        for cohort, columns in rows:
+        shared: dict[bytes, tuple[set[str], int]] = {}
+        for cohort, columns, k in rows:
             if not asked.isdisjoint(read := columns.split(" ")):
-                shared.setdefault(cohort, set()).update(read)
-        for cohort, read in shared.items():
+                before, most = shared.get(cohort, (set(), 1))
+                shared[cohort] = before | set(read), max(most, k)
+        for cohort, (read, most) in shared.items():
             with _mapped():
-                row = self._database.execute("SELECT edition, persons FROM cohort WHERE digest = ?", (cohort,))
-                number, persons = row.fetchone()
+                row = self._database.execute("SELECT edition, extract, persons FROM cohort WHERE digest = ?", (cohort,))
+                number, extract, persons = row.fetchone()
+            if number == taken.number and extract != self._editions.identity(taken.extract):
+                raise Fault("an edition under the number of another; to mend it: put the folder of editions back")
             stored = np.frombuffer(persons, dtype=np.uint8)
             there, elsewhere = self._editions.placed(number, stored, taken.extract)
-            yield Earlier(frozenset(read), there, elsewhere)
+            yield Earlier(frozenset(read), there, elsewhere, most)
 
 
 @contextmanager

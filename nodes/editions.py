@@ -24,6 +24,7 @@ then tells of the change.  Of rows without an id, a row that changed counts twic
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -144,6 +145,10 @@ class Editions:
         self._kept, self._last, self._next = extract, extract.number, None
         self._proof = None
 
+    def identity(self, extract: Extract) -> bytes:
+        """Which persons an extract has, in which order: 32 bytes, of the keyed tokens."""
+        return hashlib.sha256(extract.tokens(self._key).tobytes()).digest()
+
     def placed(self, number: int, persons: Bits, among: Extract) -> tuple[Bits, int]:
         """A set of persons of edition `number` as one of the persons of `among`, and how many are not there.
 
@@ -244,13 +249,20 @@ class Editions:
 
     def _reload(self, source: Source) -> None:
         """The edition that is on the disk, which another process may have made.  Raises: Fault."""
-        if not self._durable or not (self._folder / "edition.json").exists():
+        if not self._durable:
+            return
+        kept = max((int(path.stem) for path in self._folder.glob("*.tokens") if path.stem.isdigit()), default=0)
+        if not (self._folder / "edition.json").exists():
+            if kept:
+                raise Fault("edition.json is lost; to mend it: put the file back into the folder of editions")
             return
         try:
             entry = json.loads((self._folder / "edition.json").read_bytes())
             number, date, of = int(entry["number"]), str(entry["date"]), str(entry["of"])
         except (OSError, ValueError, KeyError, TypeError):
             raise Fault("edition.json cannot be read; to mend it: put the file back into the folder") from None
+        if number < kept:
+            raise Fault("edition.json is older than the editions beside it; to mend it: put the last one back")
         if number == self._last:
             return
         self._last, self._proof, self._next, self._kept = number, None, None, None

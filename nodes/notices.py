@@ -6,17 +6,17 @@ can hold them back, and cannot forge or undo one; the expiry of roots and mandat
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from nodes.store import SqliteStore
-from trust.canonical import canonical, parse
+from trust.canonical import canonical, parse, read_document
 from trust.errors import MessageInvalid, Refused
 from trust.root import Root, TrustRoot
 from trust.signing import Envelope, sha256
-from trust.times import write_time
+from trust.times import read_time, write_time
 from trust.votes import Revocation, read_revocation
 
 __all__ = ["Notices"]
@@ -40,26 +40,40 @@ class Notices:
         self.root = pinned
         if not store.head()[0]:  # the first entry of every journal
             self._accepted(pinned, None)
-        for raw in store.roots():
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take the versions that another session of this node has accepted.  Raises: StoreUnavailable."""
+        for raw in self._store.roots():
             envelope = Envelope.read(parse(raw))
             if Root.read(envelope.unverified_payload).version > self.root.root.version:
                 self.root = self.root.next(envelope)
 
-    @property
-    def coordinator(self) -> list[bytes]:
-        """Raw keys of the coordinator."""
-        return list(self.root.root.keys_of("coordinator").values())
+    def newer(self, documents: Any) -> list[tuple[TrustRoot, Envelope]]:
+        """Each next version in a message, verified by the one before it; nothing is kept yet.
 
-    def accept_roots(self, documents: Any) -> None:
-        """Take each next version, verified by the one before it; versions that are known already are passed over.
-
-        Raises: MessageInvalid, Refused (`root-version`, `signature`), StoreUnavailable.
+        Versions that are known already are passed over, and so is what is dated ahead of this node's clock.
+        Raises: MessageInvalid.
         """
+        found: list[tuple[TrustRoot, Envelope]] = []
+        root = self.root
         for envelope in _envelopes(documents, "roots"):
-            if Root.read(envelope.unverified_payload).version <= self.root.root.version:
+            if Root.read(envelope.unverified_payload).version <= root.root.version:
                 continue
-            self._accepted(following := self.root.next(envelope), envelope)
-            self.root = following
+            try:
+                root = root.next(envelope)
+            except Refused as refused:
+                raise MessageInvalid(refused.text, expected="the next trust root, signed by a quorum") from None
+            if read_time(root.root.issued) > self._clock():
+                break
+            found.append((root, envelope))
+        return found
+
+    def accept_roots(self, newer: Sequence[tuple[TrustRoot, Envelope]]) -> None:
+        """Keep what `newer` has found, for good.  Raises: StoreUnavailable."""
+        for root, envelope in newer:
+            self._accepted(root, envelope)
+            self.root = root
 
     def _accepted(self, root: TrustRoot, envelope: Envelope | None) -> None:
         with self._store.transaction() as tx:
@@ -84,29 +98,35 @@ class Notices:
         """
         if self._folder is not None and self._folder.is_dir():
             for path in sorted(self._folder.iterdir()):
-                envelope, revocation = self._file(path)
-                self._keep(revocation, envelope)
+                self._take(path)
         return self._store.revoked(mandate)
 
-    def _file(self, path: Path) -> tuple[Envelope, Revocation]:
+    def _take(self, path: Path) -> None:
+        """One file; a revocation that was kept before stays in force whoever is a member now."""
         try:
             raw = path.read_bytes()
             if len(raw) > _LARGEST:
                 raise MessageInvalid(f"a file of {len(raw)} bytes", expected=f"at most {_LARGEST}")
             envelope = Envelope.read(parse(raw.strip()))
-            return envelope, read_revocation(envelope, self.root.root)
+            claimed = read_document(Revocation, envelope.unverified_payload, MessageInvalid, "the revocation")
+            if not self._store.revoked(_digest(claimed)):
+                self._keep(read_revocation(envelope, self.root.root), envelope)
         except (OSError, MessageInvalid, Refused):
             text = "a file among this partner's revocations cannot be read as one that a member has signed"
             raise Refused("revocation-unreadable", text, "ask the partner to mend or remove the file") from None
 
     def _keep(self, revocation: Revocation, envelope: Envelope) -> None:
-        mandate = bytes.fromhex(revocation.mandate.removeprefix("sha256:"))
+        mandate = _digest(revocation)
         if self._store.revoked(mandate):
             return
         with self._store.transaction() as tx:
             tx.put_revocation(mandate, canonical(envelope.document()))
             body = {"mandate": revocation.mandate, "member": revocation.member, "revoked": revocation.at}
             tx.journal("revoked", "", write_time(self._clock()), body)
+
+
+def _digest(revocation: Revocation) -> bytes:
+    return bytes.fromhex(revocation.mandate.removeprefix("sha256:"))
 
 
 def _envelopes(documents: Any, what: str) -> list[Envelope]:

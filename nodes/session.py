@@ -26,6 +26,7 @@ from trust.dataset import PARTNER
 from trust.decision import Decisions, require
 from trust.errors import AnalysisFailed, DataTrustError, MessageInvalid, Refused, sentence
 from trust.mandate import SignedMandate
+from trust.root import TrustRoot
 from trust.rows import partner_rows
 from trust.secure_sum import (
     Approval,
@@ -80,6 +81,7 @@ class Session:
         self.trouble: DataTrustError | None = None
         self._answered = Answered(node.store.db, node.editions)
         self._to_record: tuple[Taken, list[str]] | None = None
+        self._genuine = False
         self._state = "new"
         self._on: _Study
         self._computation: Computation | None = None
@@ -102,6 +104,7 @@ class Session:
     def handle(self, raw: bytes) -> bytes:
         """Answer one message.  Whatever goes wrong leaves as a rule's id and its public text."""
         try:
+            self._genuine = False
             header, body = self._read(raw)
             if self._state == "closed":
                 raise Refused("study-closed", "the study is closed at this partner")
@@ -122,11 +125,16 @@ class Session:
     def _read(self, raw: bytes) -> tuple[dict[str, Any], bytes]:
         """Header and body of a message that the coordinator has signed; newer roots and revocations in it are taken.
 
-        A newer root proves itself, and may name the key that has signed this very message.
+        A newer root proves itself, and may name the key that has signed this very message; but nothing is kept of a
+        message that the coordinator, old or new, has not signed.
         """
         header, body = unpack(raw, DOWN, longest_body=self._longest_body())
-        self._notices.accept_roots(header.get("roots", []))
-        check_signature(header, body, self._notices.coordinator)
+        if self._state != "closed":
+            self._notices.refresh()
+        newer = self._notices.newer(header.get("roots", []))
+        check_signature(header, body, _coordinator(newer[-1][0] if newer else self._notices.root))
+        self._genuine = True
+        self._notices.accept_roots(newer)
         self._notices.accept_revocations(header.get("revocations", []))
         return {name: value for name, value in header.items() if name not in ("sig", "roots", "revocations")}, body
 
@@ -146,8 +154,9 @@ class Session:
         rule = wrong.rule if isinstance(wrong, Refused) else wrong.code
         if self._state == "new":
             self._forget()
-            with suppress(Exception):  # a store that cannot write refuses all the same
-                self._node.journal("gate-refused", "", {"rule": rule})
+            if self._genuine:  # anybody can send garbage; a journal that grew with it would fill the disk
+                with suppress(Exception):  # a store that cannot write refuses all the same
+                    self._node.journal("gate-refused", "", {"rule": rule})
         elif self._state != "closed" and not isinstance(wrong, MessageInvalid):
             with suppress(Exception):  # of the store or the clock: the study is closed all the same
                 self._end(rule)
@@ -229,6 +238,7 @@ class Session:
     def _still_allowed(self) -> Decisions:
         """Asked before the start and at each sum."""
         node, mandate = self._node, self._on.mandate
+        self._notices.refresh()
         revoked = self._notices.revoked(mandate.digest)
         return gate.still_allowed(self._notices.root, mandate, revoked=revoked, clock=node.on_time(), now=node.clock())
 
@@ -295,7 +305,7 @@ class Session:
         (taken, names), on = self._to_record, self._on
         with self._node.store.transaction() as tx:
             require([self._answered.judge(taken, names, on.study.protections.persons)])
-            self._answered.record(on.study.id, taken, names)
+            self._answered.record(on.study.id, taken, names, on.study.protections.persons)
             body = {"edition": taken.number, "taken": taken.date}
             tx.journal("edition-frozen", on.study.id, write_time(self._node.clock()), body)
         self._to_record = None
@@ -325,7 +335,7 @@ class Session:
 
     def _signer(self, record: Record) -> Ed25519PublicKey:
         """The key of the coordinator's role that signed a record; any of them where none did."""
-        keys = [Ed25519PublicKey.from_public_bytes(key) for key in self._notices.coordinator]
+        keys = [Ed25519PublicKey.from_public_bytes(key) for key in _coordinator(self._notices.root)]
         return next((key for key in keys if signed_by(key, record.sig, record.message())), keys[0])
 
     def _close(self, header: Mapping[str, Any], body: bytes) -> bytes:
@@ -345,6 +355,7 @@ class Session:
 
     def _forget(self) -> None:
         """Rows, and what was computed from them."""
+        self._to_record = None
         if self._computation is not None:
             self._computation.forget()
 
@@ -352,6 +363,11 @@ class Session:
         if self._state not in states:
             text = f"this message belongs to a study that is {' or '.join(states)}"
             raise Refused("message-order", text, "begin the study again")
+
+
+def _coordinator(root: TrustRoot) -> list[bytes]:
+    """Raw keys of the coordinator."""
+    return list(root.root.keys_of("coordinator").values())
 
 
 def _closed(header: Mapping[str, Any], fields: set[str], body: bytes | None) -> None:

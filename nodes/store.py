@@ -217,6 +217,8 @@ class SqliteStore:
         """
         with self._within(), mapped():
             self._journal.append(kind, study, at, body)
+            if kind == "gate-refused":
+                return  # it gave nothing, and must not hold the clock to a time that was wrong
             self._db.execute(
                 "INSERT INTO latest VALUES (0, ?) ON CONFLICT (one) DO UPDATE SET at = max(at, excluded.at)", (at,)
             )

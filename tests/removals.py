@@ -1,212 +1,150 @@
-"""Remove each numbered check once, and see a test turn red: `python -m tests.removals` (`make removals`).
+"""Remove each check once, and see a test turn red: `python -m tests.removals` (`make removals`).
 
-Works on a copy of the repository.  A check whose removal no test notices is printed, and the exit status is 1.
+    python -m tests.removals                       every check
+    python -m tests.removals --only conditions     those of one group
+    python -m tests.removals "gate: 2" quorum      those whose name holds one of the words
+    python -m tests.removals --list                names only
+
+The list is `removals.toml`, beside this file.  Works on copies of the repository, two at a time, one process each.
+First the tests must pass with nothing removed.  A check whose removal no test notices is GREEN; one whose text is not
+found exactly once, or without which the tests cannot even be collected, is BROKEN.  Either makes the exit status 1.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Queue
+from typing import TypeVar
 
 ROOT = Path(__file__).parents[1]
-PARTY, OPENING, PARAMETERS = (
-    "trust/secure_sum/party.py",
-    "trust/secure_sum/opening.py",
-    "trust/secure_sum/parameters.py",
-)
-GATE, AUDIT = "nodes/gate.py", "trust/secure_sum/audit.py"
-SUM_TESTS = ("tests/trust/secure_sum", "tests/nodes/test_store.py", "tests/attacks", "tests/nodes/test_session.py")
+JOBS = 2
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Removal:
-    """One check: where it is, its text, and what stands there instead."""
+    """One check: where it is, its text, what stands there instead, and the tests of which one must fail."""
 
+    group: str
     name: str
     file: str
     check: str
+    tests: tuple[str, ...]
     instead: str = "if False:"
-    tests: tuple[str, ...] = SUM_TESTS
+
+    def __str__(self) -> str:
+        return f"{self.group}: {self.name}"
 
 
-REMOVALS = (
-    Removal("sizes: 3 to 1,000 partners", PARAMETERS, "if not 3 <= n <= LARGEST_N:"),
-    Removal(
-        "sizes: identity keys all different",
-        PARAMETERS,
-        "if len({key.public_bytes_raw() for key in self.partners.values()}) != n:",
-    ),
-    Removal("sizes: m >= c + 2 and 2m > n + c", PARAMETERS, "if not smallest_m(n, c) <= m <= n:"),
-    Removal("sizes: participation any", PARAMETERS, 'if self.participation == "any":'),
-    Removal(
-        "approve: the gate",
-        PARTY,
-        "        require(gate())\n        mine = self.parameters\n",
-        "        mine = self.parameters\n",
-    ),
-    Removal(
-        "start 1: the set", PARTY, 'if fault or (mine.participation == "all" and len(names) != len(mine.partners)):'
-    ),
-    Removal("start 2: my own key", PARTY, "if keys[self.name] != secret.public_key().public_bytes_raw():"),
-    Removal("start 3: signatures", PARTY, "if not signed_by(mine.partners[approval.name], approval.sig, message):"),
-    Removal(
-        "start: names in the key derivation",
-        "trust/secure_sum/frames.py",
-        'frame("pair", *sorted((one, other)))',
-        'frame("pair")',
-    ),
-    Removal("contribute 1: the gate again", PARTY, "        require(gate())\n        # 2 to 5", "        # 2 to 5"),
-    Removal("contribute 2: another context", PARTY, "if kept is not None and kept.context != asked:"),
-    Removal("contribute 3: budget", PARTY, "if r >= mine.sums:"),
-    Removal(
-        "contribute 3: order",
-        PARTY,
-        '        if r < state.epoch:\n            raise SumOrder(f"sum {r}"',
-        '        if False:\n            raise SumOrder(f"sum {r}"',
-    ),
-    Removal("contribute 4: partners", PARTY, "if fault or tuple(partners) != state.partners:"),
-    Removal("contribute 5: question repeated", PARTY, "if study == mine.study or others != tuple(partners):"),
-    Removal(
-        "contribute 5: twice in one sum",
-        PARTY,
-        "if len({part.digest for part in question.parts}) != len(question.parts):",
-    ),
-    Removal("contribute 6: replay", PARTY, "        self._follows(question, replay)\n        # 7", "        # 7"),
-    Removal(
-        "contribute: once more under the lock",
-        PARTY,
-        "            kept = self._contributed(tx, state, question, partners)\n",
-        "            kept = None\n",
-    ),
-    Removal("contribute: the ratchet", PARTY, "keys=_ratcheted(keys, 1)", "keys=keys"),
-    Removal(
-        "total 1: of this sum",
-        OPENING,
-        "if (upload.transcript, upload.r, upload.ctx) != (context.transcript, context.r, context.digest):",
-    ),
-    Removal(
-        "total 3: signature",
-        OPENING,
-        "if not signed_by(self._parameters.partners[name], upload.sig, Upload.message(context.digest, name, sha256)):",
-    ),
-    Removal("total: all uploads", OPENING, "if self.missing:"),
-    Removal(
-        "total: check number", OPENING, "if int(total[0, -1]) != len(self._context.partners) or total[1:, -1].any():"
-    ),
-    Removal("audit: the record's signature", AUDIT, "if not signed_by(coordinator, record.sig, record.message()):"),
-    Removal("audit: the record's question", AUDIT, "if record.context != kept.context:"),
-    Removal(
-        "audit: my own upload",
-        AUDIT,
-        "if (record.digests[place], record.signatures[place]) != (kept.sha256, kept.sig):",
-    ),
-    Removal(
-        "audit: the total", AUDIT, "if not hmac.compare_digest(commitment(evidence.salt, raw(total)), record.total):"
-    ),
-    Removal(
-        "gate 1: root in force",
-        GATE,
-        '            _in_force("root", root, now),\n            Decision(',
-        "            Decision(",
-    ),
-    Removal("gate 1: charter", GATE, "root.root.charter == charter.folder_digest,", "True,"),
-    Removal(
-        "gate 2: mandate in force",
-        GATE,
-        '            _in_force("mandate", mandate, now),\n            _quorum(',
-        "            _quorum(",
-    ),
-    Removal(
-        "gate 2: the charter's committee",
-        GATE,
-        "            _quorum(root.root, mandate, charter),\n",
-        "",
-        ("tests/trust/test_mandate.py",),
-    ),
-    Removal(
-        "gate 2: the study",
-        GATE,
-        '_same("mandate-study", signed, mine, ("study", "dataset", "charter", "not_before", "expires")),',
-        "",
-    ),
-    Removal(
-        "gate 2: the partners",
-        GATE,
-        '_same("mandate-partners", signed, mine, ("partners", "participation", "m", "c")),',
-        "",
-    ),
-    Removal(
-        "gate 3: the plan",
-        GATE,
-        '_same("plan", signed, mine, ("plan", "sums", "bytes", "root", "audit", "conditions")),',
-        "",
-    ),
-    Removal(
-        "gate 4: accreditation",
-        GATE,
-        "now < read_time(root.root.researchers[study.researcher].accredited_until),",
-        "True,",
-        ("tests/trust/test_mandate.py",),
-    ),
-    Removal("gate 4: policy", GATE, "            *decide(study, charter, scope, plan(study, scope), now=now),\n", ""),
-    Removal(
-        "gate 7: mandate in force at each sum",
-        GATE,
-        '            _in_force("mandate", mandate, now),\n            Decision(\n                "sum-budget"',
-        '            Decision(\n                "sum-budget"',
-    ),
-    Removal("gate 7: bytes", GATE, "given <= mandate.mandate.bytes", "True"),
-    Removal("gate 8: the sums that follow", GATE, "same_sums(asks, expected),", "True,"),
-)
+def _read() -> tuple[Removal, ...]:
+    groups = tomllib.loads((Path(__file__).parent / "removals.toml").read_text("utf-8"))
+    return tuple(
+        Removal(group=name, **{**one, "tests": tuple(one.get("tests", group.get("tests", ())))})
+        for name, group in groups.items()
+        for one in group["removals"]
+    )
 
 
-def notices(removal: Removal, copy: Path) -> bool:
-    """Whether a test fails without the check.  Raises: SystemExit where the check's text is not found once."""
+REMOVALS = _read()
+
+
+def found(removal: Removal, copy: Path) -> int:
+    """How often the file holds the check's text."""
     file = copy / removal.file
-    text = file.read_text()
-    if text.count(removal.check) != 1:
-        raise SystemExit(f"{removal.name}: {removal.file} holds its text {text.count(removal.check)} times, not once")
-    file.write_text(text.replace(removal.check, removal.instead))
+    return file.read_text("utf-8").count(removal.check) if file.is_file() else 0
+
+
+def run(tests: Sequence[str], copy: Path) -> int:
+    """Pytest's exit code: 0 all passed, 1 a test has failed, more where they could not be run."""
+    arguments = ["-q", "-x", "-n", "0", "-p", "no:cacheprovider", "-m", "not slow", *tests]
+    shared = os.environ.get("DATATRUST_SHARED", str(ROOT.parent / "shared"))
+    environment = {**os.environ, "PYTHONPATH": str(copy), "DATATRUST_SHARED": shared, "PYTHONDONTWRITEBYTECODE": "1"}
     try:
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-x",
-            "-p",
-            "no:cacheprovider",
-            "-m",
-            "not slow",
-            *removal.tests,
-        ]
-        environment = {**os.environ, "PYTHONPATH": str(copy)}
-        done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, timeout=600)
-        return done.returncode == 1
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", *arguments], cwd=copy, env=environment, capture_output=True, timeout=1800
+        )
+    except subprocess.TimeoutExpired:
+        return 99
+    return done.returncode
+
+
+def outcome(removal: Removal, copy: Path) -> str:
+    """`red`, `GREEN`, or `BROKEN` with why."""
+    if (times := found(removal, copy)) != 1:
+        return f"BROKEN ({removal.file} holds its text {times} times, not once)"
+    file = copy / removal.file
+    text = file.read_text("utf-8")
+    file.write_text(text.replace(removal.check, removal.instead), "utf-8")
+    try:
+        code = run(removal.tests, copy)
     finally:
-        file.write_text(text)
+        file.write_text(text, "utf-8")
+    return {0: "GREEN", 1: "red"}.get(code, f"BROKEN (pytest ended with {code})")
 
 
-def main(names: list[str]) -> int:
-    """Remove each check whose name holds one of the given words, or every one."""
-    chosen = [r for r in REMOVALS if not names or any(n in r.name for n in names)]
-    unnoticed = 0
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "copy"
-        ignored = shutil.ignore_patterns(".git", ".venv", "__pycache__", "docs", ".*_cache", "wheelhouse")
-        shutil.copytree(ROOT, copy, ignore=ignored)
-        for removal in chosen:
-            red = notices(removal, copy)
-            unnoticed += not red
-            print(f"{'red  ' if red else 'GREEN'}  {removal.name}", flush=True)
-    print(f"{len(chosen) - unnoticed} of {len(chosen)} removals turn a test red")
-    return 1 if unnoticed else 0
+def chosen(words: Sequence[str], groups: Sequence[str]) -> list[Removal]:
+    """Those of the groups whose name holds one of the words; all, where nothing is said."""
+    return [
+        removal
+        for removal in REMOVALS
+        if (not groups or removal.group in groups) and (not words or any(word in str(removal) for word in words))
+    ]
+
+
+def all_of(removals: Sequence[Removal]) -> int:
+    """Remove one after the other and say what came of each; how many are not as they should be."""
+    wrong = 0
+    ignored = shutil.ignore_patterns(".git", ".venv", "__pycache__", "_build", "build", ".*_cache", "wheelhouse")
+    copies: Queue[Path] = Queue()
+
+    def in_a_copy(job: Callable[[Path], T]) -> T:
+        copy = copies.get()
+        try:
+            return job(copy)
+        finally:
+            copies.put(copy)
+
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(JOBS) as workers:
+        for number in range(JOBS):
+            copies.put(Path(shutil.copytree(ROOT, Path(folder) / str(number), ignore=ignored)))
+        sets = sorted({removal.tests for removal in removals})
+        codes = workers.map(lambda tests: in_a_copy(lambda copy: run(tests, copy)), sets)
+        for tests, code in zip(sets, codes, strict=True):
+            wrong += code != 0
+            if code:
+                print(f"BROKEN  with nothing removed, pytest ends with {code}: {' '.join(tests)}", flush=True)
+        outcomes = workers.map(lambda removal: in_a_copy(lambda copy: outcome(removal, copy)), removals)
+        for removal, said in zip(removals, outcomes, strict=True):
+            wrong += said != "red"
+            print(f"{said:<6}  {removal}", flush=True)
+    return wrong
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.removals", description=str(__doc__).partition("\n")[0])
+    parser.add_argument("words", nargs="*", help="only removals whose name holds one of these")
+    parser.add_argument("--only", action="append", default=[], choices=list(dict.fromkeys(r.group for r in REMOVALS)))
+    parser.add_argument("--list", action="store_true", help="print the names and end")
+    asked = parser.parse_args(arguments)
+    removals = chosen(asked.words, asked.only)
+    if asked.list or not removals:
+        print("\n".join(map(str, removals)))
+        return 0 if removals else 2
+    wrong = all_of(removals)
+    print(f"{len(removals)} removals, " + (f"{wrong} not as they should be" if wrong else "each turns a test red"))
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

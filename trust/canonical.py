@@ -129,7 +129,7 @@ def read_document(model: type[M], raw: bytes, error: type[InvalidInput], what: s
     read = read_model(model, value, error, what)
     if "schema_" in model.model_fields and "schema" not in value:
         raise error(f"{what} has no field 'schema'", expected="the kind and version of the document")
-    if read.model_dump(mode="json", exclude_none=True, exclude_unset=True, by_alias=True) != value:
+    if canonical(read.model_dump(mode="json", exclude_none=True, exclude_unset=True, by_alias=True)) != raw:
         raise error(f"{what} has a field of another type", expected="numbers and texts as the format says")
     return read
 

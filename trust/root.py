@@ -23,6 +23,21 @@ Key: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Name: TypeAlias = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 
 
+_SMALL_ORDER = frozenset(
+    bytes.fromhex(text)
+    for text in (
+        "00" * 32,
+        "01" + "00" * 31,
+        "ec" + "ff" * 30 + "7f",
+        "ed" + "ff" * 30 + "7f",
+        "ee" + "ff" * 30 + "7f",
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+    )
+)
+"""Ed25519 points of small order, the sign bit cleared: one signature under such a key fits many messages.  RFC 8032."""
+
+
 class Role(Model):
     """Who may act in a role, and how many of them must."""
 
@@ -73,6 +88,10 @@ class Root(Model):
         for keyid, public in self.keys.items():
             if key_id(bytes.fromhex(public)) != keyid:
                 raise ValueError("a key id that is not the SHA-256 of its key")
+        for public in (*self.keys.values(), *(partner.sign for partner in self.partners.values())):
+            raw = bytes.fromhex(public)
+            if raw[:31] + bytes([raw[31] & 0x7F]) in _SMALL_ORDER:
+                raise ValueError("a key of small order, under which anybody can sign")
         for name in ("root", "committee", "coordinator", "auditor"):
             if name not in self.roles:
                 raise ValueError(f"no role {name!r}")

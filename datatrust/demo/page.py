@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version
 from pathlib import Path
 
+from datatrust.commands import program
 from datatrust.demo import pictures, sentences, tables
 from datatrust.demo.hospitals import SEED
 from datatrust.demo.story import Story
@@ -119,7 +120,8 @@ def _proof(story: Story, words: Words) -> dict[str, object]:
             sentences.proved(story, words),
         ],
         "commands": [
-            f"datatrust verify {file.name} --root {proof.root.name}" for file in (proof.result, proof.changed)
+            f"{program(absolute=True)} verify {file.name} --root {proof.root.name}"
+            for file in (proof.result, proof.changed)
         ],
         "checkpoint": words("proof_checkpoint"),
     }

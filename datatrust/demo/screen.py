@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from collections.abc import Iterator
 
+from datatrust.commands import program
 from datatrust.demo import tables
 from datatrust.demo.engine import EngineStory
 from datatrust.demo.hospitals import SEED
@@ -61,7 +63,8 @@ def engine_screen(story: EngineStory, words: Words) -> Iterator[str]:
 def ending(story: Story, words: Words, report: str) -> Iterator[str]:
     """The last lines: how much was checked, the command that verifies the result, and where data and report are."""
     yield words("checked", passed=story.checks.passed(), total=story.checks.total())
-    yield words("verify", path=str(story.proof.result), root=str(story.proof.root))
+    program_, path, root = map(shlex.quote, (program(), str(story.proof.result), str(story.proof.root)))
+    yield words("verify", program=program_, path=path, root=root)
     yield words("data", path=str(story.written.dataset.parent))
     yield words("report", path=report)
 

@@ -89,10 +89,6 @@ def four() -> Any:
     return dt.local({**frames(), "d": people(7)}, DATASET)
 
 
-def four() -> Any:
-    return dt.local({**frames(), "d": people(7)}, DATASET)
-
-
 def test_her_hospital_refuses_and_the_others_are_not_asked() -> None:
     trust = four()
     asked(trust, WITH_HER)
@@ -106,13 +102,67 @@ def test_her_hospital_refuses_and_the_others_are_not_asked() -> None:
 
 def test_if_the_others_were_asked_her_hospitals_total_would_be_the_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     """The positive control: three of four answer, and the fourth is told apart."""
-    monkeypatch.setattr("coordinator.conductor._ENDS_FOR_ALL", "switched off")
+    monkeypatch.setattr("coordinator.conductor._TELLS_APART", frozenset())
     trust = four()
     everybody = total(asked(trust, WITH_HER))
     others = asked(trust, WITHOUT_HER)
     assert others.provenance["absent"] == {"a": "differencing"}
     hospital = frames()["a"]
     assert everybody - total(others) == pytest.approx(hospital[hospital["age"] >= 40]["income"].sum(), abs=1e-3)
+
+
+def stricter(trust: Any, persons: int, columns: tuple[str, ...]) -> Result:
+    analyses = {"d": dt.Describe(list(columns))}
+    result: Result = trust.study(
+        "stricter", purpose="AcademicResearch", cohort=WITH_HER, analyses=analyses, protections={"persons": persons}
+    ).run()
+    return result
+
+
+def uneven() -> Any:
+    """One hospital has fewer people of this age than the others."""
+    return dt.local({**frames(), "a": frames()["a"].iloc[:30], "d": people(7)}, DATASET)
+
+
+def test_a_stricter_threshold_does_not_tell_a_partner_apart() -> None:
+    """Else its total is that of everybody less that of the three that have enough people."""
+    trust = uneven()
+    asked(trust, WITH_HER)
+    with pytest.raises(Refused) as refused:
+        stricter(trust, 30, ("income", "age"))
+    assert refused.value.rule == "persons"
+    assert not any(sent.kind == "upload" for messages in trust.exchanged.values() for sent in messages)
+
+
+def test_if_it_did_the_difference_would_be_that_partners_total(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The positive control."""
+    monkeypatch.setattr("coordinator.conductor._THRESHOLDS", frozenset())
+    trust = uneven()
+    everybody, others = total(asked(trust, WITH_HER)), stricter(trust, 30, ("income", "age"))
+    assert others.provenance["absent"] == {"a": "persons"}
+    own = frames()["a"].iloc[:30]
+    assert everybody - total(others) == pytest.approx(own[own["age"] >= 40]["income"].sum(), abs=1e-3)
+
+
+@pytest.mark.parametrize("first", [20, 11])
+def test_a_study_keeps_the_threshold_that_it_promised(trust: Any, first: int) -> None:
+    """15 people more are enough for one of 11, and too few beside one of 20, whichever comes first."""
+    wide = "age >= 40"
+    ages = sorted(frames()["a"]["age"], reverse=True)
+    narrow = f"age >= {next(age for age in range(41, 90) if 11 <= sum(40 <= a < age for a in ages) < 20)}"
+
+    def ask(cohort: str, persons: int) -> Result:
+        study = trust.study(
+            "k", purpose="AcademicResearch", cohort=cohort, analyses={"d": dt.Describe(["income"])},
+            protections={"persons": persons},
+        )  # fmt: skip
+        result: Result = study.run()
+        return result
+
+    ask(wide, first)
+    with pytest.raises(Refused) as refused:
+        ask(narrow, 31 - first)
+    assert refused.value.rule == "differencing"
 
 
 def test_another_column_and_the_same_cohort_are_answered(trust: Any) -> None:

@@ -17,8 +17,10 @@ import pytest
 import datatrust as dt
 from coordinator.conductor import Conducted, Coordinator, conduct
 from nodes.session import Session
+from nodes.store import SqliteStore
 from tests.federation import Sessions, World
 from tests.nodes.test_session import forgotten
+from trust.checkpoint import Checkpoint, journal_origin, sign_checkpoint
 from trust.errors import DataTrustError, Fault, MessageInvalid, Refused
 from trust.secure_sum.errors import CheckNumber, TranscriptDiffers, UploadShape, UploadSignature
 from trust.secure_sum.messages import Upload
@@ -415,3 +417,25 @@ def test_a_mandate_of_another_root_or_without_quorum_is_not_even_sent() -> None:
     with pytest.raises(Refused, match="signed by 1 of 3"):
         conduct(Coordinator(keys.coordinator, keys.root), signed, bare, scope, channel)
     assert channel.kinds == []
+
+
+# ---- heads of journals
+
+
+def test_a_head_that_is_shorter_than_the_last_one_stays_out_of_the_register() -> None:
+    """One partner could else break the register's check for good, and its own."""
+    trust = dt.local({name: FRAMES[name] for name in "abc"}, dt.Dataset.parse(DATASET))
+    study = {"purpose": "AcademicResearch", "analyses": {"m": dt.Glm("y ~ x")}}
+    trust.study("one", **study).run()
+    before = trust.docket.head("a")
+    node = trust._nodes["a"]
+    origin = journal_origin("local", "a")
+    short = sign_checkpoint(Checkpoint(origin, 1, bytes(32)), node.identity)
+    honest = SqliteStore.checkpoint
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SqliteStore, "checkpoint", lambda self, o, s: short if o == origin else honest(self, o, s))
+        trust.study("two", **study).run()
+    assert trust.docket.head("a") == before
+    assert trust.docket.head("b") != before
+    trust.study("three", **study).run()
+    assert int(trust.docket.head("a").split("\n")[1]) > int(before.split("\n")[1])

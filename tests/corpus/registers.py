@@ -209,6 +209,14 @@ def _checkpoints(cases: Cases) -> None:
         ("signed-with-a-leading-zero", "A number is written one way.", lambda: sign_text(f"{origin}\n07\n{root}\n")),
         ("signed-with-a-plus", "A number is written one way.", lambda: sign_text(f"{origin}\n+7\n{root}\n")),
         ("signed-with-a-negative-size", "Sizes are not negative.", lambda: sign_text(f"{origin}\n-7\n{root}\n")),
+        ("with-a-line-that-is-no-signature", "One malformed line spoils a note.", lambda: f"{right}garbage\n"),
+        (
+            "with-a-signature-that-is-no-base64",
+            "One malformed line spoils a note.",
+            lambda: f"{right}\N{EM DASH} witness a\n",
+        ),
+        ("with-an-escape", "A note is plain text.", lambda: sign_text(f"{text}\x1b[1m\n")),
+        ("with-a-vertical-tab", "A note's lines end with line feeds.", lambda: sign_text(f"{text}more\x0b\n")),
         ("signed-without-a-root", "A checkpoint has three lines.", lambda: sign_text(f"{origin}\n{size}\n")),
         (
             "one-bit-of-the-signature",

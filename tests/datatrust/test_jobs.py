@@ -322,3 +322,17 @@ def test_a_study_that_a_rule_refuses_says_so_ever_after(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="no study 'nothing' is on the docket"):
         again.job("nothing")
     close(again)
+
+
+def test_a_title_cannot_steer_the_terminal() -> None:
+    title = "Quiet\x1b[2J \u202e day's"
+    study = dt.local(HOSPITALS, dt.Dataset.parse(DATASET)).study(
+        title, purpose="AcademicResearch", analyses={"d": dt.Describe(["age"])}
+    )
+    assert "\x1b" not in repr(study)
+    assert "\u202e" not in repr(study)
+    result = study.run()
+    for shown in (str(result), repr(result), result._repr_html_()):
+        assert "\x1b" not in shown
+        assert "\u202e" not in shown
+        assert "⟨U+001B⟩" in shown

@@ -88,7 +88,7 @@ class Table:
         if not self.answered.judge(taken, names, K).ok:
             return None
         self._studies += 1
-        self.answered.record(f"s{self._studies}", taken, names)
+        self.answered.record(f"s{self._studies}", taken, names, K)
         return taken
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import stat
 from pathlib import Path
 
@@ -144,10 +145,10 @@ def test_a_study_that_is_refused_keeps_no_edition(table: Table) -> None:
 
 def test_two_extracts_do_not_become_the_same_edition(table: Table) -> None:
     one, other = table.taken(people()), table.taken(people(N + 1))
-    table.answered.record("s1", one, ["x"])
+    table.answered.record("s1", one, ["x"], 11)
     with pytest.raises(Fault, match="run the study again"):
-        table.answered.record("s2", other, ["x"])
-    table.answered.record("s3", one, ["x"])
+        table.answered.record("s2", other, ["x"], 11)
+    table.answered.record("s3", one, ["x"], 11)
 
 
 def test_a_lost_column_is_an_error_only_when_it_is_asked_for(table: Table) -> None:
@@ -218,6 +219,28 @@ def test_a_broken_description_of_the_edition_refuses(tmp_path: Path) -> None:
     (tmp_path / "node" / "editions" / "edition.json").write_text("{")
     with pytest.raises(Fault, match=r"edition\.json"):
         node.again().ask(people())
+
+
+@pytest.mark.parametrize("how", ["lost", "older"])
+def test_a_description_that_is_lost_or_older_than_the_editions_beside_it_refuses(tmp_path: Path, how: str) -> None:
+    """Else the next extract would have the number of one already answered, and be compared with it place by place."""
+    node = Table(tmp_path / "node", durable=True)
+    node.ask(people())
+    described = tmp_path / "node" / "editions" / "edition.json"
+    before = described.read_bytes()
+    node.ask(people(N + K))
+    described.unlink() if how == "lost" else described.write_bytes(before)
+    with pytest.raises(Fault, match=r"edition\.json is"):
+        node.again().ask(people(N + K).iloc[::-1], "x > 1")
+
+
+def test_an_extract_under_the_number_of_one_already_answered_refuses(tmp_path: Path) -> None:
+    """The whole folder was lost: what cannot be compared is not answered."""
+    node = Table(tmp_path / "node", durable=True)
+    node.ask(people())
+    shutil.rmtree(tmp_path / "node" / "editions")
+    with pytest.raises(Fault, match="number of another"):
+        node.again().ask(people(), "x > 1")
 
 
 def test_another_process_that_made_the_next_edition_is_followed(tmp_path: Path) -> None:

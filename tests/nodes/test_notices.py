@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -206,7 +207,7 @@ def test_a_root_that_the_old_quorum_has_not_signed_is_refused() -> None:
         sign("mandate", following(of.keys.root), *of.keys.members),
     ):
         answer = answered(of, asked(of, written(of), of.keys.root, [envelope]))
-        assert answer["rule"] == "signature"
+        assert answer["rule"] == "message-invalid"
         assert of.nodes["a"].store.roots() == []
 
 
@@ -214,7 +215,9 @@ def test_a_root_that_the_old_quorum_has_not_signed_is_refused() -> None:
 def test_a_version_that_is_skipped_is_refused(version: int) -> None:
     of = world()
     envelope = rotated(of, lambda d: d.update(version=version))
-    assert answered(of, asked(of, written(of), of.keys.root, [envelope]))["rule"] == "root-version"
+    answer = answered(of, asked(of, written(of), of.keys.root, [envelope]))
+    assert answer["rule"] == "message-invalid"
+    assert of.nodes["a"].store.roots() == []
 
 
 def test_an_old_root_changes_nothing() -> None:
@@ -347,10 +350,11 @@ def test_a_mandate_of_an_old_root_is_not_read_under_the_new_one(of: World) -> No
 
 def test_accepting_nothing_is_fine(of: World) -> None:
     notices = Notices(of.keys.root, of.nodes["a"].store, of.nodes["a"].clock)
+    assert notices.newer([]) == []
     notices.accept_roots([])
     notices.accept_revocations([])
     with pytest.raises(MessageInvalid):
-        notices.accept_roots("")
+        notices.newer("")
     assert write_time(of.nodes["a"].clock()).endswith("Z")
 
 
@@ -369,3 +373,76 @@ def test_a_node_whose_pin_is_newer_than_what_it_has_kept_goes_by_its_pin() -> No
     new = of.keys.root.next(envelope)
     assert answered(of, asked(of, written(of), new, [envelope]))["kind"] == "approval"
     assert Notices(new, of.nodes["a"].store, of.nodes["a"].clock).root is new
+
+
+# ---- what an outsider, a former coordinator or a former member may not do
+
+
+def test_an_outsiders_root_changes_nothing_of_a_running_study(of: World) -> None:
+    """Whoever has no key may send what she likes: the study goes on, and no journal grows."""
+    on = scene(of, "ask 1")
+    before = len(entries(on))
+    header, _ = on.next("ask 1")
+    for roots in ([rotated(of)], [rotated(of, lambda d: d.update(version=7))], [rotated(of, signers=1)]):
+        told = {**header, "roots": [envelope.document() for envelope in roots]}
+        assert on.answer(_by(Signer(), told))["rule"] == "message-invalid"
+    assert on.answer(b"")["rule"] == "message-invalid"
+    assert len(entries(on)) == before
+    assert of.nodes["a"].store.roots() == []
+    assert on.answer(on.raw["ask 1"])["kind"] == "upload"
+
+
+def test_garbage_to_a_new_session_leaves_the_journal_as_it_is(of: World) -> None:
+    node = of.nodes["a"]
+    before = node.store.head()
+    for raw in (b"", b"x" * 100, _by(Signer(), {"kind": "mandate"})):
+        assert Scene(of, written(of), Session(node), {}).answer(raw)["rule"] == "message-invalid"
+    assert node.store.head() == before
+
+
+def test_a_coordinators_key_that_another_session_saw_dropped_works_no_more() -> None:
+    of = world()
+    on = scene(of, "ask 1")
+    fresh = Signer()
+
+    def change(document: dict[str, Any]) -> None:
+        document["keys"][fresh.key_id] = fresh.public.hex()
+        document["roles"]["coordinator"]["keys"] = [fresh.key_id]
+
+    envelope = rotated(of, change)
+    new = of.keys.root.next(envelope)
+    assert answered(of, asked(of, written(of), new, [envelope], fresh))["kind"] == "approval"
+    before = len(on.uploads)
+    assert on.answer(on.raw["ask 1"])["rule"] == "message-invalid"
+    assert len(on.uploads) == before
+
+
+def test_a_root_dated_ahead_of_the_clock_is_taken_when_its_time_has_come() -> None:
+    of = world()
+    later = of.nodes["b"].clock() + timedelta(days=60)
+    envelope = rotated(of, lambda d: d.update(issued=write_time(later)))
+    assert answered(of, asked(of, written(of), of.keys.root, [envelope]))["kind"] == "approval"
+    assert of.nodes["a"].store.roots() == []
+    of.clock = later
+    assert answered(of, asked(of, written(of), of.keys.root, [envelope]))["rule"] == "root-version"
+    assert len(of.nodes["a"].store.roots()) == 1
+
+
+def test_a_former_members_file_still_ends_what_it_ended_and_stops_nothing_else(tmp_path: Path) -> None:
+    of = world()
+    of.nodes["a"] = replace(of.nodes["a"], revocations=tmp_path)
+    on = scene(of, "ask 1")
+    (tmp_path / "stop.json").write_bytes(canonical(revocation(on, of.keys.members[1]).document()))
+    assert on.answer(on.raw["ask 1"])["rule"] == "mandate-revoked"
+    former, fresh = of.keys.members[1], Signer()
+
+    def change(document: dict[str, Any]) -> None:
+        document["keys"][fresh.key_id] = fresh.public.hex()
+        for name in ("root", "committee"):
+            role = document["roles"][name]
+            role["keys"] = [fresh.key_id if k == former.key_id else k for k in role["keys"]]
+
+    envelope = sign("root", following(of.keys.root, change), *of.keys.members[:2], fresh)
+    new = of.keys.root.next(envelope)
+    of.keys.members[1] = fresh
+    assert answered(of, asked(of, written(of), new, [envelope]))["kind"] == "approval"

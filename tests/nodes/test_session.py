@@ -134,7 +134,7 @@ def scene(of: World, stage: str, study: Study | None = None) -> Scene:
 def forgotten(session: Session) -> bool:
     """Nothing of the rows is kept."""
     computed = session._computation
-    return computed is None or not (computed._rows or computed._first)
+    return session._to_record is None and (computed is None or not (computed._rows or computed._first))
 
 
 @pytest.fixture(scope="module")

@@ -180,7 +180,10 @@ CHANGED_MANDATE = {
 GLM = {"kind": "glm", "outcome": {"column": "ill"}, "terms": [[AGE]], "family": "poisson", "link": "log"}
 ANALYSES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "describe": (TABLE, {"columns": ["bmi", "age"], "by": ["sex", "region"], "weights": AGE}),
-    "histogram": ({"kind": "histogram", "column": "age", "edges": ["0.0", "1.0"]}, {"column": "bmi", "edges": ["0.0", "2.0"]}),
+    "histogram": (
+        {"kind": "histogram", "column": "age", "edges": ["0.0", "1.0"]},
+        {"column": "bmi", "edges": ["0.0", "2.0"]},
+    ),
     "quantiles": ({"kind": "quantiles", "columns": ["age"], "q": ["0.5"]}, {"columns": ["bmi"], "q": ["0.51"]}),
     "crosstab": (
         {"kind": "crosstab", "rows": "sex", "columns": "region"},

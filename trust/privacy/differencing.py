@@ -40,11 +40,13 @@ class Earlier:
         columns: those that the study's analyses read.
         persons: its persons who are in the edition of the new cohort.
         elsewhere: how many more there were, who are not in that edition.
+        fewest: the k that its study promised.
     """
 
     columns: frozenset[str]
     persons: Bits
     elsewhere: int = 0
+    fewest: int = 1
 
 
 def bits(places: npt.NDArray[np.int64], size: int) -> Bits:
@@ -72,12 +74,13 @@ def apart(persons: Bits, earlier: Earlier) -> int:
 
 
 def differencing(persons: Bits, columns: Collection[str], earlier: Iterable[Earlier], fewest: int) -> Decision:
-    """At a node, on its cohort: the same persons as in an earlier study of a shared column, or `fewest` others.
+    """At a node, on its cohort: the same persons as in an earlier study of a shared column, or `fewest` others, and no
+    fewer than that study promised.
 
     The words never tell how many persons differ, nor from which study.
     """
     asked = frozenset(columns)
-    few = any(asked & other.columns and 0 < apart(persons, other) < fewest for other in earlier)
+    few = any(asked & other.columns and 0 < apart(persons, other) < max(fewest, other.fewest) for other in earlier)
     return Decision(
         "differencing",
         not few,
