@@ -113,6 +113,10 @@ class LocalTrust:
         self._open(folder, sorted(sources), kept, passphrase)
         self.docket = Docket(folder / "coordinator", self._trust, self._keys.coordinator, now, durable=kept)
         self._policies = {name: (policies or {}).get(name) for name in sorted(sources)}
+        if self._state:
+            self._state.keep_own(
+                {n: (p is not None, sources[n].opt_out is not None) for n, p in self._policies.items()}
+            )
         self._ids: set[str] = set()
         closing = [self.docket, *self._begin(sources, kept)]
         weakref.finalize(self, _clean_up, closing, None if kept else folder)
@@ -254,8 +258,8 @@ class LocalTrust:
         asker = asker_of(self._trust.root.root, study.researcher)
         found = explain(study, self.charter, scope, plans, now=now(), asker=asker, lang=lang)
         for name, policy in self._policies.items():
-            if found.ok:
-                found = explain(
+            if policy is not None:  # with the charter: the change must pass both
+                own = explain(
                     study,
                     self.charter,
                     scope,
@@ -266,6 +270,7 @@ class LocalTrust:
                     policy=policy,
                     lang=lang,
                 )
+                found = own if len(own.reasons) > len(found.reasons) or not own.ok else found
         return found
 
     def submit(self, study: Study) -> Job:

@@ -94,7 +94,10 @@ def review_sign(
         filed = docket.find(study)
         typer.echo(_page(docket, filed, lang), nl=False)
         if not yes and filed.state == "filed" and not filed.lapsed:
-            _confirm(say("sign?", lang, number=filed.number), say("not_signed", lang))
+            _confirm(say("sign?", lang, number=filed.number), say("not_signed", lang), lang)
+        wrong = [decision for decision in _checks(docket, filed, lang) if not decision.ok]
+        if wrong:
+            raise Refused(wrong[0].rule, wrong[0].text, "do not sign it; tell who runs the trust")
         member = _member(docket, key, passphrase_file)
         before = member.key_id in filed.signers
         alone = filed.mandate.model_copy(update={"signatures": ()}).with_signature(member)
@@ -162,12 +165,15 @@ def review_revoke(
 # ---- parts
 
 
-def _confirm(question: str, no: str) -> None:
+def _confirm(question: str, no: str, lang: str) -> None:
     if not sys.stdin or not sys.stdin.isatty():
         raise InvalidInput(
             "no terminal to ask at; nothing was signed", expected="--yes", remedy="read it first: datatrust review show"
         )
-    if not typer.confirm(f"\n{question}"):
+    yes = ("o", "oui") if lang == "fr" else ("y", "yes")
+    hint = "o/N" if lang == "fr" else "y/N"
+    answer = typer.prompt(f"\n{question} [{hint}]", default="", show_default=False)
+    if answer.strip().lower() not in yes:
         typer.echo(no, err=True)
         raise typer.Exit(1)
 

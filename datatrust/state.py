@@ -1,12 +1,13 @@
 """The folder that `dt.local(state=DIR)` keeps, so that the command line can act on the same trust.
 
 trust.json          which version of this layout, and the partners' names
+own.json            which partners had a policy of their own, and a list of opt-outs; these stay with the partners
 dataset.yaml        the shared description          charter/     a copy of the charter's files
 roots/1.json …      each signed version of the trust root
 keys/               coordinator, auditor, researcher (not encrypted: a trust in one process needs no person)
 committee/          members' keys, each under a passphrase; passphrase, where none was given
 coordinator/        state.sqlite: docket and register
-nodes/NAME/         keys/, state.sqlite (with the journal), uploads/, editions/, revocations/, policy/
+nodes/NAME/         keys/, state.sqlite (with the journal), uploads/, editions/, revocations/
 results/            the signed file of each released study
 
 Folders have mode 0700 and files 0600; but for the *.pub files, which are the public halves of the keys.
@@ -15,7 +16,7 @@ Folders have mode 0700 and files 0600; but for the *.pub files, which are the pu
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -157,8 +158,40 @@ class State:
         """A key of the folder that no passphrase closes: `coordinator`, `auditor`, `researcher`."""
         return read_signer(self.folder / "keys" / f"{name}.pem", None)
 
+    def keep_own(self, own: Mapping[str, tuple[bool, bool]]) -> None:
+        """Remember who has a policy of its own and a list of opt-outs, which the folder does not hold.
+
+        Args:
+            own: partner -> whether it has a policy, and a list of opt-outs, now.
+
+        Raises: InvalidInput where one that a partner had before is not given: it must not end by being forgotten.
+        """
+        file = self.folder / "own.json"
+        before = _json(file) if file.is_file() else {}
+        known = before if isinstance(before, dict) else {}
+        for name, now_has in own.items():
+            for what, had, has in zip(("policy", "list of opt-outs"), known.get(name, []), now_has, strict=False):
+                if had and not has:
+                    raise InvalidInput(
+                        f"partner {name!r} had a {what}, and none is given now",
+                        expected=f"its {what} again; an empty one if it has ended",
+                    )
+        told = {name: list(each) for name, each in own.items()}
+        if told == known:
+            return
+        try:
+            file.touch(mode=0o600)
+            file.write_bytes(json.dumps(told).encode() + b"\n")
+        except OSError as wrong:
+            raise _unwritable(self.folder, wrong) from None
+
     def docket(self, clock: Callable[[], datetime] = now, *, durable: bool = True) -> Docket:
-        """The docket and the register."""
+        """The docket and the register.  Raises: InvalidInput where their file is lost; Fault."""
+        if not (self.folder / "coordinator" / "state.sqlite").is_file():
+            raise InvalidInput(
+                f"{str(self.folder)!r} has lost its register (coordinator/state.sqlite)",
+                remedy="put the file back; a new register would deny what was done",
+            )
         return Docket(self.folder / "coordinator", self.trust, self.key("coordinator"), clock, durable=durable)
 
     def node(self, partner: str) -> Path:

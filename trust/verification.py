@@ -115,7 +115,7 @@ def verify(raw: bytes, *, pinned: TrustRoot | None, now: datetime | None = None)
         try:
             taken.append(Decision(rule, True, step(on)))
         except Refused as no:
-            taken.append(Decision(rule, False, no.text, no.remedy))
+            taken.append(Decision(rule, False, no.text, _DAMAGED if no.rule == "signature" else no.remedy))
         except InvalidInput as wrong:
             expected = f"; expected {wrong.expected}" if wrong.expected else ""
             taken.append(Decision(rule, False, wrong.got + expected, wrong.remedy or _DAMAGED))

@@ -10,6 +10,7 @@ from datatrust.commands import program
 from datatrust.demo import tables
 from datatrust.demo.engine import EngineStory
 from datatrust.demo.hospitals import SEED
+from datatrust.demo.proof import Proof
 from datatrust.demo.question import SMALL
 from datatrust.demo.sentences import asked, change_said, outcome, proved
 from datatrust.demo.story import Story
@@ -57,14 +58,19 @@ def engine_screen(story: EngineStory, words: Words) -> Iterator[str]:
         yield from _hanging(words("refused_by", question=question, rules=refusing))
     yield ""
     yield words("checked", passed=story.checks.passed(), total=story.checks.total())
-    yield words("verify", path=str(story.proof.result), root=str(story.proof.root))
+    yield _verify(story.proof, words)
+
+
+def _verify(proof: Proof, words: Words) -> str:
+    """The command that verifies the result, as it can be typed here."""
+    called, path, root = map(shlex.quote, (program(), str(proof.result), str(proof.root)))
+    return words("verify", program=called, path=path, root=root)
 
 
 def ending(story: Story, words: Words, report: str) -> Iterator[str]:
     """The last lines: how much was checked, the command that verifies the result, and where data and report are."""
     yield words("checked", passed=story.checks.passed(), total=story.checks.total())
-    program_, path, root = map(shlex.quote, (program(), str(story.proof.result), str(story.proof.root)))
-    yield words("verify", program=program_, path=path, root=root)
+    yield _verify(story.proof, words)
     yield words("data", path=str(story.written.dataset.parent))
     yield words("report", path=report)
 

@@ -336,3 +336,40 @@ def test_a_title_cannot_steer_the_terminal() -> None:
         assert "\x1b" not in shown
         assert "\u202e" not in shown
         assert "⟨U+001B⟩" in shown
+
+
+def test_a_partners_policy_and_its_opt_outs_do_not_end_by_being_forgotten(tmp_path: Path) -> None:
+    policy = tmp_path / "north"
+    policy.mkdir()
+    (policy / "partner.toml").write_text('name = "north"\nversion = 1\npublished = true\n[floor]\npersons = 30\n')
+    dataset = dt.Dataset.parse(DATASET)
+    dt.local(HOSPITALS, dataset, state=tmp_path / "s", policies={"north": policy}).docket.close()
+    with pytest.raises(InvalidInput, match="'north' had a policy"):
+        dt.local(HOSPITALS, dataset, state=tmp_path / "s")
+    dt.local(HOSPITALS, dataset, state=tmp_path / "s", policies={"north": policy}).docket.close()
+
+
+def test_a_lost_register_is_not_begun_anew_by_who_reads_it(tmp_path: Path) -> None:
+    dt.local(HOSPITALS, dt.Dataset.parse(DATASET), state=tmp_path / "s").docket.close()
+    for file in (tmp_path / "s" / "coordinator").glob("state.sqlite*"):
+        file.unlink()
+    with pytest.raises(InvalidInput, match="has lost its register"):
+        State(tmp_path / "s").docket()
+    assert not (tmp_path / "s" / "coordinator" / "state.sqlite").exists()
+
+
+def test_the_change_that_is_proposed_passes_a_partners_policy_too(tmp_path: Path) -> None:
+    policy = tmp_path / "north"
+    policy.mkdir()
+    (policy / "partner.toml").write_text('name = "north"\nversion = 1\npublished = true\n[floor]\npersons = 30\n')
+    trust = dt.local(HOSPITALS, dt.Dataset.parse(DATASET), policies={"north": policy})
+    study = trust.study("x", purpose="Marketing", analyses={"d": dt.Describe(["age"])}, protections={"persons": 5})
+    (change, *_) = study.explain().changes
+    assert change["persons"] == 30
+    mended = trust.study(
+        "x",
+        purpose=change["purpose"],
+        analyses={"d": dt.Describe(["age"])},
+        protections={"persons": change["persons"]},
+    )
+    assert mended.check().ok
