@@ -87,7 +87,7 @@ wheelhouse: $(VENV)/.run
 	  echo "datatrust-federation==$${version%%-*} $$($(PIP) hash "$$wheel" | tail -n 1)" >> wheelhouse/requirements.txt
 	@echo 'Copy wheelhouse/ to a machine with the same system and Python version, and there, with no network:'
 	@echo '  python3 -m venv datatrust-env'
-	@echo '  datatrust-env/bin/pip install --no-index --find-links wheelhouse --require-hashes -r wheelhouse/requirements.txt'
+	@echo '  datatrust-env/bin/pip install --no-index --find-links wheelhouse --require-hashes --no-deps -r wheelhouse/requirements.txt'
 
 # dev is locked under the versions of run, so that the tests run what users run.
 lock: $(VENV)/.dev
@@ -96,19 +96,21 @@ lock: $(VENV)/.dev
 LOCK = $(PY) -m uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 --extra all \
 	$(if $(filter-out 0,$(UPGRADE)),--upgrade)
 
+# A lock is complete: with --no-deps pip installs it and no more. Without, it looks for the newest version of whatever
+# a package asks for with an extra, and refuses it for want of a hash.
 # ---- .venv ----------------------------------------------------------------------------------------------------
 count = $(shell grep -c '^[A-Za-z0-9].*==' requirements/$1.txt)
 MEND = echo 'The installation stopped; what pip said is above. Without a network: CONTRIBUTING.md, "Offline".' >&2
 
 $(VENV)/.run: requirements/run.txt pyproject.toml $(VENV)/.python
 	@echo 'installing $(call count,run) packages into $(VENV), about half a minute'
-	@$(PIP) install -qq --require-hashes -r requirements/run.txt || { $(MEND); exit 1; }
+	@$(PIP) install -qq --require-hashes --no-deps -r requirements/run.txt || { $(MEND); exit 1; }
 	@$(PIP) install -qq --no-deps --no-build-isolation -e . || { $(MEND); exit 1; }
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.run
 	@echo 'installing what the tests need into $(VENV) ($(call count,dev) packages in all), about a minute'
-	@$(PIP) install -qq --require-hashes -r requirements/dev.txt || { $(MEND); exit 1; }
+	@$(PIP) install -qq --require-hashes --no-deps -r requirements/dev.txt || { $(MEND); exit 1; }
 	@touch $@
 
 # .venv is kept as long as its Python works, is in range, is the one asked for, and the folder was not moved;

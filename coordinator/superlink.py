@@ -33,7 +33,7 @@ from flwr.superlink.cli.flower_superlink import flower_superlink
 from google.protobuf.message import DecodeError
 
 from trust.errors import DataTrustError
-from trust.pem import read_secret
+from trust.files import read_secret
 
 __all__ = ["FLEET", "LONGEST", "Gate", "main"]
 

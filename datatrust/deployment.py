@@ -5,6 +5,7 @@ Each process reads its own part of one folder.  Whoever starts them ends them, b
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -19,11 +20,11 @@ from coordinator.serve import READY
 from datatrust.certificates import certify
 from datatrust.client import Result
 from datatrust.federation import LocalTrust
-from datatrust.key_files import write_new
-from nodes.sources import Source
+from nodes.sources import Source, scheme
 from trust.charter import Charter
 from trust.dataset import Dataset
 from trust.errors import Fault, InvalidInput
+from trust.files import write_new
 
 __all__ = ["DeployedTrust", "Processes"]
 
@@ -32,6 +33,8 @@ _FIRST_PORT = 9443
 _START, _END, _STUDY = 60.0, 5.0, 300.0
 """Seconds for everything to be connected, for a process to end by itself, for a study."""
 _LOOK = 0.03
+_LISTENING, _TAKEN = "Uvicorn running on", "address already in use"
+"""What stands in the SuperLink's log once it has its port, and where another process was first."""
 
 
 class DeployedTrust(LocalTrust):
@@ -41,7 +44,12 @@ class DeployedTrust(LocalTrust):
     """
 
     def _begin(self, sources: Mapping[str, Source], kept: bool) -> list[object]:
-        """The nodes are elsewhere: write where each has its rows, and how all of them are reached."""
+        """The nodes are elsewhere: write where each has its rows, and how all of them are reached.
+
+        Raises: InvalidInput for a partner's policy, which belongs into its own folder before its node starts.
+        """
+        if any(policy is not None for policy in self._policies.values()):
+            raise InvalidInput("a policy that is given here", expected="the partner's own folder, nodes/NAME/policy")
         try:
             certify(self._home, self._policies)
             for name, source in sources.items():
@@ -73,22 +81,32 @@ class DeployedTrust(LocalTrust):
 
 
 def _toml(source: Source) -> bytes:
-    """A source as a file; of one that is a file itself, with an absolute path."""
-    if not isinstance(source.url, str | Path):
-        raise InvalidInput("a source in memory", expected="a file or a database", remedy="write it to a file")
-    lines = [f"url = {_text(str(Path(source.url).absolute()) if isinstance(source.url, Path) else source.url)}"]
-    if source.columns:
-        lines += ["[columns]", *(f"{_text(name)} = {_text(own)}" for name, own in source.columns.items())]
+    """A source as a file, every field of it; of files with absolute paths.
+
+    Raises: InvalidInput for what only this process has: a table or a list in memory.
+    """
+    if not isinstance(source.url, str | Path) or not isinstance(source.opt_out, str | Path | None):
+        raise InvalidInput("a source or its opt-outs in memory", expected="a file or a database", remedy="write a file")
+    said = {"url": _place(source.url), "table": source.table, "invalid": source.invalid}
+    if source.opt_out is not None:
+        said["opt_out"] = _place(source.opt_out)
+    lines = [f"{name} = {_value(value)}" for name, value in said.items()]
+    lines += [f"missing = {_value(list(source.missing))}"]
+    lines += ["[columns]", *(f"{_value(name)} = {_value(own)}" for name, own in source.columns.items())]
     for column, levels in source.levels.items():
-        lines += [f"[levels.{_text(column)}]", *(f"{_text(own)} = {_text(level)}" for own, level in levels.items())]
+        lines += [f"[levels.{_value(column)}]", *(f"{_value(own)} = {_value(level)}" for own, level in levels.items())]
     return ("\n".join(lines) + "\n").encode()
 
 
-def _text(value: object) -> str:
-    """A TOML string, or a boolean or a number."""
-    if isinstance(value, bool | int):
-        return str(value).lower()
-    return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
+def _place(given: str | Path) -> str:
+    """A database's address as it is; a file, which a node would look for beside `source.toml`, with its whole path."""
+    is_file = isinstance(given, Path) or not (scheme(given) or given.startswith("#"))
+    return str(Path(given).absolute()) if is_file else str(given)
+
+
+def _value(value: object) -> str:
+    """In TOML: a text, a boolean, a number, or a list of texts.  A text of JSON is one, but for DEL."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 class Processes:
@@ -104,7 +122,7 @@ class Processes:
         self._folder, self._partners, self._logs, self._tell = folder, tuple(partners), logs, tell
         self._running: dict[str, subprocess.Popen[str]] = {}
         self._readers: list[threading.Thread] = []
-        self._ready = threading.Event()
+        self._ready, self._listening = threading.Event(), threading.Event()
         self._ending = False
         self.address = ""
 
@@ -117,10 +135,7 @@ class Processes:
         """Start them, and wait until all partners are connected.  Raises: Fault."""
         try:
             self._logs.mkdir(mode=0o700, parents=True, exist_ok=True)
-            port = free_port()
-            self.address = f"{_HOST}:{port}"
-            engine = self._folder / "coordinator" / "engine"
-            self._start("superlink", "coordinator.superlink", str(engine), _HOST, str(port))
+            self.address = f"{_HOST}:{self._superlink()}"
             for name in self._partners:
                 self._start(f"node {name}", "nodes.serve", str(self._folder), name, self.address)
             self._start("coordinator", "coordinator.serve", str(self._folder), self.address)
@@ -186,8 +201,27 @@ class Processes:
                 log.flush()
                 if name == "coordinator" and line.startswith(READY):
                     self._ready.set()
+                if name == "superlink" and _LISTENING in line:
+                    self._listening.set()
                 if name != "superlink" and not self._ending:
                     self._tell(f"{name}: {line.rstrip()}")
+
+    def _superlink(self) -> int:
+        """Start it at a free port; which one.  Somebody else may take the port first: then at the next.  Raises: Fault."""
+        engine, port, end = self._folder / "coordinator" / "engine", _FIRST_PORT, time.monotonic() + _START
+        while True:
+            port = free_port(port)
+            self._start("superlink", "coordinator.superlink", str(engine), _HOST, str(port))
+            process = self._running["superlink"]
+            while not self._listening.wait(_LOOK) and process.poll() is None and time.monotonic() < end:
+                pass
+            if self._listening.is_set():
+                return port
+            if process.poll() is None or _TAKEN not in self._log("superlink").read_text("utf-8"):
+                self.check()
+                raise Fault(f"the SuperLink does not listen after {_START:.0f} seconds; see {self._log('superlink')}")
+            self._log("superlink").unlink()
+            port += 1
 
     def _wait_until_ready(self) -> None:
         end = time.monotonic() + _START

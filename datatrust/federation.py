@@ -16,7 +16,7 @@ from coordinator.studies import carry_out
 from datatrust.ask import Question
 from datatrust.client import Job, Result, StudyHandle, provenance_of
 from datatrust.keys import Keys
-from datatrust.state import State, now
+from datatrust.state import State
 from nodes.editions import Editions
 from nodes.egress import Sent
 from nodes.flower import client_app
@@ -26,20 +26,20 @@ from nodes.sources import Place, Source, as_source, physical_names
 from nodes.store import SqliteStore
 from trust.analyses.base import Analysis, Scope
 from trust.canonical import read_model
-from trust.charter import Charter, strictest
+from trust.charter import Charter
 from trust.cohort import Cohort
 from trust.dataset import Dataset
 from trust.decision import Decision, Decisions, require
 from trust.errors import DataTrustError, Fault, InvalidInput, Refused, StudyInvalid, nearest
 from trust.explain import Explanation, explain
-from trust.partner_policy import PartnerPolicy
+from trust.partner_policy import PartnerPolicy, floor_of
 from trust.policy import asker_of, decide
 from trust.protections import Protections
 from trust.result import write_envelope
 from trust.secure_sum.errors import SecureSumError
 from trust.secure_sum.frames import is_name
 from trust.study import Study, new_id, plan
-from trust.times import write_time
+from trust.times import now, write_time
 
 __all__ = ["LocalTrust", "local"]
 
@@ -146,9 +146,8 @@ class LocalTrust:
         self._trust = Trust((self._keys.envelope,), self.dataset, self.charter)
 
     def _kept_edition(self, name: str, policy: PartnerPolicy | None, kept: bool) -> Editions:
-        floors = [self.charter.floor, *([policy.floor] if policy else [])]
         folder = self._home / "nodes" / name / "editions"
-        return Editions(folder, self.dataset, persons=strictest(floors).persons, durable=kept)
+        return Editions(folder, self.dataset, persons=floor_of(self.charter, policy).persons, durable=kept)
 
     def _node(self, name: str, source: Source, policy: PartnerPolicy | None) -> Node:
         keys = self._keys.partners[name]
@@ -310,7 +309,7 @@ class LocalTrust:
         """
         filed = self.docket.find(study)
         if filed.state == "released" and self._state:
-            return Result.kept(self._state.result(filed.id), self.docket, filed)
+            return Result.kept(self._state.coordinator.result(filed.id), self.docket, filed)
         self.docket.mandate(filed.id)  # before any session is opened: whether it may run
         sessions = {name: Session(node) for name, node in self._nodes.items()}
         try:
@@ -329,7 +328,7 @@ class LocalTrust:
         conducted = carried.conducted
         self.uploads = conducted.uploads
         if self._state:
-            self._state.keep_result(filed.id, write_envelope(carried.envelope))
+            self._state.coordinator.keep_result(filed.id, write_envelope(carried.envelope))
         provenance = provenance_of(
             self._trust,
             filed,

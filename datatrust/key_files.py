@@ -10,12 +10,10 @@ Source: RFC 5958 (PKCS#8), RFC 8018 (PBES2), RFC 7914 (scrypt).
 from __future__ import annotations
 
 import base64
-import contextlib
 import getpass
 import json
 import os
 import secrets
-import stat
 import sys
 import textwrap
 import unicodedata
@@ -40,6 +38,7 @@ from pydantic import Field, model_validator
 
 from trust.canonical import Model, read_model
 from trust.errors import InvalidInput
+from trust.files import closed_to_others, write_new
 from trust.signing import Signer, key_id
 
 __all__ = [
@@ -57,7 +56,6 @@ __all__ = [
     "read_seal",
     "read_signer",
     "write_key",
-    "write_new",
 ]
 
 KeyKind: TypeAlias = Literal["sign", "seal"]
@@ -277,47 +275,11 @@ def _bytes_of(path: Path, *, private: bool) -> bytes:
     return raw
 
 
-def closed_to_others(path: Path, mode: int) -> None:
-    """Raises: InvalidInput for a secret's file that group or others may open."""
-    if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
-        raise InvalidInput(
-            f"{str(path)!r} is open to others (mode {stat.S_IMODE(mode):04o})",
-            expected="a file that only its owner can read",
-            remedy=f"chmod 600 {path}",
-        )
-
-
 def _other_kind(path: Path, kind: KeyKind) -> InvalidInput:
     return InvalidInput(f"{str(path)!r} holds a key of another kind", expected=_OF_KIND[kind])
 
 
 # ---- writing
-
-
-def write_new(path: Path, content: bytes, mode: int) -> None:
-    """The whole file under its name and on the disk, or none; never over another.  Raises: OSError."""
-    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:  # noqa: PTH123
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            path.hardlink_to(unfinished)  # unlike a rename, this fails where the name is taken
-        except FileExistsError:
-            raise
-        except OSError:  # a memory stick's file system has no links
-            if path.exists():
-                raise
-            unfinished.replace(path)
-    finally:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _checked(passphrase: str) -> bytes:

@@ -13,9 +13,10 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from datatrust.key_files import ask_passphrase, read_seal, read_signer, write_key, write_new
+from datatrust.key_files import ask_passphrase, read_seal, read_signer, write_key
 from trust.charter import Charter
 from trust.errors import InvalidInput
+from trust.files import write_new
 from trust.mandate import Mandate
 from trust.root import Partner, Researcher, Role, Root, TrustRoot
 from trust.signing import Envelope, Signer, distinct, sign

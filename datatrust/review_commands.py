@@ -18,20 +18,21 @@ import typer
 from coordinator.docket import Docket, Filed
 from datatrust.commands import Command, group
 from datatrust.key_commands import PassphraseFile
-from datatrust.key_files import ask_passphrase, read_signer, write_new
+from datatrust.key_files import ask_passphrase, read_signer
 from datatrust.review_words import say, standing
-from datatrust.state import State, now
+from datatrust.state import State
 from trust.canonical import canonical
 from trust.decision import Decision
 from trust.declaration import Declaration
 from trust.errors import InvalidInput, Refused
+from trust.files import write_new
 from trust.phrases import check_language
 from trust.plain import Line, Page, Section, plain
 from trust.plain.safe import escaped
 from trust.policy import Bench, asker_of, judge
 from trust.signing import Signer, sha256, sign
 from trust.study import plan, signed_study
-from trust.times import read_time, write_time
+from trust.times import now, read_time, write_time
 from trust.votes import Refusal, Revocation, read_revocation
 
 __all__ = ["review"]

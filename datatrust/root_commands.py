@@ -17,12 +17,13 @@ import typer
 
 from datatrust.commands import Command, group
 from datatrust.key_commands import PassphraseFile
-from datatrust.key_files import ask_passphrase, read_signer, write_new
+from datatrust.key_files import ask_passphrase, read_signer
 from datatrust.root_draft import Given, follow, found
 from datatrust.root_files import Changes, Founding, moment, read_toml
 from datatrust.root_show import Shown, as_json, check_language, in_words, shown
 from trust.canonical import canonical
 from trust.errors import InvalidInput, MessageInvalid, Refused
+from trust.files import write_new
 from trust.json_text import read_envelopes
 from trust.root import Root, TrustRoot
 from trust.signing import Envelope, Signer, payload_type, sign

@@ -16,22 +16,23 @@ Folders have mode 0700 and files 0600; but for the *.pub files, which are the pu
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
 from coordinator.docket import Docket, Trust
-from datatrust.key_files import read_signer, write_new
+from coordinator.settings import CoordinatorSettings
 from datatrust.keys import Keys
-from trust.canonical import Model, canonical, parse, read_model
+from trust.canonical import Model, canonical, read_model
 from trust.charter import Charter
 from trust.dataset import Dataset
-from trust.errors import Fault, InvalidInput, MessageInvalid
+from trust.errors import InvalidInput
+from trust.files import read_file, read_roots, write_new
 from trust.root import TrustRoot
-from trust.signing import Envelope, Signer
+from trust.signing import Envelope
+from trust.times import now
 
-__all__ = ["State", "now"]
+__all__ = ["State"]
 
 
 class _About(Model):
@@ -41,13 +42,12 @@ class _About(Model):
     partners: tuple[str, ...]
 
 
-def now() -> datetime:
-    """The time, to the second, as documents write it."""
-    return datetime.now(UTC).replace(microsecond=0)
-
-
 class State:
-    """A state folder that exists.  Reads lazily: a command opens only what it needs."""
+    """A state folder that exists.  Reads lazily: a command opens only what it needs.
+
+    Attributes:
+        coordinator: what in it is the coordinator's.
+    """
 
     LAYOUT = 1
 
@@ -69,6 +69,7 @@ class State:
                 expected=f"layout {self.LAYOUT}",
                 remedy="use the version that wrote it",
             )
+        self.coordinator = CoordinatorSettings(self.folder)
         self.partners = read_model(_About, found, InvalidInput, str(about)).partners
 
     @classmethod
@@ -136,27 +137,12 @@ class State:
     @cached_property
     def roots(self) -> tuple[Envelope, ...]:
         """Every signed version of the trust root, in order."""
-        files = sorted((self.folder / "roots").glob("*.json"), key=lambda path: (len(path.name), path.name))
-        return tuple(_envelope(path) for path in files)
+        return read_roots(self.folder / "roots")
 
-    @cached_property
-    def dataset(self) -> Dataset:
-        """The shared description."""
-        return Dataset.load(self.folder / "dataset.yaml")
-
-    @cached_property
-    def charter(self) -> Charter:
-        """The charter."""
-        return Charter.load(self.folder / "charter")
-
-    @cached_property
+    @property
     def trust(self) -> Trust:
         """What a coordinator knows of it."""
-        return Trust(self.roots, self.dataset, self.charter)
-
-    def key(self, name: str) -> Signer:
-        """A key of the folder that no passphrase closes: `coordinator`, `auditor`, `researcher`."""
-        return read_signer(self.folder / "keys" / f"{name}.pem", None)
+        return self.coordinator.trust
 
     def keep_own(self, own: Mapping[str, tuple[bool, bool]]) -> None:
         """Remember who has a policy of its own and a list of opt-outs, which the folder does not hold.
@@ -185,56 +171,26 @@ class State:
         except OSError as wrong:
             raise _unwritable(self.folder, wrong) from None
 
-    def docket(self, clock: Callable[[], datetime] = now, *, durable: bool = True) -> Docket:
+    def docket(self) -> Docket:
         """The docket and the register.  Raises: InvalidInput where their file is lost; Fault."""
         if not (self.folder / "coordinator" / "state.sqlite").is_file():
             raise InvalidInput(
                 f"{str(self.folder)!r} has lost its register (coordinator/state.sqlite)",
                 remedy="put the file back; a new register would deny what was done",
             )
-        return Docket(self.folder / "coordinator", self.trust, self.key("coordinator"), clock, durable=durable)
+        return self.coordinator.docket()
 
     def node(self, partner: str) -> Path:
         """The folder of one partner's node."""
         return self.folder / "nodes" / partner
-
-    def result(self, study: str) -> Path:
-        """The signed file of a released study."""
-        return self.folder / "results" / f"{study}.json"
-
-    def keep_result(self, study: str, raw: bytes) -> None:
-        """Write that file, whole or not at all.  Raises: Fault."""
-        path = self.result(study)
-        try:
-            write_new(path, raw, 0o600)
-        except OSError as wrong:
-            raise Fault(
-                f"the result cannot be written to {str(path)!r} ({wrong.strerror}); mend disk or rights"
-            ) from None
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as wrong:
-        raise InvalidInput(f"{str(path)!r} cannot be read ({wrong.strerror})", remedy="mend the folder") from None
 
 
 def _unwritable(folder: Path, wrong: OSError) -> InvalidInput:
     return InvalidInput(f"the state {str(folder)!r} cannot be written ({wrong.strerror})", remedy="name another folder")
 
 
-def _envelope(path: Path) -> Envelope:
-    try:
-        return Envelope.read(parse(_read(path).strip()))
-    except MessageInvalid as wrong:
-        raise InvalidInput(
-            f"{str(path)!r}: {wrong.got}", expected=wrong.expected or "a signed trust root", remedy="mend the folder"
-        ) from None
-
-
 def _json(path: Path) -> object:
     try:
-        return json.loads(_read(path))
+        return json.loads(read_file(path))
     except (ValueError, RecursionError):
         raise InvalidInput(f"{str(path)!r} is not JSON", remedy="mend the folder") from None

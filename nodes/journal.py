@@ -69,11 +69,6 @@ class Journal:
         with mapped():
             return self._log.head()
 
-    def leaf(self, seq: int) -> bytes | None:
-        """Leaf hash of entry `seq`, 32 bytes; None where there is none."""
-        with mapped():
-            return self._log.leaf(seq)
-
     def entries(self, start: int = 0) -> Iterator[Entry]:
         """Entries from `start` on.  Raises: JournalCorrupt."""
         with mapped():

@@ -20,6 +20,7 @@ from trust.decision import Decision
 from trust.errors import MessageInvalid
 from trust.partner_policy import PartnerPolicy
 from trust.root import TrustRoot
+from trust.secure_sum import close_if_rolled_back
 from trust.secure_sum.errors import SecureSumError
 from trust.signing import Signer
 from trust.times import read_time, write_time
@@ -77,7 +78,7 @@ class Node:
 
     def not_behind(self, note: Any) -> None:
         """The journal still holds the last of its heads that is in the register: its folder was not restored from a
-        copy, nor its entries changed.
+        copy, nor its entries changed.  Else every open study is closed.
 
         Args:
             note: the head as a signed note, empty where the register has none.
@@ -87,7 +88,8 @@ class Node:
         if not isinstance(note, str):
             raise MessageInvalid("a journal's head that is no text", expected="its checkpoint")
         if note:
-            self.store.extends(read_checkpoint(note, self._origin, [self.identity.public]))
+            head = read_checkpoint(note, self._origin, [self.identity.public])
+            close_if_rolled_back(self.store, head, at=write_time(self.clock()))
 
     @property
     def _origin(self) -> str:

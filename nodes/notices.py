@@ -44,10 +44,8 @@ class Notices:
 
     def refresh(self) -> None:
         """Take the versions that another session of this node has accepted.  Raises: StoreUnavailable."""
-        for raw in self._store.roots():
-            envelope = Envelope.read(parse(raw))
-            if Root.read(envelope.unverified_payload).version > self.root.root.version:
-                self.root = self.root.next(envelope)
+        for raw in self._store.roots(after=self.root.root.version):
+            self.root = self.root.next(Envelope.read(parse(raw)))
 
     def newer(self, documents: Any) -> list[tuple[TrustRoot, Envelope]]:
         """Each next version in a message, verified by the one before it; nothing is kept yet.

@@ -13,7 +13,6 @@ A node opens nothing else of DIR: no other partner's folder, no key of coordinat
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
@@ -22,22 +21,17 @@ from nodes.editions import Editions
 from nodes.node import Node
 from nodes.sources import Source
 from nodes.store import SqliteStore
-from trust.canonical import parse
-from trust.charter import Charter, strictest
+from trust.charter import Charter
 from trust.dataset import Dataset
-from trust.errors import InvalidInput, MessageInvalid
-from trust.partner_policy import PartnerPolicy
-from trust.pem import read_curve, read_sealing, read_signing
+from trust.errors import InvalidInput
+from trust.files import read_curve, read_envelope, read_file, read_sealing, read_signing
+from trust.partner_policy import PartnerPolicy, floor_of
 from trust.root import TrustRoot
 from trust.secure_sum.frames import is_name
-from trust.signing import Envelope, Signer
+from trust.signing import Signer
+from trust.times import now
 
-__all__ = ["NodeSettings", "now"]
-
-
-def now() -> datetime:
-    """The time, to the second, as documents write it."""
-    return datetime.now(UTC).replace(microsecond=0)
+__all__ = ["NodeSettings"]
 
 
 @dataclass(frozen=True)
@@ -68,7 +62,7 @@ class NodeSettings:
 
     def authority(self) -> bytes:
         """The certificate that the SuperLink's must be signed by.  Raises: InvalidInput."""
-        return _bytes(self.connection / "ca.pem")
+        return read_file(self.connection / "ca.pem")
 
     def node(self) -> Node:
         """The node; its store is open, in the thread that calls this.
@@ -79,7 +73,6 @@ class NodeSettings:
         policy = PartnerPolicy.load(self.own / "policy") if (self.own / "policy").is_dir() else None
         if policy is not None:
             policy.fits(charter)
-        persons = strictest([charter.floor, *([policy.floor] if policy else [])]).persons
         return Node(
             self.name,
             dataset,
@@ -89,7 +82,7 @@ class NodeSettings:
             Signer(read_signing(self.own / "keys" / "sign.pem")),
             read_sealing(self.own / "keys" / "seal.pem"),
             SqliteStore(self.own),
-            Editions(self.own / "editions", dataset, persons=persons),
+            Editions(self.own / "editions", dataset, persons=floor_of(charter, policy).persons),
             now,
             policy,
             self.own / "revocations",
@@ -97,15 +90,4 @@ class NodeSettings:
 
     def _pinned(self) -> TrustRoot:
         """The founding root; newer ones come with messages, prove themselves, and are kept in the store."""
-        file = self.folder / "roots" / "1.json"
-        try:
-            return TrustRoot.founding(Envelope.read(parse(_bytes(file).strip())))
-        except MessageInvalid as wrong:
-            raise InvalidInput(f"{str(file)!r}: {wrong.got}", expected="a signed trust root") from None
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as wrong:
-        raise InvalidInput(f"{str(path)!r} cannot be read ({wrong.strerror})", remedy="put it back") from None
+        return TrustRoot.founding(read_envelope(self.folder / "roots" / "1.json"))

@@ -223,10 +223,6 @@ class SqliteStore:
                 "INSERT INTO latest VALUES (0, ?) ON CONFLICT (one) DO UPDATE SET at = max(at, excluded.at)", (at,)
             )
 
-    def leaf(self, seq: int) -> bytes | None:
-        """Leaf hash of journal entry `seq`, from 0; None where there is none.  Raises: StoreUnavailable."""
-        return self._journal.leaf(seq)
-
     def head(self) -> tuple[int, bytes]:
         """How many entries the journal has, and the Merkle root over them, 32 bytes.  Raises: StoreUnavailable."""
         return self._journal.head()
@@ -286,10 +282,11 @@ class SqliteStore:
                 text = f"another trust root of version {version} than the one that was accepted"
                 raise Refused("root-pinned", text, "ask who runs the trust")
 
-    def roots(self) -> list[bytes]:
-        """The signed roots, versions ascending.  Raises: StoreUnavailable."""
+    def roots(self, after: int = 0) -> list[bytes]:
+        """The signed roots of later versions than this one, ascending.  Raises: StoreUnavailable."""
         with mapped():
-            return [envelope for (envelope,) in self._db.execute("SELECT envelope FROM root ORDER BY version")]
+            rows = self._db.execute("SELECT envelope FROM root WHERE version > ? ORDER BY version", (after,))
+            return [envelope for (envelope,) in rows]
 
     def open_studies(self) -> Sequence[str]:
         """Studies that are not closed, in order.  Raises: StoreUnavailable."""

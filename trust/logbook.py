@@ -122,11 +122,6 @@ class Logbook:
         """The head as a checkpoint that can be signed."""
         return Checkpoint(origin, *self.head())
 
-    def leaf(self, seq: int) -> bytes | None:
-        """Leaf hash of entry `seq`, 32 bytes; None where there is none."""
-        row = self._db.execute("SELECT leaf FROM log WHERE seq = ?", (seq,)).fetchone()
-        return None if row is None else bytes(row[0])
-
     def entry(self, seq: int) -> Entry:
         """Entry `seq`.  Raises: Refused (`log-corrupt`) where there is none."""
         row = self._db.execute("SELECT seq, leaf, body FROM log WHERE seq = ?", (seq,)).fetchone()

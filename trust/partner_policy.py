@@ -11,10 +11,10 @@ from pydantic import Field, StrictBool, StrictInt
 
 from trust.canonical import Model, read_model
 from trust.cedar_text import Policy, policies_of
-from trust.charter import LOOSEST, Charter, Floor, cedar_files, digest_of, read, texts, toml
+from trust.charter import LOOSEST, Charter, Floor, cedar_files, digest_of, read, strictest, texts, toml
 from trust.errors import CharterInvalid
 
-__all__ = ["PartnerPolicy"]
+__all__ = ["PartnerPolicy", "floor_of"]
 
 
 class PartnerPolicy(Model):
@@ -64,3 +64,8 @@ class PartnerPolicy(Model):
     def fits(self, charter: Charter) -> None:
         """Raises: CharterInvalid where an id of the charter's stands here too."""
         charter.engine(*self.policies)
+
+
+def floor_of(charter: Charter, policy: PartnerPolicy | None) -> Floor:
+    """The strictest of charter and partner's policy."""
+    return strictest([charter.floor, *([policy.floor] if policy else [])])

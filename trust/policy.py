@@ -18,7 +18,7 @@ from trust.charter import AT_MOST, Charter, Floor, strictest
 from trust.decision import Decision, Decisions
 from trust.declaration import Asker, Declaration, asker_of
 from trust.errors import DataTrustError
-from trust.partner_policy import PartnerPolicy
+from trust.partner_policy import PartnerPolicy, floor_of
 from trust.phrases import among, phrase
 from trust.protections import Protections
 from trust.study import Study
@@ -40,7 +40,7 @@ class Bench:
     @property
     def floor(self) -> Floor:
         """The strictest of charter and partner's policy."""
-        return strictest([self.charter.floor, *([self.policy.floor] if self.policy else [])])
+        return floor_of(self.charter, self.policy)
 
     def engine(self) -> Engine:
         """Policies of both.  Raises: CharterInvalid where they do not fit together."""

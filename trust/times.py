@@ -9,7 +9,12 @@ from pydantic import AfterValidator, Field
 
 from trust.errors import StudyInvalid
 
-__all__ = ["Time", "read_time", "write_time"]
+__all__ = ["Time", "now", "read_time", "write_time"]
+
+
+def now() -> datetime:
+    """This machine's time, to the second, as documents write it.  Code that decides is given a time instead."""
+    return datetime.now(UTC).replace(microsecond=0)
 
 
 def read_time(text: str) -> datetime:

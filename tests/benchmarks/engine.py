@@ -25,7 +25,7 @@ from datatrust.certificates import certify
 from datatrust.deployment import free_port
 from nodes.flower import FleetNode, Link
 from tests.benchmarks.study import line
-from trust.pem import read_curve, read_secret
+from trust.files import read_curve, read_secret
 
 NODES = ("a", "b", "c")
 _BIN = Path(sys.executable).parent

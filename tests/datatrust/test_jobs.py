@@ -189,8 +189,8 @@ def test_a_result_of_another_study_or_none_is_not_taken_for_it(folder: Path) -> 
     trust = opened(folder)
     study = only(folder)
     other = trust.study("Other", purpose="AcademicResearch", cohort="age >= 40", analyses=ASKED).run()
-    file = State(folder).result(study)
-    file.write_bytes(State(folder).result(other.study.id).read_bytes())
+    file = State(folder).coordinator.result(study)
+    file.write_bytes(State(folder).coordinator.result(other.study.id).read_bytes())
     with pytest.raises(Refused, match="is the result of another study"):
         trust.job(study).result()
     file.unlink()
@@ -200,7 +200,7 @@ def test_a_result_of_another_study_or_none_is_not_taken_for_it(folder: Path) -> 
 
 
 def test_everything_that_is_left_of_it_holds(folder: Path, run: Run) -> None:
-    file = State(folder).result(only(folder))
+    file = State(folder).coordinator.result(only(folder))
     assert run("verify", file)[0] == 0
     assert run("verify", file, "--root", folder / "roots" / "1.json")[1].splitlines()[-1] == "verified"
     assert run("register", "verify", "--state", folder)[1].splitlines()[-1] == "ok"
@@ -220,7 +220,7 @@ def changed(raw: bytes, at: int) -> bytes:
 
 
 def test_a_result_file_with_one_byte_changed_is_not_verified(folder: Path, run: Run) -> None:
-    file = State(folder).result(only(folder))
+    file = State(folder).coordinator.result(only(folder))
     raw = file.read_bytes()
     for at in range(1, len(raw) - 1, len(raw) // 15):
         file.write_bytes(changed(raw, at))

@@ -254,7 +254,7 @@ def test_an_expired_study_is_listed_as_such_and_not_signed(
     review: Review, docket: Docket, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     later = datetime.now(UTC).replace(microsecond=0) + timedelta(days=91)
-    monkeypatch.setattr(State.docket, "__defaults__", (lambda: later,))
+    monkeypatch.setattr("coordinator.settings.now", lambda: later)
     monkeypatch.setattr(review_commands, "now", lambda: later)
     assert re.split(r"  +", review("list")[1])[2] == "expired"
     assert re.split(r"  +", review("list", "--lang", "fr")[1])[2] == "expirée"

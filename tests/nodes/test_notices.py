@@ -159,6 +159,18 @@ def following(root: TrustRoot, change: Callable[[dict[str, Any]], object] = lamb
     return document
 
 
+def replacing(old: Signer, new: Signer, *roles: str) -> Callable[[dict[str, Any]], object]:
+    """A key in these roles replaced by another."""
+
+    def change(document: dict[str, Any]) -> None:
+        document["keys"][new.key_id] = new.public.hex()
+        for name in roles:
+            role = document["roles"][name]
+            role["keys"] = [new.key_id if key == old.key_id else key for key in role["keys"]]
+
+    return change
+
+
 def rotated(of: World, change: Callable[[dict[str, Any]], object] = lambda d: None, signers: int = 2) -> Envelope:
     return sign("root", following(of.keys.root, change), *of.keys.members[:signers])
 
@@ -233,14 +245,8 @@ def test_an_old_root_changes_nothing() -> None:
 
 def test_a_former_members_signature_counts_no_more() -> None:
     of = world()
-    former, fresh = of.keys.members[1], Signer()
-
-    def change(document: dict[str, Any]) -> None:
-        document["keys"][fresh.key_id] = fresh.public.hex()
-        for name in ("root", "committee"):
-            role = document["roles"][name]
-            role["keys"] = [fresh.key_id if k == former.key_id else k for k in role["keys"]]
-
+    fresh = Signer()
+    change = replacing(of.keys.members[1], fresh, "root", "committee")
     envelope = sign("root", following(of.keys.root, change), *of.keys.members[:2], fresh)
     new = of.keys.root.next(envelope)
     raw = asked(of, written(of), new, [envelope])  # signed by members 0 and 1
@@ -251,12 +257,7 @@ def test_a_former_members_signature_counts_no_more() -> None:
 def test_a_new_root_may_name_the_key_of_the_message_that_brings_it() -> None:
     of = world()
     fresh = Signer()
-
-    def change(document: dict[str, Any]) -> None:
-        document["keys"][fresh.key_id] = fresh.public.hex()
-        document["roles"]["coordinator"]["keys"] = [fresh.key_id]
-
-    envelope = rotated(of, change)
+    envelope = rotated(of, replacing(of.keys.coordinator, fresh, "coordinator"))
     new = of.keys.root.next(envelope)
     assert answered(of, asked(of, written(of), new, [], fresh))["rule"] == "message-invalid"
     assert answered(of, asked(of, written(of), new, [envelope], fresh))["kind"] == "approval"
@@ -334,6 +335,18 @@ def test_a_node_restored_from_a_copy_of_its_folder_answers_nothing(tmp_path: Pat
         of.nodes["a"].store.extends(Checkpoint("", *store.head()))
 
 
+def test_a_node_that_is_behind_its_head_closes_its_open_studies() -> None:
+    """Their keys have been used where the copy does not know of it."""
+    of = world()
+    on = scene(of, "ask 1")
+    assert on.kept().status == "started"
+    size, _ = of.nodes["a"].store.head()
+    assert with_head(of, head(of, size + 1, bytes(32)))["rule"] == "state-rolled-back"
+    assert of.nodes["a"].store.open_studies() == []
+    assert on.kept().keys == {}
+    assert on.answer(on.raw["ask 1"])["rule"] == "study-closed"
+
+
 def test_an_empty_journal_has_the_empty_trees_root(tmp_path: Path) -> None:
     assert SqliteStore(tmp_path).head() == (0, EMPTY)
 
@@ -404,12 +417,7 @@ def test_a_coordinators_key_that_another_session_saw_dropped_works_no_more() -> 
     of = world()
     on = scene(of, "ask 1")
     fresh = Signer()
-
-    def change(document: dict[str, Any]) -> None:
-        document["keys"][fresh.key_id] = fresh.public.hex()
-        document["roles"]["coordinator"]["keys"] = [fresh.key_id]
-
-    envelope = rotated(of, change)
+    envelope = rotated(of, replacing(of.keys.coordinator, fresh, "coordinator"))
     new = of.keys.root.next(envelope)
     assert answered(of, asked(of, written(of), new, [envelope], fresh))["kind"] == "approval"
     before = len(on.uploads)
@@ -434,14 +442,8 @@ def test_a_former_members_file_still_ends_what_it_ended_and_stops_nothing_else(t
     on = scene(of, "ask 1")
     (tmp_path / "stop.json").write_bytes(canonical(revocation(on, of.keys.members[1]).document()))
     assert on.answer(on.raw["ask 1"])["rule"] == "mandate-revoked"
-    former, fresh = of.keys.members[1], Signer()
-
-    def change(document: dict[str, Any]) -> None:
-        document["keys"][fresh.key_id] = fresh.public.hex()
-        for name in ("root", "committee"):
-            role = document["roles"][name]
-            role["keys"] = [fresh.key_id if k == former.key_id else k for k in role["keys"]]
-
+    fresh = Signer()
+    change = replacing(of.keys.members[1], fresh, "root", "committee")
     envelope = sign("root", following(of.keys.root, change), *of.keys.members[:2], fresh)
     new = of.keys.root.next(envelope)
     of.keys.members[1] = fresh

@@ -20,7 +20,7 @@ from trust.secure_sum.opening import Opening
 from trust.secure_sum.parameters import Parameters, smallest_m
 from trust.secure_sum.party import Party
 from trust.secure_sum.question import Asked, Question
-from trust.secure_sum.state import JournalHead, Store, close_if_rolled_back
+from trust.secure_sum.state import Store, close_if_rolled_back
 
 __all__ = [
     "STATISTICS",
@@ -30,7 +30,6 @@ __all__ = [
     "Context",
     "Evidence",
     "FixedPoint",
-    "JournalHead",
     "Layout",
     "Opening",
     "Parameters",

@@ -10,10 +10,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
-from trust.secure_sum.errors import StateRolledBack
+from trust.checkpoint import Checkpoint
+from trust.secure_sum.errors import JournalCorrupt, StateRolledBack
 from trust.secure_sum.messages import Context
 
-__all__ = ["Contribution", "JournalHead", "Reader", "Store", "StudyState", "Transaction", "close_if_rolled_back"]
+__all__ = ["Contribution", "Reader", "Store", "StudyState", "Transaction", "close_if_rolled_back"]
 
 
 @dataclass(frozen=True)
@@ -48,14 +49,6 @@ class Contribution:
     sha256: bytes
     size: int
     sig: bytes
-
-
-@dataclass(frozen=True)
-class JournalHead:
-    """The last journal entry that the register has of this node: how many entries, and the leaf of the last."""
-
-    size: int
-    leaf: bytes
 
 
 class Reader(Protocol):
@@ -99,22 +92,24 @@ class Store(Reader, Protocol):
     def open_studies(self) -> Sequence[str]:
         """Studies that are not closed."""
 
-    def leaf(self, seq: int) -> bytes | None:
-        """Leaf hash of journal entry `seq`, from 0; None where there is none."""
+    def extends(self, checkpoint: Checkpoint) -> None:
+        """The journal contains that of an earlier checkpoint.  Raises: StateRolledBack, JournalCorrupt."""
 
 
-def close_if_rolled_back(store: Store, register: JournalHead, *, at: str) -> None:
-    """Close every open study where the journal does not contain what the register has of it.  On start of a node.
+def close_if_rolled_back(store: Store, register: Checkpoint, *, at: str) -> None:
+    """Close every open study where the journal does not contain what the register has of it.
 
     A node restored from a backup would answer sums again that it has answered, with keys that it has used.  A
-    register that lies defeats this: hence no backups.  Raises: StateRolledBack, once all studies are closed.
+    register that lies defeats this: hence no backups.  Raises: StateRolledBack, JournalCorrupt, once all studies are
+    closed.
     """
-    if register.size == 0 or store.leaf(register.size - 1) == register.leaf:
-        return
-    for study in store.open_studies():
-        with store.transaction() as tx:
-            state = tx.study(study)
-            if state is not None and state.status != "closed":
-                tx.put_study(state.closed())
-                tx.journal("study-closed", study, at, {"reason": StateRolledBack.code})
-    raise StateRolledBack("a journal without the entry that the register has", expected=f"{register.size} entries")
+    try:
+        store.extends(register)
+    except (StateRolledBack, JournalCorrupt) as wrong:
+        for study in store.open_studies():
+            with store.transaction() as tx:
+                state = tx.study(study)
+                if state is not None and state.status != "closed":
+                    tx.put_study(state.closed())
+                    tx.journal("study-closed", study, at, {"reason": wrong.code})
+        raise

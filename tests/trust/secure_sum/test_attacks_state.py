@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 
 from tests.trust.secure_sum.federation import question
+from trust.checkpoint import Checkpoint
+from trust.log import EMPTY
 from trust.secure_sum.encoding import Layout
 from trust.secure_sum.errors import (
+    JournalCorrupt,
     NodeRefused,
     QuestionRepeated,
     StateNotDerived,
@@ -22,7 +25,7 @@ from trust.secure_sum.errors import (
 from trust.secure_sum.frames import mask_seed, ratchet
 from trust.secure_sum.masks import add_masks
 from trust.secure_sum.question import Asked, Question, follows
-from trust.secure_sum.state import JournalHead, close_if_rolled_back
+from trust.secure_sum.state import close_if_rolled_back
 
 BETA = {"beta": np.array([0.5, -2.0, 1e6])}
 
@@ -131,9 +134,8 @@ def test_after_a_sum_the_state_of_all_nodes_together_opens_no_upload(make: Any, 
     assert opened.tolist() == [1, 2, 3, 1]
 
 
-def _head(store: Any) -> JournalHead:
-    size = next(i for i in range(1000) if store.leaf(i) is None)
-    return JournalHead(size, store.leaf(size - 1))
+def _head(store: Any) -> Checkpoint:
+    return Checkpoint("a journal", *store.head())
 
 
 def test_a_restored_snapshot_closes_every_open_study(make: Any, tmp_path: Path) -> None:
@@ -144,7 +146,7 @@ def test_a_restored_snapshot_closes_every_open_study(make: Any, tmp_path: Path) 
     made.contribute("p000", question())
     register = _head(made.stores["p000"])
     close_if_rolled_back(made.stores["p000"], register, at="2026-11-24T12:00:01Z")
-    close_if_rolled_back(made.stores["p000"], JournalHead(0, b""), at="2026-11-24T12:00:01Z")
+    close_if_rolled_back(made.stores["p000"], Checkpoint("a journal", 0, EMPTY), at="2026-11-24T12:00:01Z")
     made.stores["p000"].close()
     shutil.rmtree(folder)
     shutil.copytree(backup, folder)
@@ -168,8 +170,9 @@ def test_a_journal_that_grew_past_the_register_after_a_restore_is_noticed_too(ma
     made.restart("p000")
     for r, plan in ((0, b"1"), (1, b"2"), (2, b"3")):
         made.contribute("p000", question(r, plan))
-    with pytest.raises(StateRolledBack):
+    with pytest.raises(JournalCorrupt):
         close_if_rolled_back(made.stores["p000"], register, at="2026-11-24T12:00:01Z")
+    assert not made.stores["p000"].open_studies()
 
 
 def test_two_analyses_with_one_question_in_a_sum_are_refused(make: Any) -> None:
