@@ -9,20 +9,23 @@ from __future__ import annotations
 
 import json
 import re
-import sqlite3
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
+from coordinator.database import open_database
 from coordinator.filed import Filed, Trust, lapse, read_text, valid_only, write_text
 from coordinator.lifecycle import State, check_move, no_such_move
 from coordinator.register import Register
+from coordinator.roots import Roots
+from coordinator.running import Running
 from trust.checkpoint import register_origin
-from trust.errors import Fault, InvalidInput, Refused, StudyInvalid, nearest
+from trust.errors import InvalidInput, Refused, StudyInvalid, nearest
 from trust.log import Entry
 from trust.mandate import SignedMandate
+from trust.root import Root
 from trust.signing import Envelope, Signer, sha256, sign, signed_by
 from trust.study import Study
 from trust.times import write_time
@@ -31,21 +34,12 @@ from trust.votes import Refusal, read_refusal, read_revocation
 
 __all__ = ["Docket", "Filed", "Trust"]
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS study (
-    id TEXT PRIMARY KEY, number TEXT NOT NULL UNIQUE, state TEXT NOT NULL, study TEXT NOT NULL, mandate TEXT NOT NULL,
-    digest TEXT NOT NULL UNIQUE, at TEXT NOT NULL, ended TEXT NOT NULL DEFAULT '') STRICT;
-CREATE TABLE IF NOT EXISTS used (id TEXT PRIMARY KEY) STRICT;
-CREATE TABLE IF NOT EXISTS revoked (digest TEXT NOT NULL, envelope TEXT NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS against (
-    digest TEXT NOT NULL, member TEXT NOT NULL, envelope TEXT NOT NULL, PRIMARY KEY (digest, member)) STRICT;
-CREATE TABLE IF NOT EXISTS told (kind TEXT NOT NULL, digest TEXT NOT NULL) STRICT;
-"""
 _NUMBER = re.compile(r"[0-9]{4}-[0-9]{4,}")
+_STUDIES = "SELECT id, number, state, study, mandate, at, ended FROM study"
 
 
-class Docket:
-    """One trust's docket and register, in one SQLite file of `folder`.
+class Docket(Running):
+    """One trust's docket and register, in the file `state.sqlite` of a folder or in the database at a URL.
 
     Any number of processes may have it open; one object a thread.
 
@@ -54,68 +48,41 @@ class Docket:
     """
 
     def __init__(
-        self, folder: Path, trust: Trust, identity: Signer, clock: Callable[[], datetime], *, durable: bool = True
+        self, place: Path | str, trust: Trust, identity: Signer, clock: Callable[[], datetime], *, durable: bool = True
     ) -> None:
-        """Raises: Fault where the folder cannot be used; InvalidInput for one of a newer version or of another trust;
-        Refused (`log-corrupt`) where its register was changed.
+        """Raises: Fault where the place cannot be used; InvalidInput for one of a newer version or of another trust,
+        or a URL that is none; Refused (`log-corrupt`) where its register was changed.
         """
-        self.trust, self._identity, self._clock = trust, identity, clock
-        if trust.charter.folder_digest != trust.root.root.charter:
-            raise InvalidInput(
-                "the charter is not the one that the trust root names",
-                expected=f"the charter whose digest is {trust.root.root.charter}",
-                remedy="put its files back as they were",
-            )
-        with _mapped(folder):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            file = folder / "state.sqlite"
-            file.touch(mode=0o600)
-            self._db = sqlite3.connect(file, timeout=30.0, isolation_level=None, check_same_thread=False)
+        database = open_database(place, durable=durable)
         try:
-            with _mapped(folder):
-                self._db.execute("PRAGMA journal_mode=WAL")
-                self._db.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
-                self.register = Register(self._db, register_origin(trust.root.root.trust), identity)
-                self._db.executescript(_SCHEMA)
-            if self._untold():
-                self._tell()
+            register = Register(database, register_origin(trust.root.root.trust), identity)
+            super().__init__(database, register, clock)
+            self._roots = Roots(database, trust, self._write)
+            if self._roots.untold():
+                with self._transaction():
+                    self._roots.tell()
         except BaseException:
-            self._db.close()
+            database.close()
             raise
 
-    def close(self) -> None:
-        """Release the file."""
-        self._db.close()
+    @property
+    def trust(self) -> Trust:
+        """The trust as it is now, with every version of the root that any process has accepted.
 
-    def _untold(self) -> list[tuple[str, str, dict[str, Any]]]:
-        """Entries that the register has still to get: each version of the root, and the charter.
-
-        Raises: InvalidInput where the register has another root than those of this trust.
+        Raises: InvalidInput where the newest root names another charter than this process has: it must start anew.
         """
-        charter = self.trust.charter
-        told = self._rows("SELECT kind, digest FROM told ORDER BY rowid")
-        roots = [digest for kind, digest in told if kind == "root"]
-        digests = [sha256(envelope.unverified_payload) for envelope in self.trust.roots]
-        if roots != digests[: len(roots)]:
-            raise InvalidInput(
-                "the coordinator's register is of another trust root",
-                expected=f"the {len(roots)} versions that it was opened with before, in their order",
-                remedy="use the roots of this folder; an older root never comes back",
-            )
-        new: list[tuple[str, str, dict[str, Any]]] = [
-            ("root", digests[at], {"envelope": self.trust.roots[at].document()})
-            for at in range(len(roots), len(digests))
-        ]
-        if [digest for kind, digest in told if kind == "charter"][-1:] != [charter.folder_digest]:
-            body = {"name": charter.name, "version": charter.version, "digest": charter.folder_digest}
-            new.append(("charter", charter.folder_digest, body))
-        return new
+        return self._roots.trust
 
-    def _tell(self) -> None:
+    def accept_root(self, envelope: Envelope) -> Trust:
+        """The next version of the trust root, for every process that has this docket open.
+
+        One that is in force already, or was, changes nothing.
+        Raises: Refused where it does not follow, lacks a quorum of the old or of the new root, or is not in force
+        today; InvalidInput where it names another charter, which is put into the folder first, with the root.
+        """
         with self._transaction():
-            for kind, digest, body in self._untold():  # read again: another process may have been first
-                self._db.execute("INSERT INTO told VALUES (?, ?)", (kind, digest))
-                self._write(kind, "", body)
+            self._roots.accept(envelope, self._clock())
+        return self.trust
 
     # ---- from the study to the mandate
 
@@ -126,17 +93,19 @@ class Docket:
         has no time left; StudyInvalid where its id was used or looks like a mandate's number.
         """
         now = self._clock()
-        written, study = self.trust.signed(study)
-        self.trust.may_be_filed(written, now)
         with self._transaction():
+            trust = self.trust
+            written, study = trust.signed(study)
+            trust.may_be_filed(written, now)
             self._new(written)
-            count = self._rows("SELECT count(*) FROM study")[0][0]
-            number = f"{now:%Y}-{count + 1:04d}"
-            envelope = sign("mandate", self.trust.draft(written, sha256(study.unverified_payload), number).document())
+            place = self._rows("SELECT count(*) FROM study")[0][0] + 1
+            number = f"{now:%Y}-{place:04d}"
+            envelope = sign("mandate", trust.draft(written, sha256(study.unverified_payload), number).document())
             digest = sha256(envelope.unverified_payload)
             self._db.execute(
-                "INSERT INTO study (id, number, state, study, mandate, digest, at) VALUES (?, ?, 'filed', ?, ?, ?, ?)",
-                (written.id, number, write_text(study), write_text(envelope), digest, write_time(now)),
+                "INSERT INTO study (id, number, state, study, mandate, digest, at, seq)"
+                " VALUES (?, ?, 'filed', ?, ?, ?, ?, ?)",
+                (written.id, number, write_text(study), write_text(envelope), digest, write_time(now), place),
             )
             self._write("study", written.id, {"envelope": study.document()})
         return self.find(written.id)
@@ -146,8 +115,8 @@ class Docket:
 
         Raises: Refused, StudyInvalid, as `file`.
         """
-        written, study = self.trust.signed(study)
         with self._transaction():
+            written, study = self.trust.signed(study)
             self._new(written)
             self._write("study", written.id, {"envelope": study.document()})
             self._refused(written.id, refused)
@@ -190,10 +159,10 @@ class Docket:
 
         Raises: Refused, MessageInvalid, InvalidInput.
         """
-        root = self.trust.root.root
-        vote = read_refusal(envelope, root)
-        envelope = valid_only("vote", envelope, {vote.member: root.keys_of("committee")[vote.member]})
         with self._transaction():
+            root = self.trust.root.root
+            vote = read_refusal(envelope, root)
+            envelope = valid_only("vote", envelope, {vote.member: root.keys_of("committee")[vote.member]})
             filed = self._of_mandate(vote.mandate)
             filed.open_for_votes()
             if vote.member in filed.signers:
@@ -202,7 +171,8 @@ class Docket:
             if vote.member in {other.member for other in filed.against}:
                 raise Refused("vote-against", "the member has voted already", "one vote a member")
             self._db.execute(
-                "INSERT INTO against VALUES (?, ?, ?)", (filed.mandate_digest, vote.member, write_text(envelope))
+                "INSERT INTO against (digest, member, envelope, seq) VALUES (?, ?, ?, ?)",
+                (filed.mandate_digest, vote.member, write_text(envelope), len(self.votes(filed.mandate_digest)) + 1),
             )
             self._write("vote", filed.id, {"envelope": envelope.document()})
             left = frozenset(root.keys_of("committee")) - {v.member for v in (*filed.against, vote)}
@@ -214,22 +184,31 @@ class Docket:
 
     def revoke(self, envelope: Envelope) -> Filed:
         """A member ends a mandate; nodes are told with the next message.  Raises: Refused, MessageInvalid."""
-        root = self.trust.root.root
-        revocation = read_revocation(envelope, root)
-        envelope = valid_only("revocation", envelope, {revocation.member: root.keys_of("committee")[revocation.member]})
         with self._transaction():
+            root = self.trust.root.root
+            revocation = read_revocation(envelope, root)
+            member = {revocation.member: root.keys_of("committee")[revocation.member]}
+            envelope = valid_only("revocation", envelope, member)
             filed = self._of_mandate(revocation.mandate)
             self._move(filed, "revoked")
-            self._db.execute("INSERT INTO revoked VALUES (?, ?)", (filed.mandate_digest, write_text(envelope)))
+            self._db.execute(
+                "INSERT INTO revoked (digest, envelope) VALUES (?, ?)", (filed.mandate_digest, write_text(envelope))
+            )
             self._write("revocation", filed.id, {"envelope": envelope.document()})
         return self.find(filed.id)
 
-    # ---- while it runs: what `conductor.Book` asks for
+    def cancel(self, study: str, by: Literal["researcher", "operator"]) -> Filed:
+        """Whoever may has withdrawn the study; nodes are asked nothing more.  Who that is, the caller has checked.
 
-    def publish(self, kind: str, study: str, body: Mapping[str, Any]) -> int:
-        """One entry of the register; its index."""
+        Raises: Refused (`study-state`) for one that has ended.
+        """
         with self._transaction():
-            return self._write(kind, study, body)
+            filed = self.find(study)
+            self._move(filed, "cancelled")
+            self._refused(filed.id, Refused("cancelled", f"the {by} has withdrawn the study", "file a new study"))
+        return self.find(study)
+
+    # ---- while it runs: what `conductor.Book` asks for
 
     def move(self, study: str, then: State) -> None:
         """Raises: Refused where the table of states has no such move."""
@@ -237,9 +216,11 @@ class Docket:
             self._move(self.find(study), then)
 
     def refused(self, study: str, refused: Refused, then: State = "refused") -> None:
-        """A rule ended the study."""
+        """A rule ended the study.  Nothing happens to one that was withdrawn meanwhile."""
         with self._transaction():
             filed = self.find(study)
+            if filed.state == "cancelled":
+                return
             if filed.state == "running":
                 self._move(filed, then)
             self._refused(study, refused)
@@ -248,6 +229,8 @@ class Docket:
         """A study's result goes out: its entry in the register."""
         with self._transaction():
             filed = self.find(study)
+            if filed.state == "cancelled" and filed.ended:
+                raise filed.ended
             if filed.state == "revoked":
                 raise _revoked()
             self._move(filed, "released")
@@ -255,24 +238,24 @@ class Docket:
             index = self.register.append("release", study, at, body)
         return Entry.of("release", study, at, body, seq=index)
 
-    def head(self, partner: str) -> str:
-        """The last checkpoint of a partner's journal, empty where there is none."""
-        with _mapped(None):
-            return self.register.head_of(partner) or ""
-
     def revocations(self, mandate: str) -> list[Envelope]:
         """Those of a mandate, by the digest of its bytes."""
         return [read_text(text) for (text,) in self._rows("SELECT envelope FROM revoked WHERE digest = ?", mandate)]
+
+    def votes(self, mandate: str) -> list[Envelope]:
+        """Those against a mandate, by the digest of its bytes, as they were handed in."""
+        rows = self._rows("SELECT envelope FROM against WHERE digest = ? ORDER BY seq", mandate)
+        return [read_text(text) for (text,) in rows]
 
     # ---- reading
 
     def studies(self) -> list[Filed]:
         """All, in the order in which they were filed."""
-        return [self.find(study) for (study,) in self._rows("SELECT id FROM study ORDER BY rowid")]
+        return [self._filed(row) for row in self._rows(_STUDIES + " ORDER BY seq")]
 
     def ids(self, state: State) -> list[str]:
         """Of the studies in this state, in the order in which they were filed."""
-        return [study for (study,) in self._rows("SELECT id FROM study WHERE state = ? ORDER BY rowid", state)]
+        return [study for (study,) in self._rows("SELECT id FROM study WHERE state = ? ORDER BY seq", state)]
 
     def used(self, study: str) -> bool:
         """Whether a study of this id was filed or turned away."""
@@ -280,17 +263,15 @@ class Docket:
 
     def find(self, study: str) -> Filed:
         """By its id or by its mandate's number.  Raises: InvalidInput, with the nearest names."""
-        rows = self._rows(
-            "SELECT id, number, state, study, mandate, at, ended FROM study WHERE id = ? OR number = ?", study, study
-        )
+        rows = self._rows(_STUDIES + " WHERE id = ? OR number = ?", study, study)
         if not rows:
             known = [name for row in self._rows("SELECT id, number FROM study") for name in row]
             raise InvalidInput(f"no study {study!r} is on the docket", expected=nearest(study, known))
-        row, mandate = rows[0], read_text(rows[0][4])
-        state, root = cast(State, row[2]), self.trust.root
-        votes = self._rows(
-            "SELECT envelope FROM against WHERE digest = ? ORDER BY rowid", sha256(mandate.unverified_payload)
-        )
+        return self._filed(rows[0])
+
+    def _filed(self, row: tuple[Any, ...]) -> Filed:
+        mandate, state, root = read_text(row[4]), cast(State, row[2]), self.trust.root
+        votes = self.votes(sha256(mandate.unverified_payload))
         return Filed(
             id=row[0],
             number=row[1],
@@ -298,16 +279,11 @@ class Docket:
             study=read_text(row[3]),
             mandate=mandate,
             signers=signed_by("mandate", mandate, root.root.keys_of("committee")),
-            against=tuple(self._votes(read_text(text) for (text,) in votes)),
+            against=tuple(_votes(votes, root.root)),
             at=row[5],
             lapsed=lapse(state, mandate, root, self._clock()),
             ended=Refused(**json.loads(row[6])) if row[6] else None,
         )
-
-    def _votes(self, envelopes: Iterator[Envelope]) -> Iterator[Refusal]:
-        for envelope in envelopes:
-            with suppress(Refused):  # of a former member
-                yield read_refusal(envelope, self.trust.root.root)
 
     def mandate(self, study: str) -> Envelope:
         """The mandate of a study that may run.
@@ -316,10 +292,10 @@ class Docket:
         rule that has ended it.
         """
         filed = self.find(study)
-        if filed.ended:
-            raise filed.ended
         if filed.state == "revoked":
             raise _revoked()
+        if filed.ended:
+            raise filed.ended
         filed.still_timely()
         if filed.state == "filed":
             more = "".join(f", {n} of role {role!r} lacking" for role, n in self.trust.lacking(filed.signers).items())
@@ -338,7 +314,7 @@ class Docket:
             raise StudyInvalid(f"the study's id {study.id!r} looks like a mandate's number", expected="words in it")
         if self.used(study.id):
             raise StudyInvalid(f"a second study with the id {study.id!r}", expected="a new id", remedy="write it again")
-        self._db.execute("INSERT INTO used VALUES (?)", (study.id,))
+        self._db.execute("INSERT INTO used (id) VALUES (?)", (study.id,))
 
     def _of_mandate(self, digest: str) -> Filed:
         rows = self._rows("SELECT id FROM study WHERE digest = ?", digest)
@@ -353,44 +329,17 @@ class Docket:
     def _refused(self, study: str, refused: Refused) -> None:
         body = {"rule": refused.rule, "text": refused.text, "remedy": refused.remedy}
         self._db.execute(
-            "UPDATE study SET ended = ? WHERE id = ? AND state IN ('refused', 'failed', 'revoked')",
+            "UPDATE study SET ended = ? WHERE id = ? AND state IN ('refused', 'failed', 'revoked', 'cancelled')",
             (json.dumps(body), study),
         )
         self._write("refusal", study, {**body, "partner": ""})
 
-    def _write(self, kind: str, study: str, body: Mapping[str, Any]) -> int:
-        return self.register.append(kind, study, write_time(self._clock()), body)
-
-    def _rows(self, query: str, *values: str) -> list[tuple[Any, ...]]:
-        with _mapped(None):
-            return self._db.execute(query, values).fetchall()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """All or nothing; the register's checkpoint is signed anew with what was written."""
-        with _mapped(None):
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self.register.checkpoint()
-                self._db.execute("COMMIT")
-            except BaseException:
-                with suppress(sqlite3.Error):
-                    self._db.execute("ROLLBACK")
-                raise
-
-
-@contextmanager
-def _mapped(folder: Path | None) -> Iterator[None]:
-    """What SQLite or the disk says becomes a Fault, without its text."""
-    try:
-        yield
-    except (sqlite3.Error, OSError) as wrong:
-        where = f" in {str(folder)!r}" if folder else ""
-        raise Fault(
-            f"the coordinator's state{where} cannot be used ({type(wrong).__name__}); mend disk or rights"
-        ) from None
-
 
 def _revoked() -> Refused:
     return Refused("mandate-revoked", "a member of the committee has revoked the mandate", "file a new study")
+
+
+def _votes(envelopes: Iterable[Envelope], root: Root) -> Iterator[Refusal]:
+    for envelope in envelopes:
+        with suppress(Refused):  # of a former member
+            yield read_refusal(envelope, root)

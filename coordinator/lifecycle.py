@@ -8,22 +8,24 @@ from trust.errors import Refused
 
 __all__ = ["ENDED", "FOLLOWS", "State", "check_move", "no_such_move"]
 
-State: TypeAlias = Literal["filed", "mandated", "running", "released", "refused", "revoked", "failed"]
+State: TypeAlias = Literal["filed", "mandated", "running", "released", "refused", "revoked", "failed", "cancelled"]
 
 FOLLOWS: Final[dict[State, frozenset[State]]] = {
-    "filed": frozenset({"mandated", "refused", "revoked"}),
-    "mandated": frozenset({"running", "revoked"}),
-    "running": frozenset({"released", "refused", "revoked", "failed"}),
+    "filed": frozenset({"mandated", "refused", "revoked", "cancelled"}),
+    "mandated": frozenset({"running", "revoked", "cancelled"}),
+    "running": frozenset({"released", "refused", "revoked", "failed", "cancelled"}),
     "released": frozenset({"revoked"}),
     "refused": frozenset(),
     "revoked": frozenset(),
     "failed": frozenset({"revoked"}),
+    "cancelled": frozenset({"revoked"}),
 }
 """filed: waits for the committee; mandated: signed by a quorum; running: nodes are asked; released: its result is
 signed and in the register; refused: by the charter, the committee or a rule; revoked: its mandate was ended by a
-member; failed: a machine or a partner fell out, and the study must be filed anew."""
+member; failed: a machine or a partner fell out, and the study must be filed anew; cancelled:
+withdrawn by its researcher or the operator (its mandate can still be revoked, which nodes are told)."""
 
-ENDED: Final[frozenset[State]] = frozenset({"released", "refused", "revoked", "failed"})
+ENDED: Final[frozenset[State]] = frozenset({"released", "refused", "revoked", "failed", "cancelled"})
 """Nodes are asked nothing more in these states."""
 
 _REMEDIES: Final[dict[State, str]] = {

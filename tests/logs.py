@@ -7,7 +7,9 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any, cast
 
+from coordinator.database import open_database
 from trust.canonical import canonical
 from trust.log import Tree, leaf_hash
 from trust.logbook import _grown
@@ -16,8 +18,12 @@ AT = "2026-11-24T12:00:01Z"
 Change = Callable[[sqlite3.Connection, int], object]
 
 
-def changed(file: Path, change: Change, at: int) -> None:
-    """Change a database as somebody with a shell would, and leave no write-ahead log."""
+def changed(file: Path | str, change: Change, at: int) -> None:
+    """Change a database, a SQLite file or one at a URL, as somebody with a shell would; leave no write-ahead log."""
+    if isinstance(file, str):
+        with closing(open_database(file)) as database:
+            change(cast(Any, database), at)
+        return
     with closing(sqlite3.connect(file, isolation_level=None)) as db:
         change(db, at)
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
@@ -99,7 +105,8 @@ def shorten_the_head(db: sqlite3.Connection, at: int) -> None:
 
 
 def spoil_the_head(db: sqlite3.Connection, at: int) -> None:
-    db.execute("UPDATE head SET peaks = zeroblob(length(peaks))")
+    (peaks,) = db.execute("SELECT peaks FROM head").fetchone()
+    db.execute("UPDATE head SET peaks = ?", (bytes(len(peaks)),))
 
 
 def lengthen_the_head(db: sqlite3.Connection, at: int) -> None:
@@ -149,7 +156,7 @@ def shorten(db: sqlite3.Connection, at: int) -> None:
     _head(db, at)
 
 
-def tree(file: Path) -> Tree:
+def tree(file: Path | str) -> Tree:
     """The tree over what the table holds."""
-    with closing(sqlite3.connect(file)) as db:
+    with closing(open_database(file) if isinstance(file, str) else sqlite3.connect(file)) as db:
         return Tree(leaf_hash(raw) for (raw,) in db.execute("SELECT body FROM log ORDER BY seq"))

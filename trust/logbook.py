@@ -34,15 +34,19 @@ _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS log (seq INTEGER PRIMARY KEY, leaf BLOB NOT NULL, body BLOB NOT NULL) STRICT",
     "CREATE TABLE IF NOT EXISTS head ("
     "one INTEGER PRIMARY KEY CHECK (one = 0), size INTEGER NOT NULL, peaks BLOB NOT NULL) STRICT",
-    "INSERT OR IGNORE INTO head VALUES (0, 0, x'')",
+    "INSERT INTO head VALUES (0, 0, x'') ON CONFLICT DO NOTHING",
     f"PRAGMA user_version={_VERSION}",
 )
 _AT_A_TIME = 1000
+_LOWEST = -(1 << 63)
+"""Of the numbers that a row can have: what was put in before the first entry is read too."""
 _MEND = "keep the file as it is for the trust's auditor; nothing is computed or released on it"
 
 
 class Connection(Protocol):
-    """What is used of an `sqlite3.Connection` in autocommit mode (`isolation_level=None`)."""
+    """What is used of a database: of an `sqlite3.Connection` in autocommit mode (`isolation_level=None`), or of
+    another database that takes the same statements, `?` for a value, and whose `BEGIN` is of one state of it.
+    """
 
     @property
     def in_transaction(self) -> bool:
@@ -71,7 +75,7 @@ def check_version(db: Connection) -> None:
 class Logbook:
     """The log in a connection's tables, called `name` in errors, its entries of these `kinds` only.
 
-    One object a thread.  What `sqlite3` raises passes through.
+    One object a thread.  What the database's driver raises passes through.
     """
 
     def __init__(self, db: Connection, name: str, kinds: frozenset[str]) -> None:
@@ -154,7 +158,7 @@ class Logbook:
         with self._snapshot():
             size, peaks = self._stored()
             count, grown = 0, b""
-            for found, leaf, body in self._rows(None):
+            for found, leaf, body in self._rows(_LOWEST):
                 self._checked(count, found, leaf, body)
                 if count == size:
                     self._corrupt(f"entry {count} is beyond its head")
@@ -184,11 +188,10 @@ class Logbook:
             self._corrupt("its head is missing or no head")
         return row[0], row[1]
 
-    def _rows(self, start: int | None) -> Iterator[tuple[int, bytes, bytes]]:
+    def _rows(self, start: int) -> Iterator[tuple[int, bytes, bytes]]:
         """Rows in order, a thousand at a time: no statement stays open that would hold up a writer."""
         rows = self._db.execute(
-            "SELECT seq, leaf, body FROM log WHERE ? IS NULL OR seq >= ? ORDER BY seq LIMIT ?",
-            (start, start, _AT_A_TIME),
+            "SELECT seq, leaf, body FROM log WHERE seq >= ? ORDER BY seq LIMIT ?", (start, _AT_A_TIME)
         ).fetchall()
         while rows:
             yield from rows

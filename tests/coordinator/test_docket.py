@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,6 +30,7 @@ from tests.coordinator.committee import (
     vote,
     without,
 )
+from tests.coordinator.conftest import Opened
 from trust.dataset import Dataset
 from trust.errors import InvalidInput, MessageInvalid, Refused, StudyInvalid
 from trust.mandate import SignedMandate
@@ -96,20 +95,19 @@ def test_a_study_that_no_researcher_has_signed_is_not_filed(
     assert desk.dump() == before
 
 
-def test_a_researcher_whose_accreditation_has_run_out_cannot_file(tmp_path: Path) -> None:
+def test_a_researcher_whose_accreditation_has_run_out_cannot_file(open_desk: Opened) -> None:
     until = NOW + timedelta(days=3)
 
     def change(root: dict[str, Any]) -> None:
         root["researchers"]["local"]["accredited_until"] = write_time(until)
 
-    desk = Desk(tmp_path, rotated(change))
+    desk = open_desk(rotated(change))
     desk.now = until - timedelta(seconds=1)
     assert desk.docket.file(signed()).state == "filed"
     desk.now = until
     with refused("researcher", "no longer accredited"):
         desk.docket.file(signed("later-1a2b"))
     assert not desk.docket.used("later-1a2b")
-    desk.close()
 
 
 @pytest.mark.parametrize(
@@ -260,9 +258,9 @@ def test_signatures_do_not_go_over_to_a_changed_study(filed: Desk) -> None:
 # ---- a root that has changed
 
 
-def test_a_former_members_signature_is_refused(tmp_path: Path) -> None:
+def test_a_former_members_signature_is_refused(open_desk: Opened) -> None:
     fresh = Signer()
-    desk = Desk(tmp_path, rotated(without(SECOND, fresh)))
+    desk = open_desk(rotated(without(SECOND, fresh)))
     desk.docket.file(signed())
     with refused("signature", "nobody who is a member today"):
         desk.sign(SECOND)
@@ -272,7 +270,6 @@ def test_a_former_members_signature_is_refused(tmp_path: Path) -> None:
         desk.docket.revoke(revocation(desk.digest(), SECOND))
     assert desk.sign(LAY, fresh) == "mandated"
     assert all(checks(desk).values())
-    desk.close()
 
 
 def test_a_mandate_for_an_earlier_root_can_neither_be_signed_nor_run(desk: Desk) -> None:
@@ -295,13 +292,14 @@ def test_a_mandate_for_an_earlier_root_can_neither_be_signed_nor_run(desk: Desk)
     assert all(checks(desk).values())
 
 
-def test_an_older_or_another_root_does_not_open_the_register(desk: Desk, tmp_path: Path) -> None:
+def test_an_older_root_is_not_in_force_again_and_another_does_not_open_the_register(desk: Desk) -> None:
     """With the old root a former member could sign again."""
     desk.roots = rotated(without(SECOND, Signer()))
     desk.again()
     before = desk.dump()
+    assert desk.again((KEYS.envelope,)).trust.roots == desk.roots
     other = Keys.make(("east", "north", "south"), CHARTER, NOW)
-    for roots in ((KEYS.envelope,), rotated(without(SECOND, Signer())), (other.envelope,)):
+    for roots in (rotated(without(SECOND, Signer())), (other.envelope,)):
         with pytest.raises(InvalidInput, match="register is of another trust root"):
             desk.again(roots)
     assert desk.dump() == before
@@ -309,10 +307,12 @@ def test_an_older_or_another_root_does_not_open_the_register(desk: Desk, tmp_pat
     assert desk.kinds("") == ["root", "charter", "root"]  # opened twice, written once
 
 
-def test_a_charter_that_the_root_does_not_name_opens_nothing(tmp_path: Path) -> None:
+def test_a_charter_that_the_root_does_not_name_opens_nothing(desk: Desk) -> None:
     lax = CHARTER.model_copy(update={"folder_digest": "sha256:" + 64 * "0"})
+    before = desk.dump()
     with pytest.raises(InvalidInput, match="the charter is not the one that the trust root names"):
-        Desk(tmp_path / "x").again(charter=lax)
+        desk.again(charter=lax)
+    assert desk.dump() == before
 
 
 # ---- against
@@ -441,7 +441,7 @@ def test_only_a_mandate_in_force_is_handed_out(desk: Desk, state: str) -> None:
         return
     with pytest.raises(Refused) as no:
         desk.docket.mandate(NAME)
-    rules = {"filed": "mandate-missing", "revoked": "mandate-revoked", "refused": "committee"}
+    rules = {"filed": "mandate-missing", "revoked": "mandate-revoked", "refused": "committee", "cancelled": "cancelled"}
     assert no.value.rule == rules.get(state, "study-state")
     with pytest.raises(Refused):
         desk.docket.move(NAME, "running" if state != "mandated" else "released")
@@ -488,8 +488,6 @@ def test_a_study_that_is_run_too_early_can_be_run_in_its_time(desk: Desk) -> Non
 
 def test_a_state_that_was_changed_by_hand_does_not_make_a_mandate(filed: Desk) -> None:
     filed.sign(SECOND)
-    with sqlite3.connect(filed.folder / "state.sqlite") as db:
-        db.execute("UPDATE study SET state = 'mandated'")
-    db.close()
+    filed.by_hand("UPDATE study SET state = 'mandated'")
     with refused("signature", "signed by 1 of 3 keys; 2 are needed"):
         filed.docket.mandate(NAME)

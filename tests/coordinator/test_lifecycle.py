@@ -13,10 +13,11 @@ from trust.errors import Refused
 
 STATES: tuple[State, ...] = get_args(State)
 MOVES = {
-    ("filed", "mandated"), ("filed", "refused"), ("filed", "revoked"),
-    ("mandated", "running"), ("mandated", "revoked"),
+    ("filed", "mandated"), ("filed", "refused"), ("filed", "revoked"), ("filed", "cancelled"),
+    ("mandated", "running"), ("mandated", "revoked"), ("mandated", "cancelled"),
     ("running", "released"), ("running", "refused"), ("running", "revoked"), ("running", "failed"),
-    ("released", "revoked"), ("failed", "revoked"),
+    ("running", "cancelled"),
+    ("released", "revoked"), ("failed", "revoked"), ("cancelled", "revoked"),
 }  # fmt: skip
 
 
