@@ -1,0 +1,163 @@
+"""Who asks: the key that has signed the request, and what the trust root in force says of it.
+
+1 signature   the request is signed, lately, for this coordinator, with a key that some version of the root has named
+2 bursts      the key does not ask too often
+3 replay      its nonce is taken once; what was signed before this process started is refused, since it knows no nonces
+4 roles       what the key is in the root in force; one that only an earlier root has named is revoked
+5 allowed     one of the roles that the address is for
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Literal, TypeAlias
+
+from starlette.requests import Request
+
+from coordinator.api.limits import Limits, TokenBuckets, too_many
+from coordinator.api.problems import Http
+from coordinator.filed import Trust
+from trust.errors import Refused
+from trust.http_signatures import TOLERANCE, Signed, normal, verify_request
+from trust.root import Root
+from trust.signing import Envelope, key_id
+from trust.times import read_time
+
+__all__ = ["EVERYBODY", "Asker", "Directory", "Door", "Nonces", "Role", "json_only", "only"]
+
+Role: TypeAlias = Literal["researcher", "member", "partner", "operator", "auditor"]
+EVERYBODY: Final[tuple[Role, ...]] = ("researcher", "member", "partner", "operator", "auditor")
+
+_MOST_NONCES = 200_000
+
+
+@dataclass(frozen=True)
+class Asker:
+    """Who asks.
+
+    Attributes:
+        keyid: of the key.
+        roles: what it is in the root in force.
+        researchers, partners: the names that it has there.
+    """
+
+    keyid: str
+    roles: frozenset[Role]
+    researchers: frozenset[str] = frozenset()
+    partners: frozenset[str] = frozenset()
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether every study may be read, not only one's own."""
+        return bool(self.roles - {"researcher"})
+
+
+class Directory:
+    """The keys of every version of a trust's root."""
+
+    def __init__(self, roots: tuple[Envelope, ...]) -> None:
+        versions = [Root.read(envelope.unverified_payload) for envelope in roots]
+        self.keys: dict[str, bytes] = {}
+        for root in versions:
+            self.keys |= {keyid: bytes.fromhex(key) for keyid, key in root.keys.items()}
+            self.keys |= {key_id(key): key for key in root.verify_keys().values()}
+        self._root = versions[-1]
+
+    def asker(self, keyid: str, now: datetime) -> Asker:
+        """What a key is today.  Raises: Refused (`request-role`) for one that is nothing any more."""
+        root = self._root
+        named = {name: person for name, person in root.researchers.items() if person.key == keyid}
+        accredited = frozenset(name for name, one in named.items() if now < read_time(one.accredited_until))
+        partners = frozenset(name for name, key in root.verify_keys().items() if key_id(key) == keyid)
+        held: dict[Role, bool] = {
+            "researcher": bool(accredited),
+            "member": keyid in root.roles["committee"].keys,
+            "partner": bool(partners),
+            "operator": keyid in root.roles["coordinator"].keys,
+            "auditor": keyid in root.roles["auditor"].keys,
+        }
+        roles = frozenset(role for role, holds in held.items() if holds)
+        if not roles and named:
+            raise Refused("request-role", "the researcher's accreditation is over", "have the accreditation renewed")
+        if not roles:
+            text = "the key has no role in the trust root in force"
+            raise Refused("request-role", text, "sign with the key that the newest trust root names")
+        return Asker(keyid, roles, accredited, partners)
+
+
+class Nonces:
+    """What was taken once, until it would be refused as too old.  Of one process."""
+
+    def __init__(self, most: int = _MOST_NONCES) -> None:
+        self._until: dict[tuple[str, str], int] = {}
+        self._most, self._lock, self._next = most, threading.Lock(), 0.0
+
+    def take(self, signed: Signed, now: datetime) -> None:
+        """Raises: Refused (`request-replayed`); Http (`too-many`) where no more can be remembered."""
+        name, seconds = (signed.keyid, signed.nonce), now.timestamp()
+        with self._lock:
+            if name in self._until:
+                raise Refused("request-replayed", "the request was received before", "sign it anew")
+            if seconds >= self._next or len(self._until) >= self._most:
+                self._until = {key: until for key, until in self._until.items() if until >= seconds}
+                self._next = seconds + TOLERANCE
+            if len(self._until) >= self._most:
+                raise too_many(TOLERANCE)
+            self._until[name] = signed.until
+
+
+class Door:
+    """The five steps, with what they remember.  `authority` is the coordinator's own, such as `trust.example:8443`."""
+
+    def __init__(self, authority: str, limits: Limits, started: datetime) -> None:
+        self._authority, self._started = authority, int(started.timestamp())
+        self._buckets = TokenBuckets(limits.key_burst, limits.key_per_second)
+        self._nonces = Nonces()
+        self._directories: dict[bytes, Directory] = {}
+
+    def let_in(self, request: Request, body: bytes, trust: Trust, now: datetime) -> Asker:
+        """Raises: Refused (`request-signature`, `request-expired`, `request-replayed`, `request-key`,
+        `request-role`), Http (`too-many`).
+        """
+        directory = self._directories.get(trust.root.digest)
+        if directory is None:
+            directory = Directory(trust.roots)
+            self._directories = {trust.root.digest: directory}
+        signed = self._signed(directory.keys, request, body, now)
+        if seconds := self._buckets.take(signed.keyid):
+            raise too_many(seconds)
+        self._nonces.take(signed, now)
+        return directory.asker(signed.keyid, now)
+
+    def _signed(self, keys: Mapping[str, bytes], request: Request, body: bytes, now: datetime) -> Signed:
+        scope = request.scope
+        lines = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+        hosts = [value for name, value in lines if name == "host"]
+        if len(hosts) != 1 or normal(hosts[0]) != self._authority:
+            text = "the request was signed for another address than this coordinator's"
+            raise Refused("request-signature", text, f"ask https://{self._authority}")
+        path = (scope.get("raw_path") or b"").partition(b"?")[0].decode("latin-1")
+        query = scope["query_string"].decode("latin-1")
+        signed = verify_request(keys, scope["method"], hosts[0], path, query, lines, body, now)
+        if signed.created < self._started:
+            text = "the request was signed before the coordinator started"
+            raise Refused("request-expired", text, "sign it anew; check the clock")
+        return signed
+
+
+def only(asker: Asker, *allowed: Role) -> Asker:
+    """Raises: Refused (`request-role`) where the asker is none of these."""
+    if not asker.roles & set(allowed):
+        text = f"this is for {', '.join(allowed)}; the key is {', '.join(sorted(asker.roles))}"
+        raise Refused("request-role", text, "sign with a key of such a role")
+    return asker
+
+
+def json_only(request: Request) -> None:
+    """Raises: Http (`media-type`) for a body that says that it is something else than JSON."""
+    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if given != "application/json":
+        raise Http("media-type", "the body is not said to be JSON", expected="Content-Type: application/json")

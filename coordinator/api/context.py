@@ -1,0 +1,90 @@
+"""What every address needs: the coordinator's settings, a docket for the length of a request, and who asks."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, TypeAlias, cast
+
+from fastapi import Depends, Request
+from fastapi.routing import APIRoute
+
+from coordinator.api.access import Asker, Door, json_only
+from coordinator.api.desk import Dockets
+from coordinator.api.policies import Published
+from coordinator.api.problems import Http
+from coordinator.docket import Docket
+from coordinator.settings import CoordinatorSettings
+from trust.json_text import read_json
+from trust.signing import Envelope
+
+__all__ = ["Asking", "Body", "Context", "Lent", "Now", "Office", "known_query", "read_body"]
+
+
+@dataclass(frozen=True)
+class Context:
+    """Of one application."""
+
+    settings: CoordinatorSettings
+    dockets: Dockets
+    door: Door
+    published: Published
+    clock: Callable[[], datetime]
+    largest: int
+
+
+def context(request: Request) -> Context:
+    """The application's."""
+    return cast(Context, request.app.state.context)
+
+
+Office: TypeAlias = Annotated[Context, Depends(context)]
+
+
+async def _lent(office: Office) -> AsyncIterator[Docket]:
+    async with office.dockets.lent() as docket:
+        yield docket
+
+
+async def read_body(request: Request) -> bytes:
+    """The body, which `limits.Bodies` has read."""
+    return await request.body()
+
+
+def _now(office: Office) -> datetime:
+    return office.clock()
+
+
+Lent: TypeAlias = Annotated[Docket, Depends(_lent, scope="function")]
+"""A docket that is given back before the answer is sent: a client that reads slowly holds up nobody."""
+Now: TypeAlias = Annotated[datetime, Depends(_now)]
+Raw: TypeAlias = Annotated[bytes, Depends(read_body)]
+
+
+def _asker(request: Request, office: Office, docket: Lent, raw: Raw, now: Now) -> Asker:
+    return office.door.let_in(request, raw, docket.trust, now)
+
+
+Asking: TypeAlias = Annotated[Asker, Depends(_asker)]
+"""Who asks.  What the asker may do is for the address to say, with `access.only`."""
+
+
+def _envelope(request: Request, office: Office, raw: Raw, asker: Asking) -> Envelope:
+    json_only(request)
+    return Envelope.read(read_json(raw, largest=office.largest))
+
+
+Body: TypeAlias = Annotated[Envelope, Depends(_envelope)]
+"""The signed document that was handed in; nothing in it is verified.  It is read after its sender was let in."""
+
+
+async def known_query(request: Request) -> None:
+    """Raises: Http (`request`) for a parameter that the address does not know, or that stands twice."""
+    route = request.scope.get("route")
+    assert isinstance(route, APIRoute)  # noqa: S101 - the only kind that depends on this
+    known = {field.alias for field in route.dependant.query_params}
+    given = [name for name, _ in request.query_params.multi_items()]
+    if len(given) != len(set(given)) or not set(given) <= known:
+        named = ", ".join(sorted(known)) or "no parameter"
+        raise Http("request", "a parameter that this address does not know, or one twice", expected=named)

@@ -1,0 +1,77 @@
+"""What partners publish of their own policies, and what charter and these say of a study that is handed in.
+
+A partner's policy that it keeps to itself is asked by its node alone; here it is not known.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+from coordinator.api.documents import Policy
+from coordinator.filed import Trust
+from trust.charter import cedar_files, read
+from trust.decision import Decisions, require
+from trust.errors import InvalidInput, Refused
+from trust.explain import explain
+from trust.partner_policy import PartnerPolicy
+from trust.policy import asker_of, decide
+from trust.study import Study, plan
+
+__all__ = ["Published"]
+
+
+class Published:
+    """Those in the coordinator's folder: policies/NAME/, as a partner has sent it.
+
+    Raises: InvalidInput for one that cannot be read, or that its partner does not publish.
+    """
+
+    def __init__(self, folder: Path, trust: Trust) -> None:
+        self._policies: dict[str, PartnerPolicy] = {}
+        self._documents: dict[str, Policy] = {}
+        for name in sorted(trust.root.root.partners):
+            own = folder / "policies" / name
+            if not own.is_dir():
+                continue
+            policy = PartnerPolicy.load(own)
+            policy.fits(trust.charter)
+            if not policy.published:
+                raise InvalidInput(f"the policy of {name!r} says published = false", remedy="take it out of policies/")
+            raw = {"partner.toml": read(own, "partner.toml", name)} | cedar_files(own, name)
+            self._policies[name] = policy
+            self._documents[name] = Policy(
+                version=policy.version,
+                digest=policy.folder_digest,
+                files={file: text.decode("utf-8") for file, text in raw.items()},
+            )
+
+    def document(self, partner: str) -> Policy | None:
+        """What a partner publishes, None where it publishes nothing."""
+        return self._documents.get(partner)
+
+    def check(self, study: Study, trust: Trust, now: datetime) -> Refused | None:
+        """The first refusal of charter and published policies, None where all say yes.
+
+        Raises: StudyInvalid where an analysis does not fit the dataset.
+        """
+        scope = trust.scope(study)
+        plans, asker = plan(study, scope), asker_of(trust.root.root, study.researcher)
+        said = list(decide(study, trust.charter, scope, plans, now=now, asker=asker))
+        for name, policy in self._policies.items():
+            said += decide(study, trust.charter, scope, plans, now=now, asker=asker, partner=name, policy=policy)
+        try:
+            require(Decisions(said))
+        except Refused as refused:
+            return refused
+        return None
+
+    def explained(self, study: Study, trust: Trust, now: datetime) -> str:
+        """Why it is refused, and the smallest changes that would pass; of charter and published policies."""
+        scope = trust.scope(study)
+        plans, asker = plan(study, scope), asker_of(trust.root.root, study.researcher)
+        found = explain(study, trust.charter, scope, plans, now=now, asker=asker)
+        for name, policy in self._policies.items():
+            own = explain(study, trust.charter, scope, plans, now=now, asker=asker, partner=name, policy=policy)
+            found = own if len(own.reasons) > len(found.reasons) or not own.ok else found
+        return str(found)

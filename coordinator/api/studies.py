@@ -1,0 +1,242 @@
+"""Studies and what is signed about them.  What is handed in twice is answered as it was the first time."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypeAlias
+
+from fastapi import APIRouter, Path, Response
+
+from coordinator.api.access import EVERYBODY, Asker, only
+from coordinator.api.context import Asking, Body, Lent, Now, Office, Raw
+from coordinator.api.documents import FiledDocument
+from coordinator.api.problems import Http, respond
+from coordinator.docket import Docket
+from coordinator.filed import Filed
+from coordinator.lifecycle import no_such_move
+from trust.errors import InvalidInput, Refused, StudyInvalid
+from trust.files import read_file
+from trust.signing import Envelope, signed_by
+from trust.votes import read_refusal, read_revocation
+
+__all__ = ["ENVELOPE", "router"]
+
+router = APIRouter()
+
+Name: TypeAlias = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="Its id or its number")]
+ENVELOPE: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Envelope"}}},
+    }
+}
+_RESULT: dict[int | str, dict[str, Any]] = {200: {"content": {"application/json": {"schema": {"type": "object"}}}}}
+_NEW: dict[int | str, dict[str, Any]] = {200: {"model": FiledDocument, "description": "It was handed in before"}}
+
+
+@router.post(
+    "/v1/studies",
+    operation_id="file_study",
+    summary="File a study",
+    status_code=201,
+    response_model=FiledDocument,
+    response_model_exclude_none=True,
+    responses=_NEW,
+    openapi_extra=ENVELOPE,
+)
+def file(office: Office, docket: Lent, asker: Asking, now: Now, study: Body, response: Response) -> Any:
+    """Signed by the researcher who asks.  A refusal by the charter is recorded, and says what would pass."""
+    only(asker, "researcher")
+    written, study = docket.trust.signed(study)
+    if written.researcher not in asker.researchers:
+        raise _of_another()
+    before = _known(docket, written.id)
+    if before is None:
+        refused = office.published.check(written, docket.trust, now)
+        if refused is not None:
+            _record(docket, study, refused, written.id)
+            return respond(refused, explanation=office.published.explained(written, docket.trust, now))
+        try:
+            return FiledDocument.of(docket.file(study), docket)
+        except StudyInvalid:
+            before = _known(docket, written.id)  # another request of hers may have been first
+            if before is None and not docket.used(written.id):
+                raise
+    if before is None or before.study.payload != study.payload:
+        raise Http("conflict", f"another study has the id {written.id!r}", remedy="write it again, with a new id")
+    response.status_code = 200
+    return FiledDocument.of(before, docket)
+
+
+def _record(docket: Docket, study: Envelope, refused: Refused, name: str) -> None:
+    """Once: the same study is refused again without another entry."""
+    try:
+        docket.turned_away(study, refused)
+    except StudyInvalid:
+        if not docket.used(name):
+            raise
+
+
+@router.get(
+    "/v1/studies",
+    operation_id="studies",
+    summary="The studies on the docket",
+    response_model=list[FiledDocument],
+    response_model_exclude_none=True,
+)
+def studies(docket: Lent, asker: Asking) -> Any:
+    """A researcher's own; all for everybody else who has a role."""
+    only(asker, *EVERYBODY)
+    return [FiledDocument.of(filed, docket) for filed in docket.studies() if _may_see(asker, filed)]
+
+
+@router.get(
+    "/v1/studies/{study}",
+    operation_id="study",
+    summary="One study",
+    response_model=FiledDocument,
+    response_model_exclude_none=True,
+)
+def one(docket: Lent, asker: Asking, study: Name) -> Any:
+    """By its id or its number."""
+    only(asker, *EVERYBODY)
+    return FiledDocument.of(_seen(docket, asker, study), docket)
+
+
+@router.get(
+    "/v1/studies/{study}/result",
+    operation_id="result",
+    summary="The signed file of a released study",
+    response_class=Response,
+    responses=_RESULT,
+)
+def result(office: Office, docket: Lent, asker: Asking, study: Name) -> Response:
+    """Its bytes, as they were signed."""
+    only(asker, *EVERYBODY)
+    filed = _seen(docket, asker, study)
+    if filed.state != "released":
+        raise no_such_move(filed.id, filed.state, "; only a released study has a result")
+    file = office.settings.result(filed.id)
+    if not file.exists():  # the register has it a moment earlier
+        raise Http("conflict", "the result is being written", remedy="ask again in a moment")
+    return Response(read_file(file), media_type="application/json")
+
+
+@router.post(
+    "/v1/studies/{study}/cancel",
+    operation_id="cancel_study",
+    summary="Withdraw a study",
+    response_model=FiledDocument,
+    response_model_exclude_none=True,
+)
+def cancel(docket: Lent, asker: Asking, study: Name, raw: Raw) -> Any:
+    """By the researcher whose it is, or by the operator; before it is released."""
+    only(asker, "researcher", "operator")
+    if raw:
+        raise Http("request", "a body where none is expected")
+    filed = _find(docket, study)
+    own = filed.written.researcher in asker.researchers
+    if not own and "operator" not in asker.roles:
+        raise _of_another()
+    if filed.state != "cancelled":
+        filed = docket.cancel(filed.id, "researcher" if own else "operator")
+    return FiledDocument.of(filed, docket)
+
+
+@router.post(
+    "/v1/studies/{study}/signatures",
+    operation_id="sign_mandate",
+    summary="A member's signature on a mandate",
+    response_model=FiledDocument,
+    response_model_exclude_none=True,
+    openapi_extra=ENVELOPE,
+)
+def sign(docket: Lent, asker: Asking, study: Name, mandate: Body) -> Any:
+    """The mandate's envelope, with the signature of the member who asks."""
+    only(asker, "member")
+    filed = _find(docket, study)
+    signers = signed_by("mandate", mandate, docket.trust.root.root.keys_of("committee"))
+    if asker.keyid not in signers:
+        raise Refused("signature", "the mandate is not signed by the member who asks", "sign it, and hand it in again")
+    same = mandate.payload == filed.mandate.payload
+    if not (same and signers <= filed.signers):
+        filed = docket.sign(filed.id, mandate)
+    return FiledDocument.of(filed, docket)
+
+
+@router.post(
+    "/v1/votes",
+    operation_id="vote_against",
+    summary="A member's vote against a mandate",
+    response_model=FiledDocument,
+    response_model_exclude_none=True,
+    openapi_extra=ENVELOPE,
+)
+def vote(docket: Lent, asker: Asking, against: Body) -> Any:
+    """Signed by the member who asks."""
+    only(asker, "member")
+    said = read_refusal(against, docket.trust.root.root)
+    _own(asker, said.member)
+    if against.payload in {envelope.payload for envelope in docket.votes(said.mandate)}:
+        return FiledDocument.of(_of_mandate(docket, said.mandate), docket)
+    return FiledDocument.of(docket.refuse(against), docket)
+
+
+@router.post(
+    "/v1/revocations",
+    operation_id="revoke_mandate",
+    summary="A member's revocation of a mandate",
+    response_model=FiledDocument,
+    response_model_exclude_none=True,
+    openapi_extra=ENVELOPE,
+)
+def revoke(docket: Lent, asker: Asking, revocation: Body) -> Any:
+    """Signed by the member who asks."""
+    only(asker, "member")
+    said = read_revocation(revocation, docket.trust.root.root)
+    _own(asker, said.member)
+    if revocation.payload in {envelope.payload for envelope in docket.revocations(said.mandate)}:
+        return FiledDocument.of(_of_mandate(docket, said.mandate), docket)
+    return FiledDocument.of(docket.revoke(revocation), docket)
+
+
+# ---- which study
+
+
+def _known(docket: Docket, study: str) -> Filed | None:
+    try:
+        return docket.find(study)
+    except InvalidInput:
+        return None
+
+
+def _find(docket: Docket, study: str) -> Filed:
+    """Raises: Http (`not-found`), which names no other study."""
+    filed = _known(docket, study)
+    if filed is None:
+        raise Http("not-found", "no such study is on the docket", expected="a study's id or number")
+    return filed
+
+
+def _of_mandate(docket: Docket, digest: str) -> Filed:
+    return next(filed for filed in docket.studies() if filed.mandate_digest == digest)
+
+
+def _seen(docket: Docket, asker: Asker, study: str) -> Filed:
+    """Raises: Refused (`request-role`) for a researcher whose study it is not."""
+    filed = _find(docket, study)
+    if not _may_see(asker, filed):
+        raise _of_another()
+    return filed
+
+
+def _may_see(asker: Asker, filed: Filed) -> bool:
+    return asker.sees_all or filed.written.researcher in asker.researchers
+
+
+def _own(asker: Asker, member: str) -> None:
+    if member != asker.keyid:
+        raise Refused("request-role", "the document is another member's", "hand in your own")
+
+
+def _of_another() -> Refused:
+    return Refused("request-role", "the study is another researcher's", "ask for your own")
