@@ -68,8 +68,7 @@ class Answered:
         """
         self._editions.keep(taken)
         dataset = self._editions.dataset
-        extract, cohort = self._editions.identity(taken.extract), taken.persons.tobytes()
-        digest = hashlib.sha256(f"{dataset.id}\0{taken.number}\0".encode() + extract + cohort).digest()
+        extract, cohort, digest = self._named(taken)
         read = " ".join(sorted(columns_read(dataset, columns)))
         with _mapped():
             self._database.execute(
@@ -79,6 +78,18 @@ class Answered:
             self._database.execute(
                 "INSERT OR REPLACE INTO answered_cohort VALUES (?, ?, ?, ?)", (study, digest, read, persons)
             )
+
+    def is_of(self, study: str, taken: Taken) -> bool:
+        """Whether a study was recorded with these very persons of this edition.  Raises: StoreUnavailable."""
+        with _mapped():
+            row = self._database.execute("SELECT cohort FROM answered_cohort WHERE study = ?", (study,)).fetchone()
+        return row is not None and row[0] == self._named(taken)[2]
+
+    def _named(self, taken: Taken) -> tuple[bytes, bytes, bytes]:
+        """Which persons the edition has, which of them are in the cohort, and a digest of both."""
+        dataset = self._editions.dataset
+        extract, cohort = self._editions.identity(taken.extract), taken.persons.tobytes()
+        return extract, cohort, hashlib.sha256(f"{dataset.id}\0{taken.number}\0".encode() + extract + cohort).digest()
 
     def _earlier(self, taken: Taken, asked: frozenset[str]) -> Iterator[Earlier]:
         """Each set that was answered for a shared column, once, as persons of the edition now in use."""

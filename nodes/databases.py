@@ -18,7 +18,7 @@ from sqlalchemy.types import NullType
 from nodes.files import missing_columns
 from trust.errors import Fault, SourceInvalid
 
-__all__ = ["DATABASES", "Condition", "database_columns", "read_database"]
+__all__ = ["DATABASES", "Condition", "database_columns", "read_database", "writes_allowed"]
 
 DATABASES = ("postgresql", "sqlite", "mysql", "mariadb", "oracle", "mssql", "duckdb")
 Condition = Callable[[sqlalchemy.Table, str], ColumnElement[bool] | None]
@@ -60,6 +60,64 @@ def read_database(url: str, table: str, names: list[str], condition: Condition |
     finally:
         engine.dispose()
     return pd.DataFrame([tuple(row) for row in rows], columns=names or ["_"], dtype=object).infer_objects()
+
+
+def writes_allowed(url: str, table: str) -> list[str]:
+    """What this account may do beside reading, as SQL's words; empty for one that may only read.
+
+    Each is tried on no row, in a transaction that is always undone.  A default that makes transactions read-only is
+    switched off first, as the account could do itself.
+
+    Raises: SourceInvalid, Fault; no message holds an address or a password.
+    """
+    engine, found = _reflected(url, table)
+    column = next(iter(found.columns))
+    tried: dict[str, Any] = {
+        "UPDATE": sqlalchemy.update(found).where(sqlalchemy.false()).values({column: column}),
+        "DELETE": sqlalchemy.delete(found).where(sqlalchemy.false()),
+        "INSERT": sqlalchemy.insert(found).from_select(
+            list(found.columns), sqlalchemy.select(found).where(sqlalchemy.false())
+        ),
+    }
+    postgresql = engine.dialect.name == "postgresql"
+    if postgresql:  # elsewhere a CREATE TABLE ends the transaction
+        tried["CREATE TABLE"] = sqlalchemy.text("CREATE TABLE datatrust_write_probe (x integer)")
+    allowed = []
+    try:
+        with engine.connect() as connection:
+            try:
+                if postgresql:
+                    connection.execute(sqlalchemy.text("SET TRANSACTION READ WRITE"))
+                    connection.execute(sqlalchemy.text("SET LOCAL lock_timeout = '2s'"))
+                for name, statement in tried.items():
+                    if _passes(connection, statement):
+                        allowed.append(name)
+                if postgresql:
+                    named = engine.dialect.identifier_preparer.format_table(found)
+                    asked = sqlalchemy.text("SELECT has_table_privilege(current_user, :table, 'TRUNCATE')")
+                    if connection.execute(asked, {"table": named}).scalar():
+                        allowed.append("TRUNCATE")
+            finally:
+                connection.rollback()
+    except sqlalchemy.exc.SQLAlchemyError as wrong:
+        if "recovery" in str(wrong):  # a standby server, on which nobody writes
+            return []
+        raise Fault(f"the database refused the question ({type(wrong).__name__})") from None
+    finally:
+        engine.dispose()
+    return allowed
+
+
+def _passes(connection: sqlalchemy.Connection, statement: Any) -> bool:
+    """Whether a statement is carried out; undone either way."""
+    point = connection.begin_nested()
+    try:
+        connection.execute(statement)
+    except sqlalchemy.exc.DBAPIError:
+        return False
+    finally:
+        point.rollback()
+    return True
 
 
 def _reflected(url: str, table: str) -> tuple[sqlalchemy.Engine, sqlalchemy.Table]:

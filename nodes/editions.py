@@ -39,6 +39,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from nodes import unfinished
 from nodes.edition import Edition, freeze, needed
 from nodes.extract import Extract, Look, come_or_gone, ids_of, look, take, write_parquet
 from nodes.optouts import opted_out
@@ -227,11 +228,16 @@ class Editions:
 
     def _write(self, extract: Extract) -> None:
         """Rows and tokens first, `edition.json` last: what it names is complete."""
+        with unfinished.making(self._folder, extract.number):
+            self._write_all(extract)
+
+    def _write_all(self, extract: Extract) -> None:
         path = self._rows(extract.number)
         write_parquet(extract.source, physical_names(extract.source), path)
         if not isinstance(extract.source.url, pd.DataFrame):
             extract.source = extract.source.model_copy(update={"url": path})
         self._write_tokens(extract)
+        unfinished.synced(self._folder)
         entry = {"date": extract.taken, "number": extract.number, "of": extract.of}
         _write_private(self._folder / "edition.json", json.dumps(entry, sort_keys=True).encode(), durable=True)
         for old in self._folder.glob("[0-9]*.parquet"):
@@ -251,7 +257,7 @@ class Editions:
         """The edition that is on the disk, which another process may have made.  Raises: Fault."""
         if not self._durable:
             return
-        kept = max((int(path.stem) for path in self._folder.glob("*.tokens") if path.stem.isdigit()), default=0)
+        kept = unfinished.finished(self._folder)
         if not (self._folder / "edition.json").exists():
             if kept:
                 raise Fault("edition.json is lost; to mend it: put the file back into the folder of editions")
@@ -285,7 +291,7 @@ def _moved(old: npt.NDArray[np.uint64], new: npt.NDArray[np.uint64]) -> npt.NDAr
 
 
 def _write_private(path: Path, content: bytes, durable: bool) -> None:
-    """Whole or not at all, for the owner only."""
+    """Whole or not at all, for the owner only; where `durable`, on the disk under its name."""
     beside = path.with_name(f"new-{secrets.token_hex(8)}")
     with open(beside, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
         file.write(content)
@@ -293,3 +299,5 @@ def _write_private(path: Path, content: bytes, durable: bool) -> None:
         if durable:
             os.fsync(file.fileno())
     beside.replace(path)
+    if durable:
+        unfinished.synced(path.parent)

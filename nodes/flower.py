@@ -182,7 +182,8 @@ class FleetNode:
                     raise
             except httpx.TransportError as wrong:
                 if "certificate" in str(wrong).lower():
-                    raise Fault("the SuperLink's certificate is not the trust's; ask the coordinator") from None
+                    why = "has expired" if "expired" in str(wrong) else "is not the trust's"
+                    raise Fault(f"the SuperLink's certificate {why}; ask the coordinator") from None
             self.stop.wait(wait)
             wait = min(2 * wait, 5.0)
         raise _Stopped

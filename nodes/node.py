@@ -17,7 +17,7 @@ from trust.charter import Charter
 from trust.checkpoint import journal_origin, read_checkpoint
 from trust.dataset import Dataset
 from trust.decision import Decision
-from trust.errors import MessageInvalid
+from trust.errors import MessageInvalid, Refused
 from trust.partner_policy import PartnerPolicy
 from trust.root import TrustRoot
 from trust.secure_sum import close_if_rolled_back
@@ -36,7 +36,9 @@ class Node:
     """What a partner's node knows before any study.
 
     `identity` signs, `seal` opens what is sealed to this partner, `root` is pinned, `store` keeps the state, `policy`
-    is the partner's own, `revocations` a folder where revocations may be dropped as files.
+    is the partner's own, `revocations` a folder where revocations may be dropped as files.  `former` are raw public
+    keys that roots have named for this partner before, whose heads are of this journal too; `abandoned` those of a
+    history that was given up (`nodes/restored.py`).
     """
 
     name: str
@@ -51,6 +53,8 @@ class Node:
     clock: Callable[[], datetime]
     policy: PartnerPolicy | None = None
     revocations: Path | None = None
+    former: tuple[bytes, ...] = ()
+    abandoned: tuple[bytes, ...] = ()
 
     def journal(self, kind: str, study: str, body: Mapping[str, Any]) -> None:
         """Append one entry, on the disk when this returns.  Raises: StoreUnavailable, JournalCorrupt."""
@@ -88,7 +92,13 @@ class Node:
         if not isinstance(note, str):
             raise MessageInvalid("a journal's head that is no text", expected="its checkpoint")
         if note:
-            head = read_checkpoint(note, self._origin, [self.identity.public])
+            try:
+                head = read_checkpoint(note, self._origin, [self.identity.public, *self.former])
+            except Refused:
+                if not self.abandoned:
+                    raise
+                read_checkpoint(note, self._origin, self.abandoned)
+                return  # of the history that a quorum has let this partner give up
             close_if_rolled_back(self.store, head, at=write_time(self.clock()))
 
     @property

@@ -1,21 +1,58 @@
-"""A node in a process of its own: `python -m nodes.serve DIR NAME ADDRESS`, until it is told to stop (SIGTERM).
+"""A node that serves: it dials out to the SuperLink and answers; nothing listens to the network here.
 
-It dials out to the SuperLink at ADDRESS (host:port) and answers; nothing listens here.  One line an event.
+`python -m nodes.serve DIR NAME ADDRESS` is one node of a trust on this machine, until it is told to stop (SIGTERM), a
+line an event; `nodes/running.py` is a partner's own machine.  Both go through `serve`, and one process holds a home.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from nodes.flower import FleetNode, Link
+from nodes.lock import locked
+from nodes.node import Node
+from nodes.notices import Notices
 from nodes.sessions import Sessions
 from nodes.settings import NodeSettings
 from trust.errors import DataTrustError
 
-__all__ = ["main"]
+__all__ = ["Begun", "main", "serve"]
+
+_END = 9.0
+"""Seconds from SIGTERM to the end."""
+
+Begun = Callable[[FleetNode, Sessions], Callable[[bytes], bytes]]
+"""Is told what has begun, and gives what answers a message: `Sessions.handle`, or something around it."""
+
+
+def serve(settings: NodeSettings, address: str, tell: Callable[[str], None], begun: Begun) -> None:
+    """Answer messages until `FleetNode.stop` is set.  The caller holds the home (`nodes/lock.py`).
+
+    Raises: DataTrustError of whatever cannot be used.
+    """
+    node = settings.node()
+    try:
+        _take_roots(node, settings)
+        sessions = Sessions(node, tell=tell)
+        link = Link(address, settings.authority(), settings.connection_key(), settings.connection / "node_id")
+        answer: list[Callable[[bytes], bytes]] = []
+        fleet = FleetNode(link, lambda raw: answer[0](raw), tell=tell)
+        answer.append(begun(fleet, sessions))
+        fleet.run()
+    finally:
+        node.store.close()
+
+
+def _take_roots(node: Node, settings: NodeSettings) -> None:
+    """The versions that were enrolled count as accepted, and stand in the journal, before any message comes."""
+    notices = Notices(node.root, node.store, node.clock, node.revocations)
+    notices.accept_roots(notices.newer([envelope.document() for envelope in settings.roots()]))
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -24,17 +61,22 @@ def main(arguments: Sequence[str]) -> int:
         print("usage: python -m nodes.serve DIR NAME ADDRESS", file=sys.stderr)
         return 2
     folder, name, address = arguments
+
+    def begun(fleet: FleetNode, sessions: Sessions) -> Callable[[bytes], bytes]:
+        def told_to_stop(*_: Any) -> None:
+            fleet.stop.set()
+            late = threading.Timer(_END, os._exit, (0,))  # who waits for the network; what is written is whole
+            late.daemon = True
+            late.start()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, told_to_stop)
+        return sessions.handle
+
     try:
         settings = NodeSettings(Path(folder), name)
-        node = settings.node()
-        link = Link(address, settings.authority(), settings.connection_key(), settings.connection / "node_id")
-        fleet = FleetNode(link, Sessions(node, tell=_say).handle, tell=_say)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: fleet.stop.set())
-        try:
-            fleet.run()
-        finally:
-            node.store.close()
+        with locked(settings.own):
+            serve(settings, address, _say, begun)
     except DataTrustError as wrong:
         print(f"node {name}: {wrong}", file=sys.stderr)
         return wrong.exit_code

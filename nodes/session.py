@@ -2,47 +2,41 @@
 
 new -> approved -> started -> closed.  A message that does not fit the state is refused, and a refusal after the
 start ends the study.  What leaves goes through `egress`; why something failed stays here.
+
+A session that keeps its messages goes on after its process was killed: signed documents, asks and totals are in the
+node's store until the close, and `Session.again` replays them.  The rows must be the same; else the study is refused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from nodes import gate
 from nodes.answered import Answered
+from nodes.begun import Begun, asks_kept, begin, kept_asks, signed
 from nodes.computation import Computation
 from nodes.editions import Taken
 from nodes.egress import Egress
 from nodes.node import Node
 from nodes.notices import Notices
-from trust.analyses.base import Ask, Scope, Sum, together
+from nodes.shapes import approval_of, closed, coordinators, listed
+from trust.canonical import canonical, parse
 from trust.cohort import Cohort
-from trust.dataset import PARTNER
 from trust.decision import Decisions, require
 from trust.errors import AnalysisFailed, DataTrustError, MessageInvalid, Refused, sentence
 from trust.mandate import SignedMandate
-from trust.root import TrustRoot
-from trust.rows import partner_rows
-from trust.secure_sum import (
-    Approval,
-    Evidence,
-    Parameters,
-    Party,
-    Question,
-    Record,
-    audit,
-    decode_sum,
-)
+from trust.secure_sum import Evidence, Record, audit
 from trust.secure_sum.errors import SecureSumError
+from trust.secure_sum.frames import transcript
+from trust.secure_sum.masks import raw as raw_words
 from trust.secure_sum.messages import signed_by
-from trust.signing import Envelope, sha256
-from trust.study import Study, plan, plan_documents, signed_study
-from trust.sums import blocks_of, only_names, plan_bytes, question, split
+from trust.study import Study
+from trust.sums import only_names, question
 from trust.times import write_time
 from trust.wire import DOWN, check_signature, open_sealed, size, unpack, unpack_asks
 
@@ -50,20 +44,6 @@ __all__ = ["Session"]
 
 _LONGEST_BODY = 1 << 16
 """Bytes beyond what the plan says: salt and seal of shown totals, and room to name what is wrong."""
-
-
-@dataclass(frozen=True)
-class _Study:
-    """A study that has passed the gate."""
-
-    study: Study
-    mandate: SignedMandate
-    scope: Scope
-    plans: dict[str, dict[str, Sum]]
-    documents: dict[tuple[str, str], bytes]
-    parameters: Parameters
-    party: Party
-    computation: Computation
 
 
 class Session:
@@ -74,8 +54,9 @@ class Session:
         trouble: why the last message before the close was refused, in full; for the node's own operator, never sent.
     """
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
+    def __init__(self, node: Node, *, keep: bool = False) -> None:
+        """Args: keep: in the store what `again` needs."""
+        self._node, self._keep = node, keep
         self._notices = Notices(node.root, node.store, node.clock, node.revocations)
         self.egress = Egress(node.identity)
         self.trouble: DataTrustError | None = None
@@ -83,13 +64,31 @@ class Session:
         self._to_record: tuple[Taken, list[str]] | None = None
         self._genuine = False
         self._state = "new"
-        self._on: _Study
+        self._on: Begun
         self._computation: Computation | None = None
-        self._run: Any = None
-        self._expected: dict[str, Ask] | None = None
-        self._asked: dict[tuple[str, str], int] = {}
-        self._last: tuple[Question, dict[str, Ask]] | None = None
-        self._given = 0
+        self._again = False
+
+    @classmethod
+    def again(cls, node: Node, study: str) -> Session:
+        """The session of a study that was open when the last process ended, as far as it had come.
+
+        A session whose rows are not there any more, or whose root was replaced, comes back closed, `trouble` saying
+        why.  Raises: StoreUnavailable.
+        """
+        session = cls(node, keep=True)
+        try:
+            session._replay(study, node.store.session(study))
+        except DataTrustError as wrong:
+            session.trouble = wrong
+            session._state = "closed"
+            session._forget()
+            with node.store.transaction() as tx:
+                state = tx.study(study)
+                if state is not None and state.status != "closed":
+                    rule = wrong.rule if isinstance(wrong, Refused) else wrong.code
+                    tx.put_study(state.closed())
+                    tx.journal("study-closed", study, write_time(node.clock()), {"reason": rule})
+        return session
 
     @property
     def open(self) -> bool:
@@ -132,7 +131,7 @@ class Session:
         if self._state != "closed":
             self._notices.refresh()
         newer = self._notices.newer(header.get("roots", []))
-        check_signature(header, body, _coordinator(newer[-1][0] if newer else self._notices.root))
+        check_signature(header, body, coordinators(newer[-1][0] if newer else self._notices.root))
         self._genuine = True
         self._notices.accept_roots(newer)
         self._notices.accept_revocations(header.get("revocations", []))
@@ -142,7 +141,7 @@ class Session:
         """Bytes that a message may carry now, known from the plan; longer ones are not even hashed."""
         if self._state != "started":
             return _LONGEST_BODY
-        plans, last = self._on.plans, self._last
+        plans, last = self._on.plans, self._on.progress.last
         asked = sum(max(size(planned.takes) for planned in sums.values()) for sums in plans.values())
         shown = last[0].layout.nbytes * len(self._on.parameters.partners) if last else 0
         return _LONGEST_BODY + asked + shown
@@ -169,22 +168,51 @@ class Session:
             public = {"rule": wrong.code, "text": text, "remedy": "ask the partner"}
         return self.egress.send({"kind": "refusal", "name": self._node.name, **public})
 
+    # ---- after a restart
+
+    def _replay(self, study: str, kept: Mapping[str, bytes]) -> None:
+        """Stand where the last process stood.  Raises: Refused, SourceInvalid, Fault, StoreUnavailable."""
+        state = self._node.store.study(study)
+        if state is None or "signed" not in kept:
+            raise Refused("study-closed", "nothing is kept of this study at this partner", "file a new study")
+        asked = signed(self._node, self._notices.root, parse(kept["signed"], largest=1 << 22))
+        known = replace(self._known(asked.mandate, asked.study), seen=False)
+        require(gate.before_rows(asked, known, now=self._node.clock()))  # policy, charter or dataset may be others now
+        taken, names = self._rows(asked.study)
+        if not self._answered.is_of(study, taken):
+            if state.epoch:
+                text = "the rows that this study began with are not there any more at a partner"
+                raise Refused("edition-changed", text, "file a new study")
+            self._judged(asked, taken, names)
+        self._begin(asked, taken, names)
+        on, progress = self._on, self._on.progress
+        for r in range(state.epoch):
+            if self._node.store.contribution(study, r) is None:
+                continue  # one that was passed over
+            asks = asks_kept(kept.get(f"ask {r}", b""), on.plans)
+            progress.answered(question(r, asks, on.plans, on.documents), asks)
+            if f"total {r}" in kept and progress.last:
+                progress.total(progress.last[0].layout.read(kept[f"total {r}"]))
+        self._again = True
+        self._state = state.status
+
+    def _same(self, header: Mapping[str, Any]) -> bool:
+        """Whether a message is the one that this study began with."""
+        kept = self._node.store.session(self._on.study.id)
+        return kept.get("signed") == canonical({name: header[name] for name in ("mandate", "study")})
+
     # ---- the messages
 
     def _mandate(self, header: Mapping[str, Any], body: bytes) -> bytes:
         """Verify what was signed, check before rows, freeze the rows, check after rows, approve."""
-        self._in("new")
-        _closed(header, {"kind", "v", "mandate", "study"} | ({"head"} & set(header)), body)
-        node, root = self._node, self._notices.root
+        closed(header, {"kind", "v", "mandate", "study"} | ({"head"} & set(header)), body)
+        node = self._node
         node.not_behind(header.get("head", ""))
-        mandate = SignedMandate(Envelope.read(header["mandate"]), root)
-        envelope = Envelope.read(header["study"])
-        study = signed_study(envelope, root.root)
-        partners = mandate.mandate.partners
-        if node.name not in partners or not set(partners) <= set(root.root.partners):
-            raise Refused("partners-invalid", "the mandate names this partner, and only partners of the trust root")
-        scope = Scope(node.dataset, partners, study.protections, node.charter.partner_may_be_shown)
-        asked = gate.Asked(mandate, study, sha256(envelope.unverified_payload), scope)
+        if self._again and self._state == "approved" and self._same(header):  # the answer was lost with the process
+            return self._approve(self._still_allowed())
+        self._in("new")
+        asked = signed(self._node, self._notices.root, header)
+        mandate, study = asked.mandate, asked.study
         allowed = require(gate.before_rows(asked, self._known(mandate, study), now=node.clock()))
         node.journal(
             "mandate-accepted",
@@ -195,37 +223,38 @@ class Session:
                 "root": mandate.mandate.root,
             },
         )
-        cohort = Cohort.parse(study.cohort, node.dataset) if study.cohort else None
-        names = [name for analysis in study.analyses.values() for name in analysis.reads()]
-        taken = node.editions.freeze(node.source, names, cohort, now=node.clock())
-        edition, k = taken.edition, study.protections.persons
-        after = require(gate.after_rows(study, scope, edition, self._answered.judge(taken, names, k)))
-        self._to_record = taken, names
-        rows = partner_rows(edition.rows, partners.index(node.name)) if PARTNER in names else edition.rows
-        plans = plan(study, scope)
-        computation = self._computation = Computation(study, scope, plans, rows)
-        keys = {
-            name: Ed25519PublicKey.from_public_bytes(bytes.fromhex(root.root.partners[name].sign)) for name in partners
-        }
-        parameters = Parameters(
-            study=study.id,
-            mandate=mandate.digest,
-            root=root.digest,
-            partners=keys,
-            m=mandate.mandate.m,
-            c=mandate.mandate.c,
-            sums=mandate.mandate.sums,
-            participation=mandate.mandate.participation,
-        )
-        party = Party(parameters, node.name, node.identity.private, node.store)
-        documents = plan_bytes(plan_documents(study, scope, plans))
-        self._on = _Study(study, mandate, scope, plans, documents, parameters, party, computation)
-        self._run = together({name: analysis.run(scope) for name, analysis in sorted(study.analyses.items())})
-        self._expected = self._run.send(None)
-        computation.rehearse(self._expected or {})
-        approval = party.approve(lambda: after, now=node.clock())
+        taken, names = self._rows(study)
+        after = self._judged(asked, taken, names)
+        self._begin(asked, taken, names)
+        self._on.computation.rehearse(self._on.progress.expected or {})
+        if self._keep:
+            with node.store.transaction() as tx:
+                tx.keep(study.id, "signed", canonical({name: header[name] for name in ("mandate", "study")}))
+        answer = self._approve(after)
         self._state = "approved"
+        return answer
+
+    def _approve(self, allowed: Decisions) -> bytes:
+        approval = self._on.party.approve(lambda: allowed, now=self._node.clock())
         return self.egress.send_approval(approval, self._node.head())
+
+    def _rows(self, study: Study) -> tuple[Taken, list[str]]:
+        """The rows of the cohort, frozen, and the columns that the analyses read."""
+        cohort = Cohort.parse(study.cohort, self._node.dataset) if study.cohort else None
+        names = [name for analysis in study.analyses.values() for name in analysis.reads()]
+        return self._node.editions.freeze(self._node.source, names, cohort, now=self._node.clock()), names
+
+    def _judged(self, asked: gate.Asked, taken: Taken, names: list[str]) -> Decisions:
+        """The rules on these rows, which are to be recorded as answered before the first answer."""
+        differing = self._answered.judge(taken, names, asked.study.protections.persons)
+        after = require(gate.after_rows(asked.study, asked.scope, taken.edition, differing))
+        self._to_record = taken, names
+        return after
+
+    def _begin(self, asked: gate.Asked, taken: Taken, names: list[str]) -> None:
+        """Rows, plan and the secure sum of a study that has passed the gate."""
+        self._on = begin(self._node, self._notices.root, asked, taken, names)
+        self._computation = self._on.computation
 
     def _known(self, mandate: SignedMandate, study: Study) -> gate.Known:
         node = self._node
@@ -244,12 +273,20 @@ class Session:
 
     def _start(self, header: Mapping[str, Any], body: bytes) -> bytes:
         """The partner set is fixed, and the keys of its pairs agreed."""
-        self._in("approved")
-        _closed(header, {"kind", "v", "mandate", "approvals"}, body)
+        self._in("approved", *(["started"] if self._again else []))
+        closed(header, {"kind", "v", "mandate", "approvals"}, body)
         if header["mandate"] != self._on.mandate.digest.hex():
             raise MessageInvalid("a start of another mandate", expected="this study's")
         require(self._still_allowed())
-        common = self._on.party.start([_approval(a) for a in _list(header["approvals"])], now=self._node.clock())
+        approvals = [approval_of(value) for value in listed(header["approvals"])]
+        if self._state == "started":  # the answer was lost with the process: the same start has the same transcript
+            keys = {approval.name: approval.key for approval in approvals}
+            common = transcript(self._on.parameters.mandate, self._on.parameters.root, keys)
+            state = self._node.store.study(self._on.study.id)
+            if state is None or state.transcript != common:
+                raise Refused("already-started", "the study was started with other approvals", "file a new study")
+        else:
+            common = self._on.party.start(approvals, now=self._node.clock())
         self._state = "started"
         return self.egress.send({"kind": "ready", "name": self._node.name, "T": common.hex()})
 
@@ -257,8 +294,8 @@ class Session:
         """One sum: audit the totals that the question follows from, then gate, compute, rules, mask, and out."""
         self._in("started")
         shown = {"record", "to"} if "record" in header else set()
-        _closed(header, {"kind", "v", "mandate", "r", "asks", "partners"} | shown, None)
-        on, node = self._on, self._node
+        closed(header, {"kind", "v", "mandate", "r", "asks", "partners"} | shown, None)
+        on, node, progress = self._on, self._node, self._on.progress
         if header["mandate"] != on.mandate.digest.hex() or type(header["r"]) is not int or not 0 <= header["r"] < 2**32:
             raise MessageInvalid("a question of another mandate, or without a number", expected="this study's")
         asks, rest = unpack_asks(header["asks"], body, on.plans)
@@ -266,33 +303,32 @@ class Session:
         if rest and not shown:
             raise MessageInvalid(f"{len(rest)} bytes too many in a question", expected="none")
         asked = question(header["r"], asks, on.plans, on.documents)
-        repeated = self._last is not None and self._last[0].r == asked.r
-        if shown and not repeated:
+        repeated = progress.repeats(asked)
+        if shown and not repeated and not (self._again and progress.last and progress.audited == progress.last[0].r):
             self._audit(header, rest)
 
         def allowed_and_next() -> Decisions:
-            expected = self._last[1] if repeated and self._last else self._expected
-            counts = {} if repeated else self._asked
-            given = self._given + (0 if repeated else asked.layout.nbytes)
+            expected = progress.last[1] if repeated and progress.last else progress.expected
+            counts = {} if repeated else progress.asked
+            given = progress.given + (0 if repeated else asked.layout.nbytes)
             allowed = require(self._still_allowed())
             following = require(gate.before_sum(on.mandate, asks, expected, on.plans, counts, given=given))
             self._record()
+            if self._keep and not repeated:
+                with node.store.transaction() as tx:
+                    tx.keep(on.study.id, f"ask {asked.r}", kept_asks(asks, on.plans))
             return Decisions([*allowed, *following])
 
         upload = on.party.contribute(
             asked,
             partners,
             gate=allowed_and_next,
-            replay=lambda: {name: ask.values for name, ask in (self._expected or {}).items()},
+            replay=lambda: {name: ask.values for name, ask in (progress.expected or {}).items()},
             compute=lambda: on.computation.vector(asks),
             now=node.clock(),
         )
         if not repeated:
-            self._given += asked.layout.nbytes
-            self._last = asked, asks
-            self._expected = None
-            for name, ask in asks.items():
-                self._asked[name, ask.sum] = self._asked.get((name, ask.sum), 0) + 1
+            progress.answered(asked, asks)
         return self.egress.send_upload(upload)
 
     def _record(self) -> None:
@@ -312,10 +348,10 @@ class Session:
 
     def _audit(self, header: Mapping[str, Any], sealed: bytes) -> None:
         """Recompute the last total from the uploads of all, and replay the analyses on it."""
-        on, node = self._on, self._node
-        if self._last is None or self._expected is not None:
+        on, node, progress = self._on, self._node, self._on.progress
+        if progress.last is None or progress.expected is not None:
             raise Refused("sum-order", "totals are shown once, after the sum that they are of")
-        last, asks = self._last
+        last, _ = progress.last
         record = Record.parse(header["record"])
         opened = open_sealed(sealed, node.seal, on.mandate.digest)
         salt, bodies = opened[:32], memoryview(opened)[32:]
@@ -326,22 +362,21 @@ class Session:
         evidence = Evidence(record, salt, [bodies[at : at + length] for at in range(0, len(bodies), length)])
         coordinator = self._signer(record)
         words = audit(on.parameters, kept, evidence, name=node.name, layout=last.layout, coordinator=coordinator)
+        if self._keep:
+            with node.store.transaction() as tx:
+                tx.keep(on.study.id, f"total {last.r}", bytes(raw_words(words)))
         on.party.settle(record, coordinator, now=node.clock())
-        totals = split(decode_sum(blocks_of(asks, on.plans), words, n=len(on.scope.partners)))
-        try:
-            self._expected = self._run.send(totals)
-        except StopIteration:
-            self._expected = None
+        progress.total(words)
 
     def _signer(self, record: Record) -> Ed25519PublicKey:
         """The key of the coordinator's role that signed a record; any of them where none did."""
-        keys = [Ed25519PublicKey.from_public_bytes(key) for key in _coordinator(self._notices.root)]
+        keys = [Ed25519PublicKey.from_public_bytes(key) for key in coordinators(self._notices.root)]
         return next((key for key in keys if signed_by(key, record.sig, record.message())), keys[0])
 
     def _close(self, header: Mapping[str, Any], body: bytes) -> bytes:
         """Forget rows and keys."""
         self._in("approved", "started")
-        _closed(header, {"kind", "v", "mandate"}, body)
+        closed(header, {"kind", "v", "mandate"}, body)
         if header["mandate"] != self._on.mandate.digest.hex():
             raise MessageInvalid("a close of another mandate", expected="this study's")
         self._end("mandate-revoked" if self._node.store.revoked(self._on.mandate.digest) else "closed")
@@ -363,34 +398,3 @@ class Session:
         if self._state not in states:
             text = f"this message belongs to a study that is {' or '.join(states)}"
             raise Refused("message-order", text, "begin the study again")
-
-
-def _coordinator(root: TrustRoot) -> list[bytes]:
-    """Raw keys of the coordinator."""
-    return list(root.root.keys_of("coordinator").values())
-
-
-def _closed(header: Mapping[str, Any], fields: set[str], body: bytes | None) -> None:
-    """Exactly these fields, and no body where none belongs."""
-    if set(header) != fields or body:
-        raise MessageInvalid("a message with missing or unknown fields", expected=", ".join(sorted(fields)))
-
-
-def _list(value: Any) -> list[Any]:
-    if not isinstance(value, list) or len(value) > 1000:
-        raise MessageInvalid("something that is no list of approvals", expected="at most 1,000")
-    return value
-
-
-def _approval(value: Any) -> Approval:
-    """An approval from the start message.  Raises: MessageInvalid; its signature is judged by the party."""
-    if (
-        not isinstance(value, dict)
-        or set(value) != {"name", "E", "sig"}
-        or not all(isinstance(v, str) for v in value.values())
-    ):
-        raise MessageInvalid("an approval with missing or unknown fields", expected="name, E, sig")
-    try:
-        return Approval(value["name"], bytes.fromhex(value["E"]), bytes.fromhex(value["sig"]))
-    except ValueError:
-        raise MessageInvalid("an approval that is not hex", expected="name, E, sig") from None

@@ -1,16 +1,18 @@
 """All studies of one node: each message goes to the session of its mandate, and ended sessions are dropped.
 
 What names the mandate is not verified here: the session verifies every signature, and only one that has approved is
-kept.  The same bytes again get the same answer, so that a coordinator may repeat what was lost on the way.
+kept.  The same bytes again get the same answer, so that a coordinator may repeat what was lost on the way; a copy that
+comes late, when the study has gone on, changes nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from nodes.egress import Egress
@@ -34,6 +36,8 @@ class _Held:
     heard: float
     last: bytes = b""
     answer: bytes = b""
+    before: set[bytes] = field(default_factory=set)
+    """Digests of the messages before the last."""
 
 
 class Sessions:
@@ -51,6 +55,7 @@ class Sessions:
         """Args: tell: is told each message and how it was answered, for the node's own operator."""
         self._node, self._most, self._idle, self._clock, self._tell = node, most, idle, clock, tell
         self._held: dict[str, _Held] = {}
+        self._begun = clock()
 
     def __len__(self) -> int:
         return len(self._held)
@@ -63,10 +68,13 @@ class Sessions:
         if held is None:
             if len(self._held) >= self._most:
                 return self._busy()
-            held = _Held(Session(self._node), self._clock())
+            held = _Held(self._session(mandate), self._clock())
         mark = hashlib.sha256(raw).digest()
+        if mark in held.before:
+            return self._late(kind, mandate)
         if mark != held.last:
             held.answer = held.session.handle(raw)
+            held.before |= {held.last} if held.last else set()
             held.last = mark
             self._say(kind, mandate, held.session)
         held.heard = self._clock()
@@ -76,15 +84,45 @@ class Sessions:
             self._held.pop(mandate, None)
         return held.answer
 
+    def _session(self, mandate: str) -> Session:
+        """A new one, or that of a study which was open when this node's last process ended."""
+        with suppress(DataTrustError):  # a store that cannot be read: the new session says so
+            study = self._node.store.of_mandate(bytes.fromhex(mandate))
+            if study is not None:
+                session = Session.again(self._node, study)
+                went = f"cannot go on, because: {session.trouble}" if session.trouble else "goes on after a restart"
+                self._tell(f"mandate {mandate[:8]}: {went}")
+                return session
+        return Session(self._node, keep=True)
+
     def _give_up(self) -> None:
         until = self._clock() - self._idle
+        if self._begun < until:
+            self._begun = self._clock()
+            self._close_unheard()
         for mandate in [name for name, held in self._held.items() if held.heard < until]:
             with suppress(DataTrustError):  # a store that cannot write: rows and keys are forgotten all the same
                 self._held.pop(mandate).session.abandon()
             self._tell(f"mandate {mandate[:8]}: given up, nobody went on with it")
 
+    def _close_unheard(self) -> None:
+        """Studies that nobody has gone on with since a process ended, or could not write that they were closed."""
+        with suppress(DataTrustError):
+            held = {self._node.store.of_mandate(bytes.fromhex(mandate)) for mandate in self._held}
+            for study in set(self._node.store.open_studies()) - held:
+                Session.again(self._node, study).abandon()
+
+    def _late(self, kind: str, mandate: str) -> bytes:
+        """A copy that was on its way while the study has gone on: what it asks was answered."""
+        self._tell(f"mandate {mandate[:8]}: {kind} again, left out since the study has gone on")
+        text = "this message was answered, and the study has gone on since"
+        return self._refusal("message-order", text, "send the next message")
+
     def _busy(self) -> bytes:
-        public = {"rule": "busy", "text": "this partner takes part in as many studies as it can", "remedy": "ask later"}
+        return self._refusal("busy", "this partner takes part in as many studies as it can", "ask later")
+
+    def _refusal(self, rule: str, text: str, remedy: str) -> bytes:
+        public = {"rule": rule, "text": text, "remedy": remedy}
         return Egress(self._node.identity).send({"kind": "refusal", "name": self._node.name, **public})
 
     def _say(self, kind: str, mandate: str, session: Session) -> None:
@@ -103,4 +141,4 @@ def _read(raw: bytes) -> tuple[str, str]:
             return "mandate", sha256(Envelope.read(named).unverified_payload).removeprefix("sha256:")
     except DataTrustError:
         return "", ""
-    return header["kind"], named if isinstance(named, str) and len(named) == 64 else ""
+    return header["kind"], named if isinstance(named, str) and re.fullmatch("[0-9a-f]{64}", named) else ""

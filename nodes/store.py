@@ -40,6 +40,8 @@ CREATE TABLE IF NOT EXISTS question (
     digest BLOB NOT NULL, study TEXT NOT NULL, partners TEXT NOT NULL, PRIMARY KEY (digest, study)) STRICT;
 CREATE TABLE IF NOT EXISTS revocation (mandate BLOB PRIMARY KEY, envelope BLOB NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS root (version INTEGER PRIMARY KEY, envelope BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS session (
+    study TEXT NOT NULL, key TEXT NOT NULL, raw BLOB NOT NULL, PRIMARY KEY (study, key)) STRICT;
 CREATE TABLE IF NOT EXISTS latest (one INTEGER PRIMARY KEY CHECK (one = 0), at TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS probe (bytes BLOB NOT NULL) STRICT;
 """
@@ -145,6 +147,23 @@ class SqliteStore:
                     b"".join(state.keys.values()),
                 ),
             )
+            if state.status == "closed":
+                self._db.execute("DELETE FROM session WHERE study = ?", (state.study,))
+
+    def session(self, study: str) -> dict[str, bytes]:
+        """What a study's session has kept for a restart; nothing once it is closed.  Raises: StoreUnavailable."""
+        with mapped():
+            return dict(self._db.execute("SELECT key, raw FROM session WHERE study = ?", (study,)).fetchall())
+
+    def keep(self, study: str, key: str, raw: bytes) -> None:
+        """Keep a part of a session until the study is closed.  Raises: StoreUnavailable."""
+        with mapped():
+            self._db.execute("INSERT OR REPLACE INTO session VALUES (?, ?, ?)", (study, key, raw))
+
+    def of_mandate(self, mandate: bytes) -> str | None:
+        """The open study of a mandate (its digest, 32 bytes), None where there is none.  Raises: StoreUnavailable."""
+        row = self._row("SELECT study FROM study WHERE mandate = ? AND status != 'closed'", (mandate,))
+        return None if row is None else str(row[0])
 
     def contribution(self, study: str, r: int) -> Contribution | None:
         """What was contributed to sum `r`, None while it is open.  Raises: StoreUnavailable."""

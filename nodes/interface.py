@@ -1,0 +1,142 @@
+"""What a node asks the coordinator's public interface for, over HTTPS: roots, dataset, charter, register.
+
+It sends nothing of its own, follows no redirect, reads bounded answers, and believes none: whatever comes is held to
+the trust root by the caller.
+"""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx
+
+from trust.errors import Fault, InvalidInput, MessageInvalid
+from trust.json_text import read_json
+
+__all__ = ["Interface", "tls_context", "why"]
+
+_PATIENCE = 10.0
+_LARGEST = 1 << 24
+_MOST_PAGES = 10_000
+
+
+def tls_context(authority: bytes) -> ssl.SSLContext:
+    """TLS 1.2 or later, to a server whose certificate this authority has signed; without one, one of the system's.
+
+    Raises: InvalidInput for an authority that is no certificate.
+    """
+    try:
+        context = ssl.create_default_context(cadata=authority.decode("ascii") or None)
+    except (ValueError, ssl.SSLError):
+        raise InvalidInput("an authority that is no certificate", expected="connection/ca.pem in PEM") from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+@dataclass(frozen=True)
+class Interface:
+    """The public interface at `url`.
+
+    Attributes:
+        authority: PEM of whom its certificate is from; empty: one of the system's authorities.
+        proxy: `http://host:port`; empty: none.  What the environment says is not asked.
+        patience: seconds without an answer.
+    """
+
+    url: str
+    authority: bytes
+    proxy: str = ""
+    patience: float = _PATIENCE
+
+    def roots(self) -> list[Any]:
+        """Envelopes of every version, as JSON values.  Raises: Fault, MessageInvalid."""
+        found = self._json("/v1/roots")
+        if not isinstance(found, list):
+            raise MessageInvalid("an answer that is no list of trust roots", expected="GET /v1/roots")
+        return found
+
+    def dataset(self) -> str:
+        """The dataset's YAML.  Raises: Fault, MessageInvalid."""
+        return _utf8(self.get("/v1/dataset")[0])
+
+    def charter(self) -> dict[str, str]:
+        """The charter's files: name -> text.  Raises: Fault, MessageInvalid."""
+        found = self._json("/v1/charter")
+        files = found.get("files") if isinstance(found, dict) else None
+        if not isinstance(files, dict) or not all(isinstance(text, str) for text in files.values()):
+            raise MessageInvalid("an answer that is no charter", expected="GET /v1/charter")
+        return files
+
+    def entries(self) -> list[dict[str, Any]]:
+        """Every entry of the register, in order.  Raises: Fault, MessageInvalid."""
+        found: list[dict[str, Any]] = []
+        for _ in range(_MOST_PAGES):
+            page = self._json(f"/v1/register/entries?start={len(found)}&limit=100")
+            entries = page.get("entries") if isinstance(page, dict) else None
+            if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+                raise MessageInvalid("an answer that is no part of the register", expected="GET /v1/register/entries")
+            found += entries
+            if not entries or len(found) >= page.get("size", 0):
+                break
+        return found
+
+    def date(self) -> datetime:
+        """The coordinator's time, as its answer is dated.  Raises: Fault, MessageInvalid."""
+        stamp = self.get("/livez")[1].get("date", "")
+        try:
+            return parsedate_to_datetime(stamp).astimezone(UTC)
+        except (TypeError, ValueError):
+            raise MessageInvalid("an answer without a date", expected="HTTP's Date") from None
+
+    def get(self, path: str) -> tuple[bytes, httpx.Headers]:
+        """Body and headers.  Raises: Fault, which says what to look at; never what was sent."""
+        try:
+            with (
+                httpx.Client(
+                    verify=tls_context(self.authority),
+                    timeout=self.patience,
+                    trust_env=False,
+                    proxy=self.proxy or None,
+                ) as client,
+                client.stream("GET", self.url + path, headers={"accept-encoding": "identity"}) as answer,
+            ):
+                if answer.status_code != 200:
+                    raise Fault(f"{self.url}{path} answers {answer.status_code}; ask who runs the coordinator")
+                body = b""
+                for piece in answer.iter_raw():
+                    body += piece
+                    if len(body) > _LARGEST:
+                        raise MessageInvalid(f"an answer of more than {_LARGEST} bytes", expected="less")
+                return body, answer.headers
+        except httpx.HTTPError as wrong:
+            raise Fault(
+                f"{self.url} cannot be reached ({why(wrong)}); to mend it: ask who runs the coordinator, "
+                "and look at the firewall for outgoing connections"
+            ) from None
+
+    def _json(self, path: str) -> Any:
+        return read_json(self.get(path)[0], largest=_LARGEST)
+
+
+def why(wrong: BaseException) -> str:
+    """What failed, in few words: TLS, a name, a refusal, a time-out."""
+    text = str(wrong).lower()
+    if "certificate" in text:
+        reason = "expired" if "expired" in text else "of another name" if "match" in text else "of another authority"
+        return f"its certificate is {reason}"
+    if isinstance(wrong, httpx.TimeoutException | TimeoutError):
+        return "no answer in time"
+    if "name or service" in text or "getaddrinfo" in text or "name resolution" in text:
+        return "its name is not known here"
+    return "refused" if "refused" in text else type(wrong).__name__
+
+
+def _utf8(raw: bytes) -> str:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        raise MessageInvalid("an answer that is no UTF-8 text", expected="the dataset") from None

@@ -1,0 +1,49 @@
+"""One process a home: an advisory lock on N/lock, which ends with the process that holds it, however it ends."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from trust.errors import Fault
+
+__all__ = ["holder", "locked"]
+
+
+@contextmanager
+def locked(own: Path) -> Iterator[None]:
+    """Hold the home.  Raises: Fault where another process does, naming it."""
+    try:
+        file = os.open(own / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as wrong:
+        raise Fault(f"{str(own)!r} cannot be written ({wrong.strerror}); mend its rights") from None
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = holder(own)
+            which = f"process {pid}" if pid else "another process"
+            raise Fault(f"{which} serves {str(own)!r} already; one process a home") from None
+        os.ftruncate(file, 0)
+        os.write(file, f"{os.getpid()}\n".encode("ascii"))
+        yield
+    finally:
+        os.close(file)
+
+
+def holder(own: Path) -> int | None:
+    """The process that serves this home: its id, 0 where it cannot be told; None where none does."""
+    try:
+        with (own / "lock").open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                said = re.match(rb"\d{1,10}", file.read(16))
+                return int(said[0]) if said else 0
+    except FileNotFoundError:
+        pass
+    return None
