@@ -5,13 +5,15 @@ It holds nothing but totals: with the stored totals a study is replayed to where
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from coordinator.channel import Book, Channel
 from trust.analyses.base import Ask, Scope, Sum, Values, together
 from trust.checkpoint import journal_origin, read_checkpoint
 from trust.decision import Decision, Decisions, require
@@ -42,26 +44,6 @@ _CLOSING = 10.0
 """Seconds for the answers to a close, on which nothing depends."""
 
 
-class Channel(Protocol):
-    """How messages reach nodes: Flower's Grid, in process or deployed."""
-
-    def exchange(self, messages: Mapping[str, bytes], *, deadline: float) -> Mapping[str, bytes]:
-        """Send each partner its message; the answers that came within `deadline` seconds."""
-
-
-class Book(Protocol):
-    """Where a conductor writes what the public may see, and reads what members and nodes have said."""
-
-    def publish(self, kind: str, study: str, body: Mapping[str, Any]) -> int:
-        """One entry of the register."""
-
-    def head(self, partner: str) -> str:
-        """The last checkpoint of a partner's journal, empty where there is none."""
-
-    def revocations(self, mandate: str) -> Sequence[Envelope]:
-        """Every revocation of a mandate (`sha256:<hex>` of its bytes) that was handed in."""
-
-
 @dataclass(frozen=True)
 class Coordinator:
     """Who conducts: its signing key, the trust root whose coordinator it is, and its book.
@@ -69,6 +51,8 @@ class Coordinator:
     Attributes:
         roots: signed versions of the root, for nodes that have an older one.
         least: the protections that the charter asks for.
+        go_on: asked before each sum; raises where the study is to end.
+        salt: 32 bytes for the record of a sum, by its number.
     """
 
     identity: Signer
@@ -76,6 +60,8 @@ class Coordinator:
     book: Book | None = None
     roots: tuple[Envelope, ...] = ()
     least: Protections | None = None
+    go_on: Callable[[], None] = lambda: None
+    salt: Callable[[int], bytes] = lambda r: os.urandom(32)
 
 
 @dataclass(frozen=True)
@@ -109,6 +95,7 @@ class _Conduct:
     plans: Plans
     channel: Channel
     deadline: float
+    patience: float
     tell: Callable[[str], None]
     parameters: Parameters
     decisions: list[Decision] = field(default_factory=list)
@@ -118,9 +105,11 @@ class _Conduct:
     open: tuple[str, ...] = ()
     """Partners that may hold rows and keys of the study: all but those that refused its mandate."""
 
-    def exchange(self, messages: Mapping[str, bytes]) -> dict[str, tuple[dict[str, Any], bytes]]:
+    def exchange(
+        self, messages: Mapping[str, bytes], deadline: float | None = None
+    ) -> dict[str, tuple[dict[str, Any], bytes]]:
         """Answers by partner, each of a kind that a node may send, and signed where the kind is."""
-        answers = self.channel.exchange(messages, deadline=self.deadline)
+        answers = self.channel.exchange(messages, deadline=self.patience if deadline is None else deadline)
         found = {}
         for name, raw in answers.items():
             header, body = unpack(raw, UP)
@@ -158,9 +147,15 @@ class _Conduct:
             with suppress(MessageInvalid, Refused):
                 origin, keys = journal_origin(root.trust, name), [root.verify_keys()[name]]
                 size = read_checkpoint(note, origin, keys).size
-                last = self.coordinator.book.head(name) if self.coordinator.book else ""
-                if not last or size >= int(last.split("\n")[1]):  # two studies side by side may answer out of order
+                if size >= self._known(name, origin, keys):  # two studies side by side may answer out of order
                     self.publish("journal-head", {"partner": name, "note": note})
+
+    def _known(self, name: str, origin: str, keys: list[bytes]) -> int:
+        """The size of a partner's last head under the key that it has now, 0 where there is none."""
+        with suppress(MessageInvalid, Refused):
+            last = self.coordinator.book.head(name) if self.coordinator.book else ""
+            return read_checkpoint(last, origin, keys).size if last else 0
+        return 0
 
     @property
     def of(self) -> dict[str, str]:
@@ -176,13 +171,15 @@ def conduct(
     channel: Channel,
     *,
     deadline: float = 60.0,
+    patience: float | None = None,
     tell: Callable[[str], None] = lambda words: None,
 ) -> Conducted:
     """Carry a study from the mandate to its results before release.
 
     Args:
         study, mandate: as they were signed.
-        deadline: seconds that an answer may take.
+        deadline: seconds for the roll call: who has not answered by then takes no part.
+        patience: seconds that any later answer may take, since a study cannot go on without it; `deadline` if not said.
         tell: is told the state in words, for a person who waits.
 
     Raises: Refused with the rule's id; AnalysisFailed where the data give no answer; SecureSumError where a sum does
@@ -202,7 +199,9 @@ def conduct(
         sums=signed.mandate.sums,
         participation=signed.mandate.participation,
     )
-    on = _Conduct(coordinator, written, (study, mandate), signed, scope, plans, channel, deadline, tell, parameters)
+    patient = deadline if patience is None else patience
+    envelopes = (study, mandate)
+    on = _Conduct(coordinator, written, envelopes, signed, scope, plans, channel, deadline, patient, tell, parameters)
     try:
         joined, absent = _roll_call(on)
         values = _sums(on, joined)
@@ -232,7 +231,7 @@ def _roll_call(on: _Conduct) -> tuple[tuple[str, ...], dict[str, Refused]]:
     asked = {
         name: on.message("mandate", {**fields, **({"head": head} if head else {})}) for name, head in heads.items()
     }
-    answers = on.exchange(asked)
+    answers = on.exchange(asked, on.deadline)
     refused = [name for name in named if name in answers and answers[name][0]["kind"] == "refusal"]
     absent = {name: _refusal(answers[name][0]) for name in refused}
     for rule in sorted({refusal.rule for refusal in absent.values()}):
@@ -259,6 +258,7 @@ def _roll_call(on: _Conduct) -> tuple[tuple[str, ...], dict[str, Refused]]:
 
 def _not_revoked(on: _Conduct) -> None:
     """Raises: Refused.  Nodes refuse as well; they are told with the close."""
+    on.coordinator.go_on()
     if on.revocations():
         raise Refused("mandate-revoked", "a member of the committee has revoked the mandate", "ask for a new one")
 
@@ -307,11 +307,11 @@ def _sums(on: _Conduct, joined: tuple[str, ...]) -> dict[str, Values]:
             asks: dict[str, Ask] = run.send(total)
             r = len(on.records)
             _not_revoked(on)
-            on.tell(f"sum {r + 1}")
+            on.tell(f"sum {r + 1} of at most {on.parameters.sums}")
             shown = _shown(on, joined, last) if last and need_totals(asks, on.plans) else {}
             opening = _one_sum(on, joined, asks, documents, shown)
             total = split(decode_sum(blocks_of(asks, on.plans), opening.total(), n=len(on.scope.partners)))
-            last = opening.record(on.coordinator.identity.private)
+            last = opening.record(on.coordinator.identity.private, salt=on.coordinator.salt(r))
             on.records.append(last[0])
             on.publish("sum-record", {"record": last[0].document()})
             on.decisions += _judge(on, asks, total)

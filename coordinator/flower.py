@@ -27,7 +27,7 @@ from flwr.cli.build import build_fab_from_files
 from flwr.clientapp import ClientApp
 from flwr.common.constant import SUPERLINK_NODE_ID, ErrorCode, SubStatus
 from flwr.common.serde import fab_to_proto
-from flwr.proto.control_pb2 import ListNodesRequest, RegisterNodeRequest, StartRunRequest
+from flwr.proto.control_pb2 import ListNodesRequest, RegisterNodeRequest, StartRunRequest, UnregisterNodeRequest
 from flwr.proto.node_pb2 import NodeInfo
 from flwr.proto.runtime_pb2 import (
     AcquireTaskRequest,
@@ -40,13 +40,19 @@ from flwr.supercore.constant import TaskType
 from flwr.supercore.control import ControlHttpClient
 from flwr.supercore.fab import Fab
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
-from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents, pull_objects
+from flwr.supercore.inflatable.inflatable_utils import (
+    ObjectPullError,
+    ObjectPushError,
+    inflate_object_from_contents,
+    pull_objects,
+)
 from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor, SuperExecAuthHttpInterceptor
 from flwr.supercore.run import Run
 from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supercore.task_identity import TaskIdentity
 from flwr.superlink.grid import http_grid
 
+from coordinator.calls import PATIENCE, Bearer, Retry, of_certificate
 from trust.errors import Fault
 from trust.wire import from_parts, in_parts
 
@@ -185,8 +191,6 @@ _POLL, _LONGEST_POLL = 0.02, 1.0
 """Seconds between two looks for answers: a twentieth of the wait so far, within these."""
 _BEAT = 15.0
 """Seconds between signs of life; without one for 60 s the SuperLink ends the run."""
-_PATIENCE = 30.0
-"""Seconds for which a SuperLink that does not answer is asked again."""
 _NO_CODE = {
     "pyproject.toml": b"""[project]\nname = "datatrust"\nversion = "1.0.0"\ndescription = ""\nlicense = "Apache-2.0"
 dependencies = []\n[tool.flwr.app]\npublisher = "datatrust"
@@ -196,8 +200,6 @@ dependencies = []\n[tool.flwr.app]\npublisher = "datatrust"
 }
 """The bundle that a run must have; nobody asks for it."""
 
-T = TypeVar("T")
-
 
 @dataclass(frozen=True)
 class Secrets:
@@ -206,37 +208,6 @@ class Secrets:
     authority: bytes
     control: bytes = field(repr=False)
     executor: bytes = field(repr=False)
-
-
-class _Retry:
-    """Calls until the SuperLink is there; Flower's own sends SIGINT to its process on a 401 and sleeps for seconds."""
-
-    max_tries = None
-
-    def invoke(self, function: Callable[..., T], *arguments: Any, **named: Any) -> T:
-        wait, end = 0.1, time.monotonic() + _PATIENCE
-        while True:
-            try:
-                return function(*arguments, **named)
-            except httpx.HTTPStatusError as wrong:
-                if wrong.response.status_code not in (502, 503, 504) or time.monotonic() > end:
-                    raise
-            except httpx.TransportError:
-                if time.monotonic() > end:
-                    raise
-            time.sleep(wait)
-            wait = min(2 * wait, 2.0)
-
-
-class _Bearer:
-    """Adds the secret that the gate asks for on the Control API."""
-
-    def __init__(self, secret: bytes) -> None:
-        self._secret = secret.decode("ascii")
-
-    def intercept(self, context: Any, call_next: Callable[[Any], Any]) -> Any:
-        context.request.headers["authorization"] = f"Bearer {self._secret}"
-        return call_next(context)
 
 
 class _RunGrid(http_grid.HttpGrid):
@@ -249,11 +220,18 @@ class _RunGrid(http_grid.HttpGrid):
         # its first wait for an object that is still on its way up is a whole second
         vars(http_grid)["pull_objects"] = partial(pull_objects, initial_backoff=0.01, backoff_cap=0.25, max_time=300)
         super().__init__(address, False, authority, token=token)
-        self._retry_invoker = cast(Any, _Retry())
+        self._retry_invoker = cast(Any, Retry())
         self._one = threading.Lock()
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
-        """The answers that came within `timeout` seconds; a node that is away answers nothing."""
+        """The answers that came within `timeout` seconds; a node that is away answers nothing.
+
+        Raises: Fault where the SuperLink is away, or does not know this run any more.
+        """
+        with _answering("does not carry messages"):
+            return self._exchange(messages, timeout)
+
+    def _exchange(self, messages: Iterable[Message], timeout: float | None) -> list[Message]:
         waiting = {message.metadata.dst_node_id: message for message in messages}
         begun, limit = time.monotonic(), 60.0 if timeout is None else timeout
         ids, again, found = self._send(waiting.values()), False, []
@@ -289,15 +267,17 @@ class _RunGrid(http_grid.HttpGrid):
 class Engine:
     """A coordinator's run on a SuperLink, for as many studies as there are; `gone` is set when the run is over."""
 
-    def __init__(self, address: str, secrets: Secrets) -> None:
+    def __init__(self, address: str, secrets: Secrets, stop: threading.Event | None = None) -> None:
+        """Args: stop: once it is set, a SuperLink that is away is not waited for."""
         self._address, self._secrets = address, secrets
+        self._retry = Retry(stop)
         version = RuntimeVersionHttpInterceptor
         acquire = frozenset({"/flwr.proto.Runtime/AcquireTask"})
         self._control = ControlHttpClient.from_server_address(
             address,
             False,
             secrets.authority,
-            interceptors=[version(component_name="flwr-cli"), _Bearer(secrets.control)],
+            interceptors=[version(component_name="flwr-cli"), Bearer(secrets.control)],
         )
         self._executor = RuntimeHttpClient.from_server_address(
             address,
@@ -310,14 +290,21 @@ class Engine:
         )
         self.gone = threading.Event()
         self._grid: _RunGrid | None = None
+        self._enrolled: set[bytes] = set()
 
     def enrol(self, partners: Mapping[str, bytes]) -> None:
-        """Let nodes in: partner -> public key in PEM (SubjectPublicKeyInfo, P-256 or P-384).  Raises: Fault."""
+        """Let nodes in: partner -> public key in PEM (SubjectPublicKeyInfo, P-256 or P-384); who is no partner any more
+        goes.  Raises: Fault.
+        """
         with _answering("cannot enrol the partners' nodes"):
-            known = {bytes(node.public_key) for node in self._nodes()}
+            known = {bytes(node.public_key): node.node_id for node in self._nodes() if node.status != "unregistered"}
+            for key in self._enrolled - set(partners.values()):
+                if key in known:
+                    self._ask(self._control.UnregisterNode, UnregisterNodeRequest(node_id=known[key]))
             for name, key in partners.items():
                 if key not in known:
-                    _ask(self._control.RegisterNode, RegisterNodeRequest(public_key=key, name=name))
+                    self._ask(self._control.RegisterNode, RegisterNodeRequest(public_key=key, name=name))
+            self._enrolled = set(partners.values())
 
     def online(self, partners: Mapping[str, bytes]) -> dict[str, int]:
         """Those of these partners whose nodes are connected, and their ids there.  Raises: Fault."""
@@ -330,7 +317,7 @@ class Engine:
         bundle, _ = build_fab_from_files(dict(_NO_CODE))
         fab = Fab(hashlib.sha256(bundle).hexdigest(), bundle, {})
         with _answering("does not start a run"):
-            run = _ask(self._control.StartRun, StartRunRequest(fab=fab_to_proto(fab))).run_id
+            run = self._ask(self._control.StartRun, StartRunRequest(fab=fab_to_proto(fab))).run_id
             token, task = self._task(run)
             grid = _RunGrid(self._address, self._secrets.authority, token)
             grid.set_run(Run.create_empty(run))
@@ -338,8 +325,8 @@ class Engine:
             grid._runtime_client.PullTaskInput(PullTaskInputRequest())  # once only: the run begins with it
         if self._grid is not None:
             self._grid.close()
-        self._grid = grid
-        self.gone.clear()
+        self.gone.set()  # the last run's signs of life end
+        self._grid, self.gone = grid, threading.Event()
         threading.Thread(target=self._beats, args=(grid, self.gone), daemon=True).start()
 
     def channel(self, nodes: Mapping[str, int]) -> FlowerChannel:
@@ -361,16 +348,21 @@ class Engine:
 
     def _task(self, run: int) -> tuple[str, int]:
         """The task of our own run: its token and its id."""
-        end = time.monotonic() + _PATIENCE
+        end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
-            found = _ask(self._executor.AcquireTask, AcquireTaskRequest(supported_task_types=[TaskType.SERVER_APP]))
+            found = self._ask(
+                self._executor.AcquireTask, AcquireTaskRequest(supported_task_types=[TaskType.SERVER_APP])
+            )
             if found.HasField("task") and found.token and found.task.run_id == run:
                 return found.token, found.task.task_id
             time.sleep(_POLL)
         raise Fault("the SuperLink does not give out the run's task; see its log")
 
+    def _ask(self, function: Callable[[Any], Any], request: Any) -> Any:
+        return self._retry.invoke(function, request)
+
     def _nodes(self) -> list[NodeInfo]:
-        return list(_ask(self._control.ListNodes, ListNodesRequest()).nodes_info)
+        return list(self._ask(self._control.ListNodes, ListNodesRequest()).nodes_info)
 
     def _beats(self, grid: _RunGrid, gone: threading.Event) -> None:
         while not gone.wait(_BEAT):
@@ -383,16 +375,20 @@ class Engine:
                 pass
 
 
-def _ask(function: Callable[[Any], Any], request: Any) -> Any:
-    return _Retry().invoke(function, request)
-
-
 @contextmanager
 def _answering(what: str) -> Iterator[None]:
     """Raises: Fault in place of what the network says."""
     try:
         yield
+    except (ObjectPullError, ObjectPushError) as wrong:
+        raise Fault(f"the SuperLink {what} ({type(wrong).__name__})") from None
     except httpx.HTTPStatusError as wrong:
         raise Fault(f"the SuperLink {what} (status {wrong.response.status_code})") from None
     except httpx.HTTPError as wrong:
+        if of_certificate(wrong):
+            why = "has expired" if "expired" in str(wrong) else "is not of this coordinator's authority"
+            raise Fault(
+                f"the SuperLink {what}: its certificate {why}; to mend it: datatrust coordinator certify, and start it "
+                "again"
+            ) from None
         raise Fault(f"the SuperLink {what} ({type(wrong).__name__}); see whether it runs") from None

@@ -1,6 +1,7 @@
-"""The commands `datatrust root draft|sign|show`: the trust's founding document and its next versions.
+"""The commands `datatrust root draft|sign|show|publish`: the trust's founding document and its next versions.
 
-A root is drafted without signatures, passed from member to member until a quorum has signed, and shown to anybody.
+A root is drafted without signatures, passed from member to member until a quorum has signed, shown to anybody, and
+handed to the coordinator.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from datatrust.key_commands import PassphraseFile
 from datatrust.key_files import ask_passphrase, read_signer
 from datatrust.root_draft import Given, follow, found
 from datatrust.root_files import Changes, Founding, moment, read_toml
+from datatrust.root_publish import root_publish
 from datatrust.root_show import Shown, as_json, check_language, in_words, shown
 from trust.canonical import canonical
 from trust.errors import InvalidInput, MessageInvalid, Refused
@@ -134,6 +136,9 @@ def root_show(
     typer.echo(text, nl=False)
     if not one.valid:
         raise typer.Exit(1)
+
+
+root.command("publish", cls=Command)(root_publish)
 
 
 # ---- what must hold before anybody signs

@@ -13,10 +13,22 @@ from datetime import datetime
 from pathlib import Path
 
 from datatrust.key_files import PublicKey, read_public
-from datatrust.root_files import Changes, Founding, Holders, PartnerFiles, ResearcherFile, key_of, keys_of, moment
+from datatrust.root_files import (
+    Changes,
+    Founding,
+    Holders,
+    PartnerFiles,
+    ResearcherFile,
+    key_of,
+    keys_of,
+    moment,
+    read_partner,
+)
+from nodes.keys import check_rotation
 from trust.canonical import read_model
 from trust.charter import READY, Charter
 from trust.errors import InvalidInput, nearest
+from trust.files import read_file
 from trust.root import Partner, Researcher, Role, Root
 from trust.signing import key_id
 from trust.times import read_time, write_time
@@ -66,6 +78,7 @@ class _Draft:
     thresholds: dict[str, int] = field(default_factory=dict)
     partners: dict[str, Partner] = field(default_factory=dict)
     researchers: dict[str, Researcher] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     def sign_key(self, file: str) -> str:
         """The id of a file's key, or of a key of the earlier root."""
@@ -87,14 +100,32 @@ class _Draft:
 
     def set_others(self, partners: Mapping[str, PartnerFiles], researchers: Mapping[str, ResearcherFile]) -> None:
         for name, files in partners.items():
-            sign = self.sign_key(files.sign)
-            seal = key_of(self.given.folder, files.seal, "seal")
-            flower = self.partners[name].flower if name in self.partners else ""
-            self.partners[name] = Partner(sign=self.known[sign].public, seal=seal.public, flower=flower)
+            self.partners[name] = self._partner(name, files)
         for name, file in researchers.items():
             until = moment(file.accredited_until, f"researcher {name!r}, accredited_until", self.given.now)
             self.researchers[name] = Researcher(
                 key=self.sign_key(file.key), organisation=file.organisation, accredited_until=until
+            )
+
+    def _partner(self, name: str, files: PartnerFiles) -> Partner:
+        if files.sign is None or files.seal is None:
+            path = self.given.folder / (files.partner or "")
+            found = read_partner(path, name)
+            if name in self.partners and self.partners[name].sign != found.sign:
+                self._rotated(name, path)
+            return found
+        sign, seal = self.sign_key(files.sign), key_of(self.given.folder, files.seal, "seal")
+        flower = self.partners[name].flower if name in self.partners else ""
+        return Partner(sign=self.known[sign].public, seal=seal.public, flower=flower)
+
+    def _rotated(self, name: str, path: Path) -> None:
+        """New keys of a partner: signed with its key in use, or worth a question.  Raises: Refused (`signature`)."""
+        signature = path.with_name(f"{path.name}.sig")
+        if signature.exists():
+            check_rotation(read_file(path), read_file(signature), self.partners)
+        else:
+            self.notes.append(
+                f"new keys of {name} without {signature.name}: ask the partner whether it has asked for them"
             )
 
     def root(self, trust: str, version: int, expires: str | int) -> Drafted:
@@ -120,7 +151,7 @@ class _Draft:
             "researchers": self.researchers,
         }
         root = read_model(Root, document, InvalidInput, "the trust root")
-        return Drafted(Root.read(root.canonical()), _notes(root, self.charter, given.now))
+        return Drafted(Root.read(root.canonical()), (*self.notes, *_notes(root, self.charter, given.now)))
 
     # ---- what a root must fulfil before anybody is asked to sign it
 
@@ -172,7 +203,8 @@ class _Draft:
         actors = [("a member", self.holders["committee"])]
         actors += [(f"the {role}", self.holders[role]) for role in ("coordinator", "auditor")]
         for name, partner in self.partners.items():
-            actors += [(f"partner {name!r}", [key_id(bytes.fromhex(raw)) for raw in (partner.sign, partner.seal)])]
+            own = [raw for raw in (partner.sign, partner.seal, partner.flower) if raw]
+            actors += [(f"partner {name!r}", [key_id(bytes.fromhex(raw)) for raw in own])]
         actors += [(f"researcher {name!r}", [researcher.key]) for name, researcher in self.researchers.items()]
         for actor, ids in actors:
             for keyid in ids:
@@ -244,6 +276,9 @@ def _notes(root: Root, charter: Charter, now: datetime) -> tuple[str, ...]:
     fewest = charter.floor.organisations
     if len(root.partners) < fewest:
         said.append(f"{len(root.partners)} partners: no study can run with fewer than {fewest}")
+    away = sorted(name for name, partner in root.partners.items() if not partner.flower)
+    if away and len(away) < len(root.partners):
+        said.append(f"no key for the connection of {', '.join(away)}: its node cannot be let in; name its partner.json")
     over = [name for name, one in root.researchers.items() if read_time(one.accredited_until) <= now]
     if over:
         said.append(f"no longer accredited: {', '.join(sorted(over))}")

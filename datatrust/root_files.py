@@ -1,11 +1,14 @@
 """What people write for a trust root: a founding file and a file of changes, in TOML, with keys as paths of .pub files.
 
+A partner is named by one file, `partner.json`, which `datatrust node init` has written; or by its two .pub files.
+
 A founding file says the whole trust (docs/found-a-trust.md has one).  In a file of changes, what is named is set to
 this and all else stays: nobody is left out by not being mentioned.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -13,15 +16,28 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias, TypeVar
 
-from pydantic import BeforeValidator, Field, StrictInt
+from pydantic import BeforeValidator, Field, StrictInt, model_validator
 
 from datatrust.key_files import KeyKind, PublicKey, read_public
+from nodes.keys import PartnerFile
 from trust.canonical import Model, read_model
+from trust.connection_key import connection_hex
 from trust.errors import DataTrustError, InvalidInput
-from trust.root import Name
+from trust.root import Name, Partner
 from trust.times import read_time, write_time
 
-__all__ = ["Changes", "Founding", "Holders", "PartnerFiles", "ResearcherFile", "When", "key_of", "moment", "read_toml"]
+__all__ = [
+    "Changes",
+    "Founding",
+    "Holders",
+    "PartnerFiles",
+    "ResearcherFile",
+    "When",
+    "key_of",
+    "moment",
+    "read_partner",
+    "read_toml",
+]
 
 _LARGEST = 1 << 20
 _LONGEST = 3650
@@ -63,10 +79,19 @@ class Holders(Model):
 
 
 class PartnerFiles(Model):
-    """A partner's two public files."""
+    """A partner's public file, as its node wrote it; or its two .pub files, without a key for its connection."""
 
-    sign: str
-    seal: str
+    partner: str | None = None
+    sign: str | None = None
+    seal: str | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> PartnerFiles:
+        if (self.partner is None) != (self.sign is not None and self.seal is not None) or (
+            self.partner is not None and (self.sign is not None or self.seal is not None)
+        ):
+            raise ValueError('partner = "partner.json" alone, or both sign and seal')
+        return self
 
 
 class ResearcherFile(Model):
@@ -179,6 +204,26 @@ def keys_of(folder: Path, listed: Sequence[str], known: Mapping[str, PublicKey] 
             raise InvalidInput(f"{file!r} is the key of somebody already listed", expected="each key once")
         found[one.id] = one
     return found
+
+
+def read_partner(path: Path, name: str) -> Partner:
+    """The keys in a node's `partner.json`, of the partner that a root calls `name`.  Raises: InvalidInput."""
+    what = repr(str(path))
+    try:
+        with path.open("rb") as file:
+            value = json.loads(file.read(_LARGEST))
+    except OSError as wrong:
+        raise InvalidInput(f"{what} cannot be read ({wrong.strerror})", remedy="correct the path") from None
+    except (ValueError, RecursionError):
+        raise InvalidInput(f"{what} is no JSON", expected="the partner.json of a node") from None
+    one = read_model(PartnerFile, value, InvalidInput, what)
+    if one.name != name:
+        raise InvalidInput(
+            f"{what} is of the partner {one.name!r}, and stands under {name!r}",
+            expected=f"[partners.{one.name}]",
+            remedy="name each partner as its own node does",
+        )
+    return Partner(sign=one.sign, seal=one.seal, flower=connection_hex(one.flower.encode()))
 
 
 def moment(value: str | int, what: str, now: datetime, since: datetime | None = None) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 from trust.charter import READY, Charter
 from trust.errors import InvalidInput, Refused
 from trust.plain.safe import escaped
-from trust.root import Role, Root, TrustRoot
+from trust.root import Partner, Role, Root, TrustRoot
 from trust.signing import Envelope, key_id, sha256, signed_by
 from trust.times import read_time
 
@@ -125,7 +125,7 @@ def as_json(one: Shown) -> dict[str, Any]:
         "charter": root.charter,
         "roles": {name: role.model_dump(mode="json") for name, role in sorted(root.roles.items())},
         "partners": {
-            name: {"sign": _id(partner.sign), "seal": _id(partner.seal)}
+            name: {"sign": _id(partner.sign), "seal": _id(partner.seal), "flower": _id(partner.flower) or None}
             for name, partner in sorted(root.partners.items())
         },
         "researchers": {name: one_.model_dump(mode="json") for name, one_ in sorted(root.researchers.items())},
@@ -154,10 +154,7 @@ def in_words(one: Shown, lang: str = "en", *, verdict: bool = True) -> str:
         (say("charter"), _charter(root.charter, say)),
     ]
     roles = [(escaped(name), say("of", least=r.threshold, all=len(r.keys))) for name, r in _in_order(root.roles)]
-    partners = [
-        (name, f"{say('partner_sign', id=_id(p.sign))}\n{say('partner_seal', id=_id(p.seal))}")
-        for name, p in sorted(root.partners.items())
-    ]
+    partners = [(name, _partner(p, say)) for name, p in sorted(root.partners.items())]
     researchers = [
         (
             name,
@@ -295,8 +292,14 @@ def _days(one: Shown) -> int:
     return (read_time(one.root.expires) - one.now).days
 
 
+def _partner(one: Partner, say: _Words) -> str:
+    keys = {"partner_sign": one.sign, "partner_seal": one.seal, "partner_flower": one.flower}
+    return "\n".join(say(words, id=_id(public)) for words, public in keys.items() if public)
+
+
 def _id(public: str) -> str:
-    return key_id(bytes.fromhex(public))
+    """SHA-256 of a public key, hex; empty where there is none."""
+    return key_id(bytes.fromhex(public)) if public else ""
 
 
 def _table(rows: Sequence[tuple[str, str]]) -> str:

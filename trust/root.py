@@ -13,6 +13,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field, model_validator
 
 from trust.canonical import Model, read_document
+from trust.connection_key import is_connection_key
 from trust.errors import MessageInvalid, Refused
 from trust.signing import Envelope, key_id, verified
 from trust.times import Time, read_time
@@ -54,11 +55,21 @@ class Role(Model):
 
 
 class Partner(Model):
-    """A partner's public keys: Ed25519 to sign, X25519 to be sealed to, P-256 for the transport (hex)."""
+    """A partner's public keys: Ed25519 to sign, X25519 to be sealed to, P-256 for its connection, each in hex.
+
+    `flower` is written as `trust.connection_key` says; empty where the whole trust is on one machine, and the keys of
+    its connections are made for the occasion.
+    """
 
     sign: Key
     seal: Key
-    flower: str = ""
+    flower: str = Field(default="", max_length=182)
+
+    @model_validator(mode="after")
+    def _connection(self) -> Partner:
+        if self.flower and not is_connection_key(self.flower):
+            raise ValueError("a connection's key that is no key of P-256: DER of a SubjectPublicKeyInfo, in hex")
+        return self
 
 
 class Researcher(Model):
@@ -109,6 +120,9 @@ class Root(Model):
         identities = [partner.sign for partner in self.partners.values()]
         if len(set(identities)) != len(identities):
             raise ValueError("two partners have the same key")
+        connections = [partner.flower for partner in self.partners.values() if partner.flower]
+        if len(set(connections)) != len(connections):
+            raise ValueError("two partners have the same connection's key")
         return self
 
     @classmethod

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 
 import datatrust as dt
+from coordinator.database import open_database
 from coordinator.docket import Docket, Trust
 from datatrust.keys import Keys
 from datatrust.register_checks import check_register
@@ -44,6 +44,10 @@ schema:
 KEYS = Keys.make(("east", "north", "south"), CHARTER, NOW)
 LAY, SECOND, THIRD = KEYS.members
 NAME = "age-1a2b"
+TABLES = (
+    *("against", "checkpoint", "datatrust_version", "head", "journal_head", "kept", "lease", "log"),
+    *("published", "revoked", "root", "said", "study", "told", "used"),
+)
 
 
 def study(name: str = NAME, **changes: Any) -> Study:
@@ -99,9 +103,9 @@ def without(member: Signer, instead: Signer) -> Callable[[dict[str, Any]], None]
 
 @dataclass
 class Desk:
-    """A docket whose clock stands still; `again()` opens its folder anew, as another process does."""
+    """A docket whose clock stands still; `again()` opens its place anew, as another process does."""
 
-    folder: Path
+    place: Path | str
     roots: tuple[Envelope, ...] = (KEYS.envelope,)
     now: datetime = NOW
     opened: list[Docket] = field(default_factory=list)
@@ -112,7 +116,7 @@ class Desk:
     def again(self, roots: tuple[Envelope, ...] | None = None, **changes: Any) -> Docket:
         fields: dict[str, Any] = {"roots": roots or self.roots, "dataset": DATASET, "charter": CHARTER} | changes
         trust = Trust(**fields)
-        self.opened.append(Docket(self.folder, trust, KEYS.coordinator, lambda: self.now, durable=False))
+        self.opened.append(Docket(self.place, trust, KEYS.coordinator, lambda: self.now, durable=False))
         return self.opened[-1]
 
     def close(self) -> None:
@@ -139,6 +143,8 @@ class Desk:
             self.docket.refuse(vote(self.digest(name), LAY))
         elif state == "revoked":
             self.docket.revoke(revocation(self.digest(name), LAY))
+        elif state == "cancelled":
+            self.docket.cancel(name, "researcher")
         elif state != "filed":
             self.sign(LAY, SECOND, name=name)
             for then in {"released": ("running", "released"), "failed": ("running", "failed")}.get(state, (state,)):
@@ -151,11 +157,14 @@ class Desk:
 
     def dump(self) -> list[str]:
         """Every row of every table."""
-        db = sqlite3.connect(self.folder / "state.sqlite")
-        try:
-            return list(db.iterdump())
-        finally:
-            db.close()
+        with contextlib.closing(open_database(self.place, durable=False)) as db:
+            return [f"{table}: {row}" for table in TABLES for row in sorted(db.execute(f"SELECT * FROM {table}"))]
+
+    def by_hand(self, *statements: str) -> None:
+        """As somebody with a shell does."""
+        with contextlib.closing(open_database(self.place, durable=False)) as db:
+            for statement in statements:
+                db.execute(statement)
 
 
 def refused(rule: str, text: str = "") -> Any:
@@ -170,5 +179,6 @@ def mandate(desk: Desk, *members: Signer, name: str = NAME) -> Envelope:
 
 def checks(desk: Desk) -> dict[str, bool]:
     """What `datatrust register verify` says."""
-    with contextlib.closing(sqlite3.connect(desk.folder / "state.sqlite")) as db:
-        return {d.rule: d.ok for d in check_register(db, desk.roots)}
+    with contextlib.closing(open_database(desk.place, durable=False)) as db:
+        opened: Any = db
+        return {d.rule: d.ok for d in check_register(opened, desk.roots)}

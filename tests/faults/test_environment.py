@@ -1,0 +1,471 @@
+"""The machine gets in the way: a full or read-only disk, a held database, a wrong clock, an expired certificate.
+
+Each is refused with a code, loses nothing, and goes on by itself once it is mended.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import shutil
+import sqlite3
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+
+import coordinator.database
+import datatrust as dt
+import nodes.store
+from coordinator.database import Sqlite
+from coordinator.flower import Engine, Secrets
+from coordinator.replay import Parked
+from coordinator.settings import CoordinatorSettings
+from datatrust.certificates import Authority, new_server_key, private_pem
+from nodes.flower import FleetNode, Link
+from nodes.sessions import Sessions
+from tests.conftest import missing
+from tests.faults import killer
+from tests.faults.places import NAMES, Disturbed, Places
+from tests.faults.test_killed import ROOT, entries, invariants, same
+from tests.faults.test_node_restarts import run
+from tests.faults.test_node_restarts import same as same_conducted
+from trust.errors import DataTrustError, Fault, Refused
+from trust.secure_sum.errors import StoreUnavailable
+from trust.signing import sha256
+from trust.wire import pack_signed
+
+FULL = os.environ.get("FULL", "0") != "0"
+ASKED = {"r": dt.Glm("x ~ y", family="gaussian")}
+
+
+# ---- a disk of our own
+
+
+@dataclass
+class Disk:
+    """A small file system in memory."""
+
+    folder: Path
+
+    def fill(self) -> None:
+        """Until nothing more can be written."""
+        with (self.folder / "filler").open("ab", buffering=0) as file, suppress(OSError):
+            while True:
+                file.write(b"\0" * 4096)
+
+    def clear(self) -> None:
+        (self.folder / "filler").unlink(missing_ok=True)
+
+    def mount(self, *options: str) -> None:
+        subprocess.run(["mount", "-o", f"remount,{','.join(options)}", str(self.folder)], check=True)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if os.geteuid() != 0 or not shutil.which("mount"):
+        missing("root, with mount,")
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=16m", "datatrust-test", str(folder)], capture_output=True, check=False
+    )
+    if made.returncode:
+        missing("the right to mount a tmpfs")
+    try:
+        yield Disk(folder)
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def journals(places: Places) -> dict[str, int]:
+    """Entries of each node's journal, which is verified."""
+    found = {}
+    for name in NAMES:
+        places.start(name)
+        places.node(name).store.verify_journal()
+        found[name] = places.node(name).store.head()[0]
+    return found
+
+
+def given_up(places: Places) -> None:
+    """What an hour of silence does."""
+    for name in NAMES:
+        Sessions(places.node(name), idle=-1.0).handle(b"")
+        assert places.node(name).store.open_studies() == []
+
+
+# ---- a node's disk
+
+
+def test_a_nodes_disk_that_is_full_before_a_study(disk: Disk) -> None:
+    places = Places(disk.folder)
+    calm, before = run(places, Disturbed(places)), journals(places)
+    disk.fill()
+    with pytest.raises(Refused) as wrong:
+        run(places, Disturbed(places))
+    assert wrong.value.rule == "journal"
+    assert "cannot be written" in wrong.value.text
+    disk.clear()
+    assert journals(places) == before, "nothing lost, and nothing begun"
+    assert same_conducted(run(places, Disturbed(places)), calm)
+
+
+def test_a_nodes_disk_that_is_full_in_the_middle(disk: Disk) -> None:
+    places = Places(disk.folder)
+    calm = run(places, Disturbed(places))
+    places.start("a")
+
+    def fill(name: str, n: int) -> None:
+        if n == 4:
+            disk.fill()
+
+    with pytest.raises(DataTrustError) as wrong:
+        run(places, Disturbed(places, before=fill))
+    assert isinstance(wrong.value, Refused)
+    assert wrong.value.rule == "store-unavailable"
+    disk.clear()
+    after = journals(places)
+    for name in NAMES:
+        contributed = Counter(
+            (e.study, e.body["r"]) for e in places.node(name).store._journal.entries() if e.kind == "sum-contributed"
+        )
+        assert max(contributed.values()) == 1
+    given_up(places)
+    assert all(journals(places)[name] > after[name] for name in NAMES), "the close of the study is in the journal"
+    assert same_conducted(run(places, Disturbed(places)), calm)
+
+
+def test_a_disk_that_may_only_be_read(disk: Disk) -> None:
+    """Node and coordinator say so and do not start; once it may be written, the study goes on."""
+    study = killer.mandated(disk.folder, ASKED)
+    state, gone = disk.folder / "state", disk.folder / "other"
+    gc.collect()  # whoever made them has them open
+    with closing(CoordinatorSettings(state).docket()) as docket:
+        before = docket.register.head()
+    shutil.copytree(state, gone)
+    disk.mount("ro")
+    try:
+        ran = subprocess.run(
+            [sys.executable, "-m", "nodes.serve", str(gone), "a", "127.0.0.1:1"],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=ROOT,
+            timeout=60,
+        )
+        assert ran.returncode == 3
+        assert "cannot be written (Read-only file system); mend its rights" in ran.stderr
+        with pytest.raises(StoreUnavailable, match="expected a folder that can be written"):
+            nodes.store.SqliteStore(gone / "nodes" / "a")
+        with pytest.raises(Fault, match=r"cannot be used \(.*\); mend disk or rights"):
+            CoordinatorSettings(gone).docket()
+    finally:
+        disk.mount("rw")
+    killer.carried(gone, study)
+    with closing(CoordinatorSettings(gone).docket()) as docket:
+        assert docket.find(study).state == "released"
+        assert docket.register.head()[0] > before[0]
+
+
+def test_a_nodes_database_that_another_process_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For longer than is waited: 50 ms here, 30 s elsewhere."""
+    monkeypatch.setattr(nodes.store, "_PATIENCE", 0.05)
+    places = Places(tmp_path)
+    calm = run(places, Disturbed(places))
+    with closing(sqlite3.connect(places.node("b").store.folder / "state.sqlite", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(Refused) as wrong:
+            run(places, Disturbed(places))
+        assert wrong.value.rule == "organisations"
+        assert "journal" in wrong.value.text
+        other.execute("ROLLBACK")
+    assert same_conducted(run(places, Disturbed(places)), calm)
+
+
+# ---- the coordinator's disk
+
+
+@pytest.fixture(scope="module")
+def mandated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    """A trust with a study whose mandate is in force, on a disk that syncs at once."""
+    base = Path("/dev/shm") if Path("/dev/shm").is_dir() else tmp_path_factory.getbasetemp()
+    folder = base / f"datatrust-{os.getpid()}"
+    folder.mkdir()
+    try:
+        yield folder / "state", killer.mandated(folder, ASKED)
+    finally:
+        shutil.rmtree(folder)
+
+
+@dataclass
+class Commits:
+    """Counts the docket's commits; from `fails_at` on, so many of them find no room."""
+
+    fails_at: int = 0
+    failing: int = 1
+    seen: int = 0
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        real = Sqlite._commit
+
+        def commit(database: Sqlite) -> None:
+            self.seen += 1
+            if 0 < self.fails_at <= self.seen < self.fails_at + self.failing:
+                raise sqlite3.OperationalError("database or disk is full")
+            real(database)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Sqlite, "_commit", commit)
+            yield
+
+
+@pytest.fixture(scope="module")
+def calm(mandated: tuple[Path, str]) -> tuple[Path, int, int]:
+    """The study without a fault: its folder, the docket's commits, its sums."""
+    folder, study = mandated
+    calm, commits = folder.with_name("calm"), Commits()
+    shutil.copytree(folder, calm)
+    with commits.counted():
+        killer.carried(calm, study)
+    sums = sum(e.kind == "sum-record" for e in entries(calm / "coordinator" / "state.sqlite"))
+    invariants(calm, study, sums)
+    return calm, commits.seen, sums
+
+
+def no_room_at(mandated: tuple[Path, str], calm: tuple[Path, int, int], at: int, failing: int) -> None:
+    """The docket's commit number `at` finds no room, alone or with the next; a process later there is room again."""
+    folder, study = mandated
+    state, commits = folder.with_name(f"at-{at}"), Commits(at, failing)
+    shutil.copytree(folder, state)
+    with commits.counted(), suppress(Parked, Fault):
+        killer.carried(state, study)
+    assert commits.seen >= at
+    assert not CoordinatorSettings(state).result(study).exists() or at >= calm[1] - 1
+    killer.carried(state, study)
+    assert same(state, calm[0], study), at
+    invariants(state, study, calm[2])
+    shutil.rmtree(state)
+
+
+def test_the_coordinators_disk_is_full_at_the_end(mandated: tuple[Path, str], calm: tuple[Path, int, int]) -> None:
+    """Of its commits the release, what comes before it and after it."""
+    for at in range(calm[1] - 3, calm[1] + 1):
+        for failing in (1, 3):
+            no_room_at(mandated, calm, at, failing)
+
+
+def test_the_coordinators_disk_is_full_at_each_commit(mandated: tuple[Path, str], calm: tuple[Path, int, int]) -> None:
+    for at in range(1, calm[1] - 3, 1 if FULL else 3):
+        no_room_at(mandated, calm, at, 1 + at % 2)
+
+
+def test_the_coordinators_disk_is_really_full(disk: Disk) -> None:
+    """Without a stand-in for SQLite: filled before the third exchange."""
+    study = killer.mandated(disk.folder, ASKED)
+    state, docket = disk.folder / "state", CoordinatorSettings(disk.folder / "state").docket()
+    before = docket.register.head()
+    disk.fill()
+    with pytest.raises(Fault, match="mend disk or rights"):
+        docket.publish("refusal", study, {"rule": "x", "text": "y" * 100_000})
+    assert docket.register.head() == before
+    with pytest.raises((Parked, DataTrustError)):
+        killer.carried(state, study)
+    docket.register.verify()
+    assert docket.find(study).state in ("mandated", "running")
+    docket.close()
+    disk.clear()
+    killer.carried(state, study)
+    with closing(CoordinatorSettings(state).docket()) as docket:
+        assert docket.find(study).state == "released"
+
+
+def test_the_results_folder_is_full(
+    mandated: tuple[Path, str], calm: tuple[Path, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Released, and no file: it is written by whoever looks next."""
+    folder, study = mandated
+    state = folder.with_name("no-file")
+    shutil.copytree(folder, state)
+    results = state / "results"
+    shutil.rmtree(results, ignore_errors=True)
+    results.write_bytes(b"in the way")
+    with pytest.raises(Fault, match="the result cannot be written"):
+        killer.carried(state, study)
+    results.unlink()
+    results.mkdir()
+    killer.carried(state, study)
+    assert same(state, calm[0], study)
+    invariants(state, study, calm[2])
+
+
+def test_the_coordinators_database_is_held_by_another_process(
+    mandated: tuple[Path, str], calm: tuple[Path, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, study = mandated
+    state = folder.with_name("held")
+    shutil.copytree(folder, state)
+    monkeypatch.setattr(coordinator.database, "_PATIENCE", 0.05)
+    real, count = killer.Straight.exchange, [0]
+    other = sqlite3.connect(state / "coordinator" / "state.sqlite", isolation_level=None)
+
+    def exchange(channel: Any, messages: Any, *, deadline: float) -> Any:
+        count[0] += 1
+        if count[0] == 3:
+            other.execute("BEGIN IMMEDIATE")
+        return real(channel, messages, deadline=deadline)
+
+    with monkeypatch.context() as patch, closing(other):
+        patch.setattr(killer.Straight, "exchange", exchange)
+        with pytest.raises(Parked):
+            killer.carried(state, study)
+        other.execute("ROLLBACK")
+    killer.carried(state, study)
+    assert same(state, calm[0], study)
+    invariants(state, study, calm[2])
+
+
+# ---- the clock
+
+
+def test_a_node_whose_clock_is_an_hour_back_refuses_until_it_is_right(tmp_path: Path) -> None:
+    """A process of its own whose clock goes wrong (Debian's faketime)."""
+    if not shutil.which("faketime"):
+        missing("faketime (apt-get install faketime)")
+    study = killer.mandated(tmp_path, ASKED)
+    state = tmp_path / "state"
+    killer.carried(state, study)  # its journal has entries of now
+    settings = CoordinatorSettings(state)
+    with closing(settings.docket()) as docket:
+        filed = docket.find(study)
+        fields = {"mandate": filed.mandate.document(), "study": filed.study.document()}
+        message = pack_signed({"kind": "mandate", **fields}, settings.identity)
+        assert sha256(filed.mandate.unverified_payload) == filed.mandate_digest
+    size = len(entries(state / "nodes" / "a" / "state.sqlite"))
+    answers = []
+    for clock in (["faketime", "-f", "-1h"], []):
+        ran = subprocess.run(
+            [*clock, sys.executable, "-m", "tests.faults.answer", str(state), "a"],
+            input=message,
+            capture_output=True,
+            check=False,
+            cwd=ROOT,
+            timeout=60,
+        )
+        assert ran.returncode == 0, ran.stderr[-2000:]
+        answers.append(ran.stdout.decode().split())
+    assert answers[0] == ["refusal", "clock"]
+    assert answers[1] == ["refusal", "already-started"], "the clock is right: only that the study was answered stands"
+    kinds = [e.kind for e in entries(state / "nodes" / "a" / "state.sqlite")[size:]]
+    assert kinds == ["gate-refused", "gate-refused"]
+
+
+# ---- certificates
+
+
+@contextmanager
+def server(folder: Path, days_ago: int) -> Iterator[tuple[str, bytes]]:
+    """Something that listens with a certificate of 30 days, issued so long ago; its address and its authority."""
+    at = datetime.now(UTC) - timedelta(days=days_ago)
+    authority, key = Authority.make(at), new_server_key()
+    (folder / "server.pem").write_bytes(authority.server(key, (), at, 30))
+    (folder / "server.key").write_bytes(private_pem(key))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "server.pem", folder / "server.key")
+    import http.server
+
+    class Refusing(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(404)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    class Quiet(http.server.ThreadingHTTPServer):
+        def handle_error(self, *_: Any) -> None:
+            pass
+
+    listening = Quiet(("127.0.0.1", 0), Refusing)
+    listening.socket = context.wrap_socket(listening.socket, server_side=True, do_handshake_on_connect=False)
+    thread = threading.Thread(target=listening.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"127.0.0.1:{listening.server_address[1]}", authority.pem
+    finally:
+        listening.shutdown()
+        listening.server_close()
+
+
+def node_at(address: str, authority: bytes, folder: Path, said: list[str]) -> FleetNode:
+    link = Link(address, authority, generate_private_key(SECP256R1()), folder / "node_id")
+    return FleetNode(link, lambda raw: raw, tell=said.append)
+
+
+def test_an_expired_certificate_is_named_and_nobody_connects(tmp_path: Path) -> None:
+    said: list[str] = []
+    with server(tmp_path, 40) as (address, authority):
+        with pytest.raises(Fault, match=r"the SuperLink's certificate has expired; ask the coordinator"):
+            node_at(address, authority, tmp_path, said).run()
+        engine, begun = Engine(address, Secrets(authority, b"a", b"b")), time.monotonic()
+        with pytest.raises(Fault, match=r"its certificate has expired; to mend it: datatrust coordinator certify"):
+            engine.enrol({"a": b"key"})
+        assert time.monotonic() - begun < 5, "it is not tried again and again"
+        engine.close()
+    assert said == []
+
+
+def test_a_certificate_that_has_not_expired_is_spoken_to(tmp_path: Path) -> None:
+    """The control: the same server with a certificate that holds; what it says is that it knows nobody."""
+    said: list[str] = []
+    with server(tmp_path, 0) as (address, authority):
+        node = node_at(address, authority, tmp_path, said)
+        thread = threading.Thread(target=node.run)
+        thread.start()
+        end = time.monotonic() + 10
+        while not said and time.monotonic() < end:
+            time.sleep(0.01)
+        node.stop.set()
+        thread.join(10)
+        assert not thread.is_alive()
+        assert said[0] == "not admitted yet; trying again"
+        engine = Engine(address, Secrets(authority, b"a", b"b"))
+        with pytest.raises(Fault, match=r"status 404"):
+            engine.enrol({"a": b"key"})
+        engine.close()
+
+
+def test_a_coordinator_does_not_start_with_an_expired_certificate(mandated: tuple[Path, str], tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    shutil.copytree(mandated[0], state)
+    engine = state / "coordinator" / "engine"
+    engine.mkdir(parents=True)
+    with server(tmp_path, 40) as (_, authority):
+        (engine / "ca.pem").write_bytes(authority)
+    for name in ("server.pem", "server.key"):
+        shutil.copyfile(tmp_path / name, engine / name)
+    for part in ("superlink", "api"):
+        ran = subprocess.run(
+            [sys.executable, "-m", "coordinator.parts", str(state), part],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=ROOT,
+            timeout=60,
+        )
+        assert ran.returncode == 2
+        assert "the server's certificate has expired" in ran.stderr
+        assert "datatrust coordinator certify" in ran.stderr
