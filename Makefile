@@ -76,18 +76,20 @@ docs: $(VENV)/.dev
 	@$(PY) -m sphinx -W --keep-going -q -b html docs docs/_build
 	@echo 'docs/_build/index.html'
 
-# The wheels are those of this machine's system and Python version; their hashes are those of the lock.
+# The wheels are those of this machine's system and Python version; their hashes are those of the lock.  Ours comes on
+# top, and what builds it is in the lock: with the folder alone one can install, and in a clone build.
 wheelhouse: $(VENV)/.run
-	@echo 'fetching $(call count,run) packages into wheelhouse/'
-	@rm -rf wheelhouse && mkdir wheelhouse
-	@$(PIP) download -qq --only-binary :all: --no-deps --require-hashes -r requirements/run.txt -d wheelhouse
-	@$(PIP) wheel -qq --no-deps --no-build-isolation -w wheelhouse .
-	@cp requirements/run.txt wheelhouse/requirements.txt
-	@wheel=$$(echo wheelhouse/datatrust_federation-*.whl); version=$${wheel#*-}; \
-	  echo "datatrust-federation==$${version%%-*} $$($(PIP) hash "$$wheel" | tail -n 1)" >> wheelhouse/requirements.txt
-	@echo 'Copy wheelhouse/ to a machine with the same system and Python version, and there, with no network:'
+	@echo 'fetching $(call count,run) packages into $(WHEELHOUSE)/'
+	@mkdir -p '$(WHEELHOUSE)' && rm -f '$(WHEELHOUSE)'/*.whl '$(WHEELHOUSE)'/requirements.txt
+	@$(PIP) download -qq --only-binary :all: --no-deps --require-hashes -r requirements/run.txt -d '$(WHEELHOUSE)'
+	@$(PIP) wheel -qq --no-deps --no-build-isolation -w '$(WHEELHOUSE)' .
+	@wheel=$$(ls '$(WHEELHOUSE)'/datatrust_federation-*.whl) && version=$${wheel##*/datatrust_federation-} && \
+	  hash=$$($(PIP) hash "$$wheel" | tail -n 1) && cp requirements/run.txt '$(WHEELHOUSE)'/requirements.txt && \
+	  echo "datatrust-federation==$${version%%-*} $$hash" >> '$(WHEELHOUSE)'/requirements.txt
+	@echo 'Copy $(WHEELHOUSE)/ to a machine with the same system and Python version, and there, with no network:'
 	@echo '  python3 -m venv datatrust-env'
 	@echo '  datatrust-env/bin/pip install --no-index --find-links wheelhouse --require-hashes --no-deps -r wheelhouse/requirements.txt'
+WHEELHOUSE = wheelhouse
 
 # dev is locked under the versions of run, so that the tests run what users run.
 lock: $(VENV)/.dev
