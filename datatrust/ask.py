@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from datatrust.formulas import parse_formula
 from trust import analyses
 from trust.analyses.base import Analysis
 from trust.analyses.families import FAMILIES
@@ -111,6 +110,8 @@ def Glm(
     """
 
     def build(data: Dataset) -> dict[str, Any]:
+        from datatrust.formulas import parse_formula  # not for each command: formulaic takes longer than all else
+
         if family not in FAMILIES:
             raise StudyInvalid(f"family {family!r} is unknown", expected=nearest(str(family), FAMILIES))
         outcome, terms, intercept = parse_formula(formula, data)

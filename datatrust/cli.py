@@ -18,10 +18,13 @@ import typer
 
 from datatrust.charter_commands import charter
 from datatrust.commands import Command, group
+from datatrust.coordinator_commands import coordinator
 from datatrust.key_commands import key
-from datatrust.register_commands import node, register
+from datatrust.node_commands import node
+from datatrust.register_commands import register
 from datatrust.review_commands import review
 from datatrust.root_commands import root
+from datatrust.study_commands import study
 from datatrust.verify_command import verify
 from trust.errors import DataTrustError, InvalidInput
 
@@ -40,9 +43,11 @@ app = typer.Typer(
 dataset = group("Draft, check or show the description that all partners share.")
 app.add_typer(dataset, name="dataset")
 app.add_typer(charter, name="charter")
+app.add_typer(study, name="study")
 app.add_typer(review, name="review")
 app.add_typer(register, name="register")
 app.add_typer(node, name="node")
+app.add_typer(coordinator, name="coordinator")
 app.add_typer(key, name="key")
 app.add_typer(root, name="root")
 app.command("verify", cls=Command)(verify)

@@ -4,36 +4,41 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from coordinator.docket import Docket, Filed, Trust
-from coordinator.lifecycle import ENDED
-from datatrust.pins import pinned, read_file, read_root
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from coordinator.filed import Filed, Trust
+from datatrust.jobs import Job
+from datatrust.pins import pinned, read_root
 from datatrust.results import Released, released
-from datatrust.review_words import standing
 from trust.analyses.base import Scope, Values
 from trust.decision import Decisions
 from trust.errors import InvalidInput, Refused
 from trust.explain import Explanation
+from trust.files import write_new
+from trust.log import Entry
 from trust.plain.safe import escaped
 from trust.result import ResultDocument, read_result, write_envelope
 from trust.root import TrustRoot
+from trust.secure_sum import Record
+from trust.secure_sum.messages import signed_by
 from trust.signing import Envelope
 from trust.study import Study
 from trust.verification import Verified, require_verified, verify
 
-__all__ = ["Job", "Result", "StudyHandle", "provenance_of"]
+__all__ = ["Job", "Kept", "Result", "StudyHandle", "provenance_of"]
+
+LOCAL = "local: keys of all roles in one process"
 
 
 class _Trust(Protocol):
-    docket: Docket
-
     def check(self, study: Study) -> Decisions: ...
     def explain(self, study: Study, lang: str = "en") -> Explanation: ...
     def submit(self, study: Study) -> Job: ...
     def run(self, study: Study) -> Result: ...
-    def conduct(self, study: str) -> Result: ...
 
 
 class StudyHandle:
@@ -58,42 +63,44 @@ class StudyHandle:
         """Carry it out: a Result, or `Refused(rule, text, remedy)`."""
         return self._trust.run(self.study)
 
+    def save(self, path: str | Path) -> Path:
+        """Write the study's document, for `datatrust study` and `trust.read`; never over another file.
+
+        Raises: InvalidInput.
+        """
+        try:
+            write_new(Path(path), self.study.canonical() + b"\n", 0o644)
+        except OSError as wrong:
+            raise InvalidInput(
+                f"{str(path)!r} cannot be written ({wrong.strerror})", remedy="name another file"
+            ) from None
+        return Path(path)
+
     def __repr__(self) -> str:
         return f"<study {self.study.id}: {escaped(self.study.title, quotes=False)}; {', '.join(self.study.analyses)}>"
 
 
-class Job:
-    """A study on the docket, with the names of `concurrent.futures.Future`.
+@dataclass(frozen=True)
+class Kept:
+    """What a result file is held to.
 
     Attributes:
-        id: the study's id, by which `trust.job(id)` finds it again.
+        filed: the study, as the docket has it.
+        entries: of the register, those of this study; nothing in them is believed that is not signed.
+        anchor: the trust root that the reader trusts, any version up to the one in force.
+        where: what the file is called in an error.
+        whose: the trust's name in the provenance.
+        versions: of the trust root, those that the reader has verified; a result under another of the same number is
+            refused.
     """
 
-    def __init__(self, study: str, trust: _Trust) -> None:
-        self.id, self._trust = study, trust
-        self._result: Result | None = None
-
-    @property
-    def state(self) -> str:
-        """Where it stands, in words."""
-        return standing(self._trust.docket.trust, self._trust.docket.find(self.id))
-
-    def done(self) -> bool:
-        """Whether nothing more will happen to it."""
-        filed = self._trust.docket.find(self.id)
-        return filed.state in ENDED or filed.lapsed is not None
-
-    def result(self) -> Result:
-        """Its result, once its mandate is signed.
-
-        Raises: Refused: by a rule, by the committee, or since members have still to sign (`mandate-missing`).
-        """
-        if self._result is None:
-            self._result = self._trust.conduct(self.id)
-        return self._result
-
-    def __repr__(self) -> str:
-        return f"<study {self.id}: {self.state}>"
+    trust: Trust
+    filed: Filed
+    entries: Sequence[Entry]
+    anchor: TrustRoot
+    where: str
+    whose: str = LOCAL
+    versions: Mapping[int, TrustRoot] = field(default_factory=dict)
 
 
 class Result(Mapping[str, Released]):
@@ -130,22 +137,25 @@ class Result(Mapping[str, Released]):
         return len(self._released)
 
     @classmethod
-    def kept(cls, file: Path, docket: Docket, filed: Filed) -> Result:
-        """The result of a study that was released before, from its file and the register.
+    def kept(cls, raw: bytes, by: Kept) -> Result:
+        """The result of a study that was released before, from its file, verified in full, and the register.
 
-        Raises: InvalidInput where the file is not there, Refused where it is not what was released.
+        Raises: Refused where it is not what was released for this study, InvalidInput where it is no result.
         """
-        raw, trust = read_file(file), docket.trust
-        document = require_verified(raw, pinned=TrustRoot.founding(trust.roots[0])).document
-        if document is None or document.mandate.unverified_payload != filed.mandate.unverified_payload:
-            raise Refused("study", f"{file} is the result of another study", "put the right file back")
+        trust, filed = by.trust, by.filed
+        found = require_verified(raw, pinned=by.anchor)
+        document, root = found.document, found.root
+        same = document is not None and document.mandate.unverified_payload == filed.mandate.unverified_payload
+        if document is None or root is None or not same:
+            raise Refused("study", f"{by.where} is the result of another study", "put the right file back")
+        if by.versions.get(root.root.version, root).payload != root.payload:
+            raise Refused("root-pinned", f"{by.where} was made under another trust root", "ask who runs the trust")
         study = filed.written
         scope = Scope(trust.dataset, filed.drafted.partners, study.protections, trust.charter.partner_may_be_shown)
-        entries = [entry for entry in docket.register.entries() if entry.study == filed.id]
-        records = [entry.body["record"] for entry in entries if entry.kind == "sum-record"]
-        partners = tuple(records[0]["U"])
+        sums = _sums(by, root)
+        partners = sums[0] if sums else scope.partners
         absent = {name: "not known any more" for name in scope.partners if name not in partners}
-        known = provenance_of(trust, filed, partners=partners, absent=absent, sums=len(records))
+        known = provenance_of(trust, filed, partners=partners, absent=absent, sums=len(sums), whose=by.whose)
         return cls(study, scope, document.values(), document.taken(), known, read_result(raw)[0])
 
     def save(self, path: str | Path) -> Path:
@@ -208,6 +218,7 @@ def provenance_of(
     absent: Mapping[str, str],
     sums: int,
     sent: Mapping[str, int] | None = None,
+    whose: str = LOCAL,
 ) -> dict[str, Any]:
     """Where the numbers of a study come from.
 
@@ -215,15 +226,16 @@ def provenance_of(
         partners: who took part; `absent`: who did not, and by which rule.
         sums: how many were opened.
         sent: bytes that each partner's node has sent, where it is known.
+        whose: which trust it is.
     """
     study = filed.written
     return {
-        "trust": "local: keys of all roles in one process",
+        "trust": whose,
         "study": study.id,
         "study_digest": study.digest(),
         "mandate": filed.number,
         "mandate_digest": filed.mandate_digest,
-        "root": trust.root.root.version,
+        "root": filed.drafted.root,
         "dataset": study.dataset_digest,
         "charter": trust.charter.name,
         "charter_digest": trust.charter.folder_digest,
@@ -237,3 +249,17 @@ def provenance_of(
         "organisations": study.protections.organisations,
         "noise": "none",
     }
+
+
+def _sums(by: Kept, root: TrustRoot) -> list[tuple[str, ...]]:
+    """Who took part in each sum that was opened: of the records that the coordinator of that root has signed."""
+    keys = [Ed25519PublicKey.from_public_bytes(key) for key in root.root.keys_of("coordinator").values()]
+    found: dict[int, tuple[str, ...]] = {}
+    for entry in by.entries:
+        if entry.kind != "sum-record":
+            continue
+        record = Record.parse(entry.body.get("record"))
+        if not any(signed_by(key, record.sig, record.message()) for key in keys):
+            raise Refused("signature", "the coordinator has not signed a sum of the study", "ask who runs the trust")
+        found[record.context.r] = record.context.partners
+    return [partners for _, partners in sorted(found.items())]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
 import typer
 
-__all__ = ["Command", "group", "program"]
+from trust.decision import Decision
+
+__all__ = ["Command", "end", "group", "print_decisions", "program"]
 
 
 class Command(typer.core.TyperCommand):
@@ -28,6 +31,23 @@ def group(text: str) -> typer.Typer:
         suggest_commands=False,  # click suggests already
         help=text,
     )
+
+
+def print_decisions(decisions: Iterable[Decision]) -> bool:
+    """A line a check; whether all said yes."""
+    ok = True
+    for decision in decisions:
+        ok = ok and decision.ok
+        mend = f"; to mend it: {decision.remedy}" if decision.remedy and not decision.ok else ""
+        typer.echo(f"{'ok' if decision.ok else 'no'}  {decision.rule}: {decision.text}{mend}")
+    return ok
+
+
+def end(ok: bool) -> None:
+    """The last line, and exit code 1 where something said no."""
+    typer.echo("ok" if ok else "not ok")
+    if not ok:
+        raise typer.Exit(1)
 
 
 def program(*, absolute: bool = False) -> str:

@@ -16,10 +16,11 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from coordinator.serve import READY
+from coordinator.worker import READY
 from datatrust.certificates import certify
 from datatrust.client import Result
 from datatrust.federation import LocalTrust
+from datatrust.progress import Say
 from nodes.sources import Source, scheme
 from trust.charter import Charter
 from trust.dataset import Dataset
@@ -65,15 +66,15 @@ class DeployedTrust(LocalTrust):
         """A new trust in an empty folder.  Raises: InvalidInput."""
         return cls(dataset, charter, sources, state=folder)
 
-    def conduct(self, study: str) -> Result:
-        """Wait for the coordinator, which carries out whatever is in force.  Raises: as `LocalTrust.conduct`."""
+    def answer(self, study: str, say: Say = lambda words: None) -> Result:
+        """Wait for the coordinator, which carries out whatever is in force.  Raises: as `LocalTrust.answer`."""
         end = time.monotonic() + _STUDY
         while time.monotonic() < end:
             filed = self.docket.find(study)
             file = self._home / "results" / f"{filed.id}.json"
             if filed.state == "released":
                 if file.exists():
-                    return Result.kept(file, self.docket, filed)
+                    return self._kept(file, filed)
             elif filed.lapsed or filed.state not in ("mandated", "running"):
                 self.docket.mandate(study)  # raises: why it has not run, or how it has ended
             time.sleep(_LOOK)
@@ -138,7 +139,7 @@ class Processes:
             self.address = f"{_HOST}:{self._superlink()}"
             for name in self._partners:
                 self._start(f"node {name}", "nodes.serve", str(self._folder), name, self.address)
-            self._start("coordinator", "coordinator.serve", str(self._folder), self.address)
+            self._start("coordinator", "coordinator.worker", str(self._folder), self.address)
             self._tell(f"started: a SuperLink at {self.address}, the coordinator, {len(self._partners)} nodes")
             self._wait_until_ready()
         except BaseException:

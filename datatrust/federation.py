@@ -3,43 +3,43 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import tempfile
 import weakref
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from coordinator.docket import Docket, Trust
-from coordinator.flower import FlowerChannel, InMemoryGrid
+from coordinator.channel import Channel
+from coordinator.docket import Docket, Filed, Trust
+from coordinator.lifecycle import ENDED
 from coordinator.studies import carry_out
-from datatrust.ask import Question
-from datatrust.client import Job, Result, StudyHandle, provenance_of
-from datatrust.keys import Keys
+from datatrust.asking import Asking, expect
+from datatrust.client import Kept, Result, provenance_of
+from datatrust.jobs import Job, Standing
+from datatrust.keys import RESEARCHER, Keys
+from datatrust.pins import read_file
+from datatrust.progress import Say
+from datatrust.review_words import standing
 from datatrust.state import State
 from nodes.editions import Editions
 from nodes.egress import Sent
-from nodes.flower import client_app
 from nodes.node import Node
 from nodes.session import Session
 from nodes.sources import Place, Source, as_source, physical_names
 from nodes.store import SqliteStore
-from trust.analyses.base import Analysis, Scope
-from trust.canonical import read_model
 from trust.charter import Charter
-from trust.cohort import Cohort
 from trust.dataset import Dataset
-from trust.decision import Decision, Decisions, require
+from trust.decision import require
 from trust.errors import DataTrustError, Fault, InvalidInput, Refused, StudyInvalid, nearest
-from trust.explain import Explanation, explain
 from trust.partner_policy import PartnerPolicy, floor_of
-from trust.policy import asker_of, decide
-from trust.protections import Protections
 from trust.result import write_envelope
+from trust.root import Root, TrustRoot
 from trust.secure_sum.errors import SecureSumError
 from trust.secure_sum.frames import is_name
-from trust.study import Study, new_id, plan
-from trust.times import now, write_time
+from trust.study import Study
+from trust.times import now
 
 __all__ = ["LocalTrust", "local"]
 
@@ -70,7 +70,7 @@ def local(
     """
     description = dataset if isinstance(dataset, Dataset) else Dataset.load(dataset)
     policy = charter if isinstance(charter, Charter) else Charter.load(charter)
-    _expect("sources", sources, Mapping, "a mapping of partners to their sources")
+    expect("sources", sources, Mapping, "a mapping of partners to their sources")
     if not sources:
         raise StudyInvalid("no sources", expected="a mapping of partners to their sources")
     named = {_partner(n): as_source(s) for n, s in sources.items()}
@@ -86,7 +86,7 @@ def local(
     return LocalTrust(description, policy, named, policies=own, state=state, passphrase=passphrase)
 
 
-class LocalTrust:
+class LocalTrust(Asking):
     """Partners, a dataset and a charter.  Holds the keys of all roles, which only a trust in one process may.
 
     Attributes:
@@ -94,6 +94,9 @@ class LocalTrust:
         exchanged: what each node sent in the last study, message by message.
         uploads: the masked words of each partner in each sum of the last study, as the coordinator has them.
     """
+
+    patience = 0.0
+    watched = False
 
     def __init__(
         self,
@@ -112,18 +115,16 @@ class LocalTrust:
         folder = Path(state) if state is not None else Path(tempfile.mkdtemp(prefix="datatrust-"))
         self._open(folder, sorted(sources), kept, passphrase)
         self.docket = Docket(folder / "coordinator", self._trust, self._keys.coordinator, now, durable=kept)
-        self._policies = {name: (policies or {}).get(name) for name in sorted(sources)}
+        self._own = {name: (policies or {}).get(name) for name in sorted(sources)}
         if self._state:
-            self._state.keep_own(
-                {n: (p is not None, sources[n].opt_out is not None) for n, p in self._policies.items()}
-            )
+            self._state.keep_own({n: (p is not None, sources[n].opt_out is not None) for n, p in self._own.items()})
         self._ids: set[str] = set()
         closing = [self.docket, *self._begin(sources, kept)]
         weakref.finalize(self, _clean_up, closing, None if kept else folder)
 
     def _begin(self, sources: Mapping[str, Source], kept: bool) -> list[Any]:
         """Start the partners' nodes; what is to be closed at the end."""
-        own = self._policies
+        own = self._own
         self._stores = {name: SqliteStore(self._home / "nodes" / name, durable=kept) for name in own}
         self._editions = {name: self._kept_edition(name, own[name], kept) for name in own}
         self._nodes = {name: self._node(name, sources[name], own[name]) for name in own}
@@ -169,108 +170,24 @@ class LocalTrust:
     @property
     def partners(self) -> tuple[str, ...]:
         """Their names, in order."""
-        return tuple(self._policies)
+        return tuple(self._own)
 
-    def study(
-        self,
-        title: str,
-        *,
-        purpose: str,
-        analyses: Mapping[str, Question | Analysis],
-        cohort: str = "",
-        summary: str | Mapping[str, str] | None = None,
-        protections: Mapping[str, Any] | None = None,
-        not_before: datetime | None = None,
-        expires: datetime | None = None,
-    ) -> StudyHandle:
-        """Write a study.  Protections that are not given are the charter's floors.
+    @property
+    def _root(self) -> Root:
+        return self._trust.root.root
 
-        Raises: StudyInvalid, FormulaInvalid, CohortInvalid: what cannot be a study, before anything is asked.
-        """
-        _expect("analyses", analyses, Mapping, "such as {'table': dt.Describe(['age'])}")
-        _expect("protections", protections or {}, Mapping, "such as {'persons': 20}")
-        _expect("cohort", cohort, str, 'a text, such as "age >= 40"')
-        for name, time in (("not_before", not_before), ("expires", expires)):
-            _expect(name, time, datetime | None, "a datetime, such as datetime(2027, 2, 22, tzinfo=UTC)")
-        begins = not_before or now()
-        ends = expires or begins + timedelta(days=self.charter.floor.longest_days)
-        if (until := write_time(ends)) <= write_time(now()):  # the order of these texts is that of the times
-            raise StudyInvalid(f"an expiry in the past, {until}", expected="a time to come")
-        words = {"en": summary if isinstance(summary, str) else title}
-        declared = {**self.charter.defaults().model_dump(), **(protections or {})}
-        if cohort:
-            cohort = Cohort.parse(cohort, self.dataset).text
-        fields = {
-            "id": self._new_id(str(title)),
-            "title": title,
-            "summary": dict(summary) if isinstance(summary, Mapping) else words,
-            "purpose": purpose,
-            "researcher": "local",
-            "dataset": self.dataset.id,
-            "dataset_digest": self.dataset.digest(),
-            "cohort": cohort,
-            "analyses": {name: self._resolve(name, asked).document() for name, asked in analyses.items()},
-            "protections": read_model(Protections, declared, StudyInvalid, "the protections"),
-            "not_before": write_time(begins),
-            "expires": write_time(ends),
-        }
-        study = read_model(Study, fields, StudyInvalid, "the study")
-        plan(study, self._scope(study))
-        return StudyHandle(study, self)
+    @property
+    def _researcher(self) -> str:
+        return RESEARCHER
 
-    def _new_id(self, title: str) -> str:
-        """An id that no other study of this trust has: four random letters alone would repeat after a thousand."""
-        unused = (name for name in iter(lambda: new_id(title), "") if name not in self._ids)
-        study_id = next(name for name in unused if not self.docket.used(name))
-        self._ids.add(study_id)
-        return study_id
+    @property
+    def _policies(self) -> Mapping[str, PartnerPolicy | None]:
+        return self._own
 
-    def _resolve(self, name: str, asked: Any) -> Analysis:
-        if isinstance(asked, Question):
-            return asked.resolve(self.dataset)
-        if isinstance(asked, Analysis):
-            return asked
-        raise StudyInvalid(f"analysis {name!r} is a {type(asked).__name__}", expected="such as dt.Describe([…])")
-
-    def _scope(self, study: Study) -> Scope:
-        return Scope(self.dataset, self.partners, study.protections, self.charter.partner_may_be_shown)
-
-    def check(self, study: Study) -> Decisions:
-        """What the charter and every partner's own policy say of a study: instant, no row is touched."""
-        scope = self._scope(study)
-        plans = plan(study, scope)
-        asker = asker_of(self._trust.root.root, study.researcher)
-        taken: list[Decision] = []
-        for name, policy in self._policies.items():
-            said = decide(study, self.charter, scope, plans, now=now(), asker=asker, partner=name, policy=policy)
-            if not taken:
-                taken += said
-            for no in said.refusals:
-                if no not in taken:  # a partner that refuses alone
-                    taken = [*(d for d in taken if not (d.ok and d.rule == no.rule)), no]
-        return Decisions(taken)
-
-    def explain(self, study: Study, lang: str = "en") -> Explanation:
-        """Why the charter, or else a partner's own policy, refuses a study, and the smallest change that would pass."""
-        scope = self._scope(study)
-        plans = plan(study, scope)
-        asker = asker_of(self._trust.root.root, study.researcher)
-        found = explain(study, self.charter, scope, plans, now=now(), asker=asker, lang=lang)
-        for name, policy in self._policies.items():
-            if policy is not None:  # with the charter: the change must pass both
-                own = explain(
-                    study,
-                    self.charter,
-                    scope,
-                    plans,
-                    now=now(),
-                    asker=asker,
-                    partner=name,
-                    policy=policy,
-                    lang=lang,
-                )
-                found = own if len(own.reasons) > len(found.reasons) or not own.ok else found
-        return found
+    def _used(self, study: str) -> bool:
+        used = study in self._ids or self.docket.used(study)
+        self._ids.add(study)
+        return used
 
     def submit(self, study: Study) -> Job:
         """File a study: signed by the researcher, and on the docket for the committee to sign.
@@ -300,16 +217,32 @@ class LocalTrust:
             study = study.model_copy(update={"id": self._new_id(study.title)})
         job = self.submit(study)
         self.docket.sign(job.id, self._keys.signed(self.docket.find(job.id).mandate))
-        return job.result()
+        return job.result(progress=False)
 
-    def conduct(self, study: str) -> Result:
+    # ---- what a job asks
+
+    def stands(self, study: str) -> Standing:
+        """Where a study stands."""
+        filed = self.docket.find(study)
+        done = filed.state in ENDED or filed.lapsed is not None
+        return Standing(filed.state, standing(self._trust, filed), done, done or filed.state == "mandated")
+
+    def withdraw(self, study: str) -> bool:
+        """Cancel a study, whose researcher's key is here; whether it was cancelled."""
+        try:
+            self.docket.cancel(study, "researcher")
+        except Refused:
+            return self.docket.find(study).state == "cancelled"
+        return True
+
+    def answer(self, study: str, say: Say = lambda words: None) -> Result:
         """Carry out a study of the docket whose mandate is in force; of one that was released before, what was kept.
 
         Raises: Refused (`mandate-missing` where members have still to sign), AnalysisFailed, SourceInvalid.
         """
         filed = self.docket.find(study)
         if filed.state == "released" and self._state:
-            return Result.kept(self._state.coordinator.result(filed.id), self.docket, filed)
+            return self._kept(self._state.coordinator.result(filed.id), filed)
         self.docket.mandate(filed.id)  # before any session is opened: whether it may run
         sessions = {name: Session(node) for name, node in self._nodes.items()}
         try:
@@ -319,6 +252,7 @@ class LocalTrust:
                 filed.id,
                 _channel(sessions),
                 before_release=lambda: _raise_trouble(sessions),
+                tell=say,
             )
         except Refused:
             _raise_trouble(sessions)
@@ -340,17 +274,27 @@ class LocalTrust:
         scope = self._scope(filed.written)
         return Result(filed.written, scope, carried.values, carried.decisions, provenance, carried.envelope)
 
+    def _kept(self, file: Path, filed: Filed) -> Result:
+        """What was released before.  Raises: InvalidInput, Refused."""
+        entries = [entry for entry in self.docket.register.entries() if entry.study == filed.id]
+        anchor = TrustRoot.founding(self._trust.roots[0])
+        return Result.kept(read_file(file), Kept(self._trust, filed, entries, anchor, str(file)))
+
 
 def _clean_up(stores: list[Any], temporary: Path | None) -> None:
     """Close the state, and delete it where it is temporary."""
     for store in stores:
-        store.close()
+        with suppress(sqlite3.ProgrammingError):  # let go of in another thread than the one that opened it
+            store.close()
     if temporary is not None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _channel(sessions: Mapping[str, Session]) -> FlowerChannel:
+def _channel(sessions: Mapping[str, Session]) -> Channel:
     """Flower in this process: the ClientApps of a deployment over an in-memory Grid."""
+    from coordinator.flower import FlowerChannel, InMemoryGrid  # here, since loading Flower takes a second
+    from nodes.flower import client_app
+
     ids = {name: at for at, name in enumerate(sessions, 1)}
     return FlowerChannel(InMemoryGrid({ids[name]: client_app(s.handle) for name, s in sessions.items()}), ids)
 
@@ -367,11 +311,6 @@ def _of_partner(name: str, wrong: DataTrustError) -> DataTrustError:
     if isinstance(wrong, InvalidInput):
         return type(wrong)(f"partner {name!r}: {wrong.got}", expected=wrong.expected, remedy=wrong.remedy)
     return Fault(f"partner {name!r}: {wrong}") if isinstance(wrong, Fault) else wrong
-
-
-def _expect(name: str, value: Any, kind: Any, example: str) -> None:
-    if not isinstance(value, kind):
-        raise StudyInvalid(f"{name} is a {type(value).__name__}", expected=example)
 
 
 def _partner(name: str) -> str:

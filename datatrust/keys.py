@@ -23,7 +23,7 @@ from trust.signing import Envelope, Signer, distinct, sign
 from trust.study import Study
 from trust.times import write_time
 
-__all__ = ["Keys", "PartnerKeys"]
+__all__ = ["RESEARCHER", "Keys", "PartnerKeys"]
 
 RESEARCHER = "local"
 _ROLES = ("coordinator", "auditor", "researcher")

@@ -15,24 +15,31 @@ from trust.json_text import read_envelopes
 from trust.root import TrustRoot
 from trust.verification import check_roots
 
-__all__ = ["folder", "pin", "pinned", "read_file", "read_root"]
+__all__ = ["folder", "keep", "pin", "pinned", "read_file", "read_root"]
 
 
-def folder() -> Path:
-    """Where pins are kept: `pins` in DATATRUST_HOME, else in `datatrust` under XDG_DATA_HOME, else ~/.local/share."""
-    if home := os.environ.get("DATATRUST_HOME"):
-        return Path(home) / "pins"
+def folder(home: Path | None = None) -> Path:
+    """Where pins are kept: `pins` in `home` or DATATRUST_HOME, else in `datatrust` under XDG_DATA_HOME, else
+    ~/.local/share.
+    """
+    if home is not None:
+        return home / "pins"
+    if named := os.environ.get("DATATRUST_HOME"):
+        return Path(named) / "pins"
     data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     return Path(data) / "datatrust" / "pins"
 
 
-def pinned(trust: str) -> TrustRoot | None:
+def pinned(trust: str, *, home: Path | None = None) -> TrustRoot | None:
     """The root that is pinned for a trust; None where none is.
+
+    Args:
+        home: the person's folder, where it is another than `folder` says.
 
     Raises: InvalidInput for a pin that cannot be read, MessageInvalid for one that is no trust root, Refused
         (`root-trust`) for one of another trust.
     """
-    path = _path(trust)
+    path = _path(trust, home)
     if not path.exists():
         return None
     root = TrustRoot(read_file(path))
@@ -42,29 +49,35 @@ def pinned(trust: str) -> TrustRoot | None:
     return root
 
 
-def pin(root: TrustRoot, *, replace: bool = False) -> Path:
+def pin(root: TrustRoot, *, replace: bool = False, home: Path | None = None) -> Path:
     """Pin a root whose origin the caller has made sure of; the file.
 
     Args:
         replace: put it in place of another one, which only who has verified that it follows from that one may say.
+        home: the person's folder, where it is another than `folder` says.
 
     Raises: Refused (`root-pinned`) where another root of this trust is pinned, InvalidInput where the file cannot be
         written.
     """
-    path = _path(root.root.trust)
-    before = pinned(root.root.trust)
+    path = _path(root.root.trust, home)
+    before = pinned(root.root.trust, home=home)
     if before is not None and before.payload != root.payload and not replace:
         text = f"another trust root of {root.root.trust!r} is pinned, version {before.root.version}"
         raise Refused("root-pinned", text, f"ask who runs the trust; if that one is wrong, delete {path}")
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as made:
-            made.write(root.payload)
-        Path(made.name).replace(path)
+        keep(path, root.payload)
     except OSError as wrong:
         remedy = "make the folder writable, or name another one in DATATRUST_HOME"
         raise InvalidInput(f"{path} cannot be written ({wrong.strerror})", remedy=remedy) from None
     return path
+
+
+def keep(path: Path, raw: bytes) -> None:
+    """Write a file whole, in place of what was there before; folders that are made have mode 0700.  Raises: OSError."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as made:
+        made.write(raw)
+    Path(made.name).replace(path)
 
 
 def read_root(path: Path) -> TrustRoot:
@@ -89,5 +102,5 @@ def read_file(path: Path) -> bytes:
         raise InvalidInput(f"{path} cannot be read ({wrong.strerror})", remedy="name a file that exists") from None
 
 
-def _path(trust: str) -> Path:
-    return folder() / f"{trust}.json"
+def _path(trust: str, home: Path | None) -> Path:
+    return folder(home) / f"{trust}.json"

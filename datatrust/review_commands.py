@@ -1,7 +1,7 @@
 """`datatrust review`: a member of the ethics committee reads what she would sign, and signs or refuses.
 
 What is shown is made from the very bytes that are signed, on the member's own machine; her key is opened here and goes
-nowhere.
+nowhere.  The docket is that of a folder (`--state`), or a coordinator's behind an address (`--url`).
 """
 
 from __future__ import annotations
@@ -9,16 +9,18 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from coordinator.docket import Docket, Filed
+from coordinator.filed import Filed
 from datatrust.commands import Command, group
+from datatrust.desk import Desk, RemoteDesk
 from datatrust.key_commands import PassphraseFile
-from datatrust.key_files import ask_passphrase, read_signer
+from datatrust.own_key import KEY, Own
+from datatrust.places import Invited, Url, Where
 from datatrust.review_words import say, standing
 from datatrust.state import State
 from trust.canonical import canonical
@@ -39,22 +41,30 @@ __all__ = ["review"]
 
 review = group("Read, sign or refuse the mandates of studies that wait for the committee.")
 
-StateFolder = Annotated[Path, typer.Option("--state", metavar="DIR", help='The folder of dt.local(…, state="DIR").')]
+StateFolder = Annotated[
+    Path | None, typer.Option("--state", metavar="DIR", help='The folder of dt.local(…, state="DIR").')
+]
 Study = Annotated[str, typer.Argument(metavar="STUDY")]
-Key = Annotated[Path, typer.Option("--key", metavar="FILE", help="Your private key's file.")]
+Key = Annotated[
+    Path | None, typer.Option("--key", metavar="FILE", help=f"Your private key's file; else what {KEY} names.")
+]
 Lang = Annotated[str, typer.Option("--lang", metavar="en|fr", help="Language of the words.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask whether you are sure.")]
 
 
 @review.command("list", cls=Command)
 def review_list(
-    state: StateFolder,
+    state: StateFolder = None,
+    url: Url = None,
+    invitation: Invited = None,
+    key: Key = None,
+    passphrase_file: PassphraseFile = None,
     lang: Lang = "en",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """List the studies on the docket, and what each waits for."""
     check_language(lang)
-    with closing(State(state).docket()) as docket:
+    with _opened(Where(state, url, invitation), Own(key, passphrase_file)) as docket:
         filed = docket.studies()
         stands = [standing(docket.trust, study, lang) for study in filed]
         width = max(map(len, stands), default=0)
@@ -68,21 +78,31 @@ def review_list(
 
 
 @review.command("show", cls=Command)
-def review_show(study: Study, state: StateFolder, lang: Lang = "en") -> None:
+def review_show(
+    study: Study,
+    state: StateFolder = None,
+    url: Url = None,
+    invitation: Invited = None,
+    key: Key = None,
+    passphrase_file: PassphraseFile = None,
+    lang: Lang = "en",
+) -> None:
     """Show in words what a signature would allow, made from the bytes that are signed.
 
     STUDY is a study's id, or its mandate's number. Then follow what the machine has checked, what no machine can
     check, and who has signed.
     """
-    with closing(State(state).docket()) as docket:
+    with _opened(Where(state, url, invitation), Own(key, passphrase_file)) as docket:
         typer.echo(_page(docket, docket.find(study), lang), nl=False)
 
 
 @review.command("sign", cls=Command)
 def review_sign(
     study: Study,
-    state: StateFolder,
-    key: Key,
+    state: StateFolder = None,
+    url: Url = None,
+    invitation: Invited = None,
+    key: Key = None,
     passphrase_file: PassphraseFile = None,
     lang: Lang = "en",
     yes: Yes = False,
@@ -91,7 +111,8 @@ def review_sign(
 
     STUDY is a study's id, or its mandate's number. The words are shown first, and you are asked whether you sign.
     """
-    with closing(State(state).docket()) as docket:
+    own = Own(key, passphrase_file)
+    with _opened(Where(state, url, invitation), own) as docket:
         filed = docket.find(study)
         typer.echo(_page(docket, filed, lang), nl=False)
         if not yes and filed.state == "filed" and not filed.lapsed:
@@ -99,7 +120,7 @@ def review_sign(
         wrong = [decision for decision in _checks(docket, filed, lang) if not decision.ok]
         if wrong:
             raise Refused(wrong[0].rule, wrong[0].text, "do not sign it; tell who runs the trust")
-        member = _member(docket, key, passphrase_file)
+        member = _member(docket, own)
         before = member.key_id in filed.signers
         alone = filed.mandate.model_copy(update={"signatures": ()}).with_signature(member)
         filed = docket.sign(filed.id, alone)
@@ -110,11 +131,13 @@ def review_sign(
 @review.command("refuse", cls=Command)
 def review_refuse(
     study: Study,
-    state: StateFolder,
-    key: Key,
     reason: Annotated[
         list[str], typer.Option("--reason", metavar="TEXT", help="Why; the register shows it. May be repeated.")
     ],
+    state: StateFolder = None,
+    url: Url = None,
+    invitation: Invited = None,
+    key: Key = None,
     passphrase_file: PassphraseFile = None,
     lang: Lang = "en",
 ) -> None:
@@ -124,9 +147,10 @@ def review_refuse(
     """
     check_language(lang)
     reasons = _reasons(reason)
-    with closing(State(state).docket()) as docket:
+    own = Own(key, passphrase_file)
+    with _opened(Where(state, url, invitation), own) as docket:
         filed = docket.find(study)
-        member = _member(docket, key, passphrase_file)
+        member = _member(docket, own)
         vote = Refusal(mandate=filed.mandate_digest, member=member.key_id, reasons=reasons, at=write_time(now()))
         filed = docket.refuse(sign("vote", vote.document(), member))
         typer.echo(say("voted", lang, number=filed.number, standing=standing(docket.trust, filed, lang)))
@@ -135,9 +159,11 @@ def review_refuse(
 @review.command("revoke", cls=Command)
 def review_revoke(
     study: Study,
-    state: StateFolder,
-    key: Key,
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; the register shows it.")],
+    state: StateFolder = None,
+    url: Url = None,
+    invitation: Invited = None,
+    key: Key = None,
     passphrase_file: PassphraseFile = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the signed revocation, to drop at a node as a file.")
@@ -151,9 +177,10 @@ def review_revoke(
     """
     check_language(lang)
     (why,) = _reasons([reason])
-    with closing(State(state).docket()) as docket:
+    own = Own(key, passphrase_file)
+    with _opened(Where(state, url, invitation), own) as docket:
         filed = docket.find(study)
-        member = _member(docket, key, passphrase_file)
+        member = _member(docket, own)
         made = Revocation(mandate=filed.mandate_digest, member=member.key_id, reason=why, at=write_time(now()))
         envelope = sign("revocation", made.document(), member)
         if out is not None:
@@ -179,12 +206,22 @@ def _confirm(question: str, no: str, lang: str) -> None:
         raise typer.Exit(1)
 
 
-def _member(docket: Docket, key: Path, passphrase_file: Path | None) -> Signer:
+@contextmanager
+def _opened(where: Where, own: Own) -> Iterator[Desk]:
+    """The docket of a folder, or a coordinator's, which is asked with the member's key.  Raises: DataTrustError."""
+    if where.url is not None:
+        desk: Desk = RemoteDesk(where.url, own.signer, invitation=where.invitation)
+    else:
+        desk = State(where.folder).docket()
+    with closing(desk):
+        yield desk
+
+
+def _member(docket: Desk, own: Own) -> Signer:
     """The member's key, opened.  Raises: InvalidInput; Refused where it is nobody's who is a member today."""
-    signer = read_signer(key, lambda: ask_passphrase(passphrase_file, what=str(key)))
-    if signer.key_id not in docket.trust.root.root.keys_of("committee"):
+    if own.signer.key_id not in docket.trust.root.root.keys_of("committee"):
         raise Refused("signature", "this key is no member's of the committee today", "use a member's key")
-    return signer
+    return own.signer
 
 
 def _reasons(given: list[str]) -> tuple[str, ...]:
@@ -201,7 +238,7 @@ def _write(file: Path, raw: bytes) -> None:
         raise InvalidInput(f"{str(file)!r} cannot be written ({wrong.strerror})", remedy="name another file") from None
 
 
-def _page(docket: Docket, filed: Filed, lang: str) -> str:
+def _page(docket: Desk, filed: Filed, lang: str) -> str:
     """The words, then what the machine checked and what none can, then where it stands."""
     page = plain(filed.study.unverified_payload, filed.mandate.unverified_payload, docket.trust.dataset, lang=lang)
     unchecked = [Line(say(f"unchecked_{n}", lang), "item") for n in (1, 2, 3, 4)]
@@ -223,7 +260,7 @@ def _lines(decisions: list[Decision], lang: str) -> Iterator[Line]:
         yield Line(f"{said} – {text} [{decision.rule}]", "item" if decision.ok else "warning")
 
 
-def _checks(docket: Docket, filed: Filed, lang: str) -> list[Decision]:
+def _checks(docket: Desk, filed: Filed, lang: str) -> list[Decision]:
     """What the coordinator could have made up: who asks, and what the mandate makes of the study."""
     root, written = docket.trust.root.root, filed.written
     try:
@@ -239,7 +276,7 @@ def _checks(docket: Docket, filed: Filed, lang: str) -> list[Decision]:
     ]
 
 
-def _policy(docket: Docket, filed: Filed, lang: str) -> list[Decision]:
+def _policy(docket: Desk, filed: Filed, lang: str) -> list[Decision]:
     """What the charter says of the study today; each node asks it again, and its own policy."""
     trust, study = docket.trust, filed.written
     scope = trust.scope(study)
@@ -247,7 +284,7 @@ def _policy(docket: Docket, filed: Filed, lang: str) -> list[Decision]:
     return list(judge(Declaration.of(study, scope, plan(study, scope)), bench, lang))
 
 
-def _votes(docket: Docket, filed: Filed, lang: str) -> Iterator[Line]:
+def _votes(docket: Desk, filed: Filed, lang: str) -> Iterator[Line]:
     """Who has signed, and what was said against; members are known by their keys."""
     for key in sorted(filed.signers):
         yield Line(say("signed_by", lang, key=key))
@@ -261,7 +298,7 @@ def _votes(docket: Docket, filed: Filed, lang: str) -> Iterator[Line]:
             yield Line(say("revoked_why", lang, reason=escaped(why)))
 
 
-def _summary(docket: Docket, filed: Filed) -> dict[str, object]:
+def _summary(docket: Desk, filed: Filed) -> dict[str, object]:
     return {
         "number": filed.number,
         "study": filed.id,

@@ -145,12 +145,13 @@ def unbase64(value):
 
 ANYTHING, TRUTH = (lambda value: True), (lambda value: isinstance(value, bool))
 ANY, NAME, KEY = ".*", "[a-z0-9][a-z0-9-]{0,62}", "[0-9a-f]{64}"
+P256 = "3059301306072a8648ce3d020106082a8648ce3d03010703420004[0-9a-f]{128}"
 ANALYSIS, ARRAY = "[a-z0-9][a-z0-9_-]{0,62}", "[A-Za-z][A-Za-z0-9_]{0,62}"
 ENVELOPE = {"payload": ANY, "payloadType": ANY, "signatures": [{"keyid": ANY, "sig": ANY}]}
 ROOT = {
     "schema": "datatrust/root/1", "trust": NAME, "version": 1, "issued": time, "expires": time, "charter": ANY,
     "keys": (KEY, KEY), "roles": (ANY, {"keys": [KEY], "threshold": 1}),
-    "partners": (NAME, {"sign": KEY, "seal": KEY, "flower?": ANY}),
+    "partners": (NAME, {"sign": KEY, "seal": KEY, "flower?": f"({P256})?"}),
     "researchers": (NAME, {"key": KEY, "organisation": ANY, "accredited_until": time}),
 }  # fmt: skip
 MANDATE = {
@@ -216,6 +217,8 @@ def read_root(signed):
         )
         need(set(role["keys"]) <= set(root["keys"]), "a role names a key that the root does not have")
     need(len({p["sign"] for p in root["partners"].values()}) == len(root["partners"]), "two partners have one key")
+    links = [p["flower"] for p in root["partners"].values() if p.get("flower")]
+    need(len(set(links)) == len(links), "two partners have one connection's key")
     for who in root["researchers"].values():
         need(who["key"] in root["keys"], "a researcher's key that the root does not have")
     need(time(root["issued"]) < time(root["expires"]), "a root that expires before it is issued")

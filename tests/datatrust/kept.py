@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 
 import datatrust as dt
+from coordinator.database import open_database
 from coordinator.register import Register
 from datatrust.keys import Keys
 from datatrust.state import State
@@ -94,7 +95,7 @@ def entries(state: Path, kind: str = "") -> list[dict[str, Any]]:
 
 def write(state: Path, *written: tuple[str, str, dict[str, Any]], signer: Signer | None = None) -> None:
     """What a dishonest coordinator could add, signed with its own key."""
-    with closing(sqlite3.connect(register_file(state), isolation_level=None)) as db:
+    with closing(open_database(register_file(state).parent, durable=False)) as db:
         register = Register(db, register_origin("local"), signer or keys_of(state).coordinator)
         for kind, study, body in written:
             register.append(kind, study, AT, body)

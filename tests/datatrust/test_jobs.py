@@ -37,7 +37,7 @@ from tests.test_study_flow import DATASET, HOSPITALS
 trust = dt.local(HOSPITALS, dt.Dataset.parse(DATASET), state=sys.argv[1])
 job = trust.job(sys.argv[2])
 before = job.state
-found = job.result()
+found = job.result(progress=False)
 print(json.dumps([before, job.state, job.done(), found.verify().ok, found.to_dict()]))
 """
 

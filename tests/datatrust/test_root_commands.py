@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from datatrust.key_files import new_key, write_key
+from nodes.keys import NodeKeys
 from tests.datatrust.conftest import Run
 from tests.datatrust.founding import FOUNDING, change, ident
 from trust.canonical import canonical
@@ -268,6 +269,9 @@ def test_the_founding_file_of_the_guide_is_one(run: Run, here: Path) -> None:
             Path(path).parent.mkdir(exist_ok=True)
             if not Path(path).exists():
                 write_key(Path(path).with_suffix(""), new_key("seal" if "seal" in path else "sign"), None)
+        for path in re.findall(r'"([^"]+/partner\.json)"', text):
+            Path(path).parent.mkdir()
+            Path(path).write_bytes(NodeKeys.make().public(Path(path).parent.name).file())
     Path("trust.toml").write_text(texts[0])
     Path("changes.toml").write_text(texts[1])
     assert run("root", "draft", "trust.toml", "--out", "root-1.json")[0] == 0

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Callable
@@ -11,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from datatrust.key_files import new_key, read_public, read_signer, write_key
 from datatrust.root_files import moment
@@ -18,9 +22,11 @@ from tests.datatrust.conftest import Run
 from tests.datatrust.founding import FOUNDING, NEXT_YEAR, NOW, change, ident, opened
 from trust.canonical import canonical
 from trust.charter import Charter
+from trust.connection_key import connection_pem, is_connection_key
 from trust.errors import InvalidInput
 from trust.json_text import read_envelopes
 from trust.root import Root
+from trust.signing import Signer, key_id
 from trust.times import read_time, write_time
 
 # ---- founding
@@ -384,3 +390,107 @@ def test_a_date_stands_until_its_first_second(value: str, after: int, stands: bo
         return
     with pytest.raises(InvalidInput, match="is past"):
         moment(value, "expires", now)
+
+
+# ---- a partner by one file
+
+
+def partner_json(called: str, path: Path, **other: object) -> str:
+    """As a node writes it; the PEM of its connection's key."""
+    pem = generate_private_key(SECP256R1()).public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    document = {
+        "schema": "datatrust/partner/1",
+        "name": called,
+        "sign": Signer().public.hex(),
+        "seal": X25519PrivateKey.generate().public_key().public_bytes_raw().hex(),
+        "flower": pem.decode(),
+    }
+    path.write_text(json.dumps({**document, **other}))
+    return pem.decode()
+
+
+def test_a_partner_is_named_by_the_file_of_its_node(run: Run, here: Path) -> None:
+    pem = partner_json("east", here / "east.json")
+    text = FOUNDING.replace('{sign = "east-sign.pub", seal = "east-seal.pub"}', '{partner = "east.json"}')
+    Path("one.toml").write_text(text)
+    code, _, err = run("root", "draft", "one.toml", "--out", "root-1.json")
+    assert code == 0, err
+    assert "no key for the connection of north, south" in err
+    root = opened(Path("root-1.json"))
+    assert connection_pem(root.partners["east"].flower).decode() == pem
+    assert root.partners["north"].flower == ""
+    _, out, _ = run("root", "show", "root-1.json")
+    assert out.count("connects with ") == 1
+    assert key_id(bytes.fromhex(root.partners["east"].flower)) in out
+
+
+def test_a_change_of_a_partner_s_file_changes_all_its_keys(
+    run: Run, signed: Path, draft_next: Callable[..., Root]
+) -> None:
+    before = opened(signed).partners
+    partner_json("north", signed.parent / "north.json")
+    after = draft_next('[partners.north]\npartner = "north.json"').partners
+    assert before["north"].flower == ""
+    assert is_connection_key(after["north"].flower)
+    assert {**after, "north": 0} == {**before, "north": 0}
+    assert "partner north: other keys" in run("root", "show", "root-2.json", signed)[1]
+
+
+def test_a_partner_s_new_keys_are_signed_with_the_one_in_use(
+    run: Run, signed: Path, draft_next: Callable[..., Root]
+) -> None:
+    changes = signed.parent / "changes.toml"
+    changes.write_text('[partners.north]\npartner = "north.json"')
+    file, signature = signed.parent / "north.json", signed.parent / "north.json.sig"
+    partner_json("north", file)
+    _, _, err = run("root", "draft", changes, "--from", signed, "--out", signed.parent / "unsigned.json")
+    assert "new keys of north without north.json.sig: ask the partner" in err  # a lost key must be replaceable
+    stranger = Signer()
+    raw = base64.b64encode(stranger.sign(b"datatrust partner.json rotation 1\n" + file.read_bytes())).decode()
+    signature.write_text(json.dumps({"keyid": stranger.key_id, "sig": raw}))
+    code, _, err = run("root", "draft", changes, "--from", signed, "--out", signed.parent / "forged.json")
+    assert code == 1
+    assert "are not signed with the key that the trust root names" in err
+
+
+BAD_FILES: list[tuple[str, dict[str, object], str]] = [
+    ("another partner's", {"name": "west"}, "is of the partner 'west', and stands under 'north'"),
+    ("without its connection's key", {"flower": ""}, "no key of P-256"),
+    ("a field too many", {"seel": "0"}, "seel"),
+    ("another schema", {"schema": "datatrust/key/1"}, "schema"),
+    ("a short key", {"sign": "00"}, "sign"),
+]
+
+
+@pytest.mark.parametrize(("other", "said"), [c[1:] for c in BAD_FILES], ids=[c[0] for c in BAD_FILES])
+def test_a_partner_s_file_that_is_none(run: Run, signed: Path, other: dict[str, object], said: str) -> None:
+    partner_json("north", signed.parent / "north.json", **other)
+    Path("changes.toml").write_text('[partners.north]\npartner = "north.json"')
+    code, out, err = run("root", "draft", "changes.toml", "--from", signed)
+    assert (code, out) == (2, "")
+    assert said in err
+
+
+@pytest.mark.parametrize(
+    "given", ['partner = "n.json"\nsign = "north-sign.pub"', 'sign = "north-sign.pub"', "", 'partner = "none.json"']
+)
+def test_a_partner_is_named_in_one_way(run: Run, signed: Path, given: str) -> None:
+    Path("changes.toml").write_text(f"[partners.north]\n{given}")
+    code, out, err = run("root", "draft", "changes.toml", "--from", signed)
+    assert (code, out) == (2, "")
+    assert "partner.json" in err or "none.json" in err
+
+
+def test_one_connection_s_key_for_two_partners(run: Run, here: Path) -> None:
+    pem = partner_json("east", here / "east.json")
+    partner_json("north", here / "north.json", flower=pem)
+    text = FOUNDING.replace('{sign = "east-sign.pub", seal = "east-seal.pub"}', '{partner = "east.json"}')
+    Path("one.toml").write_text(
+        text.replace('{sign = "north-sign.pub", seal = "north-seal.pub"}', '{partner = "north.json"}')
+    )
+    code, _, err = run("root", "draft", "one.toml")
+    assert code == 2
+    assert (
+        "one key for partner 'north' and partner 'east'" in err
+        or "one key for partner 'east' and partner 'north'" in err
+    )

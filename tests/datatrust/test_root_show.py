@@ -65,7 +65,8 @@ def test_one_object_and_nothing_else(run: Run, signed: Path, here: Path) -> None
     assert told["signed_by"] == sorted(ident(f"member-{n}", here) for n in (1, 3))
     assert told["quorums"] == [{"version": 1, "signed": 2, "keys": 3, "needed": 2}]
     assert told["fingerprint"] == "sha256:" + TrustRoot.founding(read_envelopes(signed.read_bytes())[0]).digest.hex()
-    assert told["partners"]["east"] == {"sign": ident("east-sign", here), "seal": ident("east-seal", here)}
+    east = {"sign": ident("east-sign", here), "seal": ident("east-seal", here), "flower": None}
+    assert told["partners"]["east"] == east
 
 
 def test_what_changed_is_listed(run: Run, draft_next: Callable[..., Root], signed: Path, here: Path) -> None:

@@ -177,7 +177,7 @@ def test_a_missing_key_is_named(folder: Path) -> None:
     (folder / "keys" / "coordinator.pem").unlink()
     with pytest.raises(InvalidInput, match=r"coordinator\.pem' cannot be read \(No such file"):
         State(folder).docket()
-    with pytest.raises(InvalidInput, match=r"coordinator\.pem' cannot be read \(No such file"):
+    with pytest.raises(InvalidInput, match="there is no file .*coordinator.pem"):
         opened(folder)
 
 
@@ -200,7 +200,7 @@ def test_a_register_of_a_newer_version_is_refused_by_python_and_by_the_command_l
     with pytest.raises(InvalidInput, match="a state of version 7"):
         opened(folder)
     code, _, err = run("review", "list", "--state", folder)
-    assert (code, "a state of version 7; expected version 1 or older" in err) == (2, True)
+    assert (code, "a state of version 7; expected version 2 or older" in err) == (2, True)
 
 
 # ---- keys
