@@ -13,7 +13,10 @@ DataTrustError
 ├── AnalysisFailed           exit 1: allowed, but the data do not determine an answer
 │   ├── NotConverged         not-converged
 │   └── Collinear            collinear
+├── Cancelled                exit 1: cancelled; the study was withdrawn
+├── TimedOut                 exit 3: timed-out; nothing has gone wrong, but the time to wait is over
 └── Fault                    exit 3: fault; the machine or the software, not the question
+    └── Unreachable          unreachable
 
 No message holds a value of a row: a column's name, a rule, a count class, never more.
 """
@@ -22,10 +25,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from concurrent.futures import CancelledError
 from typing import ClassVar
 
 __all__ = [
     "AnalysisFailed",
+    "Cancelled",
     "CharterInvalid",
     "CohortInvalid",
     "Collinear",
@@ -39,6 +44,8 @@ __all__ = [
     "Refused",
     "SourceInvalid",
     "StudyInvalid",
+    "TimedOut",
+    "Unreachable",
     "nearest",
     "sentence",
 ]
@@ -138,8 +145,36 @@ class Collinear(AnalysisFailed):
     code = "collinear"
 
 
+class Cancelled(DataTrustError, CancelledError):
+    """A study that was withdrawn before it was answered; also a `concurrent.futures.CancelledError`."""
+
+    code = "cancelled"
+    exit_code = 1
+
+    def __init__(self, text: str, remedy: str = "") -> None:
+        self.text, self.remedy = text, remedy
+        super().__init__(sentence(text, "", remedy))
+
+
+class TimedOut(DataTrustError, TimeoutError):
+    """The time to wait is over, and the study goes on; also a `TimeoutError`.  Says what is waited for."""
+
+    code = "timed-out"
+    exit_code = 3
+
+    def __init__(self, text: str, remedy: str = "") -> None:
+        self.text, self.remedy = text, remedy
+        super().__init__(sentence(text, "", remedy))
+
+
 class Fault(DataTrustError):
     """The machine or the software failed, not the question."""
+
+
+class Unreachable(Fault):
+    """Another machine that does not answer; asked again later, it may."""
+
+    code = "unreachable"
 
 
 def sentence(got: str, expected: str, remedy: str) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from coordinator.database import open_database
 from coordinator.register import Register
 from nodes.store import SqliteStore
 from tests.benchmarks.study import line
@@ -53,20 +53,17 @@ def log(*, full: bool) -> Iterator[str]:
         yield line("log append", f"{alone:.1f} us")
         yield line("log append with commit", f"{committed:.0f} us")
         yield line(f"log read again and verified, {size} entries, an entry", f"{read:.1f} us")
-        yield from register(Path(folder) / "register.sqlite")
+        yield from register(Path(folder) / "coordinator")
 
 
-def register(file: Path) -> Iterator[str]:
+def register(folder: Path) -> Iterator[str]:
     """us of an entry of the register with its new signed checkpoint and its proof, committed."""
-    db = sqlite3.connect(file, isolation_level=None)
-    db.execute("PRAGMA journal_mode=WAL")
-    db.execute("PRAGMA synchronous=FULL")
+    db = open_database(folder)
     made = Register(db, register_origin("bench"), Signer())
 
     def append() -> None:
-        db.execute("BEGIN IMMEDIATE")
-        made.inclusion(made.append("release", "age-and-disease-7k3f", AT, BODY))
-        db.execute("COMMIT")
+        with db.transaction():
+            made.inclusion(made.append("release", "age-and-disease-7k3f", AT, BODY))
 
     proved = microseconds(append, 100)
     db.close()

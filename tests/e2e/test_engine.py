@@ -146,7 +146,7 @@ def test_a_stranger_can_neither_list_enrol_start_nor_stop(live: Live) -> None:
     assert refused(lambda: stranger.RegisterNode(RegisterNodeRequest(public_key=public, name="mallory"))) == 404
     assert refused(lambda: stranger.StopRun(StopRunRequest(run_id=1))) == 404
     assert refused(lambda: stranger.StartRun(StartRunRequest())) == 404
-    wrong = coordinator.flower._Bearer(b"another")
+    wrong = coordinator.flower.Bearer(b"another")
     assert refused(lambda: live.client(ControlHttpClient, wrong).ListNodes(ListNodesRequest())) == 404
 
 

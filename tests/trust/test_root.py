@@ -10,11 +10,20 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    SECP256R1,
+    SECP384R1,
+    EllipticCurve,
+    generate_private_key,
+)
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from datatrust.keys import Keys
 from trust.canonical import canonical
 from trust.charter import Charter
-from trust.errors import MessageInvalid, Refused
+from trust.connection_key import connection_hex, connection_pem
+from trust.errors import InvalidInput, MessageInvalid, Refused
 from trust.root import Root, TrustRoot
 from trust.signing import Envelope, Signer, distinct, sign
 from trust.times import read_time, write_time
@@ -379,3 +388,55 @@ def test_no_chain_at_all() -> None:
 def test_the_signatures_of_the_pinned_version_are_not_asked_for_again() -> None:
     bare = sign("root", DOCUMENT)
     assert TrustRoot.chain([bare, SECOND_VERSION], KEYS.root).root.version == 2
+
+
+# ---- the key of a partner's connection
+
+
+def connection(curve: EllipticCurve, encoding: Encoding = Encoding.DER) -> bytes:
+    key = generate_private_key(curve).public_key()
+    return key.public_bytes(encoding, PublicFormat.SubjectPublicKeyInfo)
+
+
+def test_partners_may_have_keys_for_their_connections() -> None:
+    pem = connection(SECP256R1(), Encoding.PEM)
+    document = changed(lambda d: d["partners"]["a"].update(flower=connection_hex(pem)))
+    assert connection_pem(founded(document).root.partners["a"].flower) == pem
+    assert founded(document).root.document() == document
+
+
+def compressed() -> str:
+    point = generate_private_key(SECP256R1()).public_key().public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
+    return "3039301306072a8648ce3d020106082a8648ce3d030107032200" + point.hex()
+
+
+NO_KEYS: list[tuple[str, str]] = [
+    ("a key of another curve", connection(SECP384R1()).hex()),
+    ("an Ed25519 key", Ed25519PrivateKey.generate().public_key().public_bytes_raw().hex()),
+    ("capitals", connection(SECP256R1()).hex().upper()),
+    ("a byte more", connection(SECP256R1()).hex() + "00"),
+    ("a point that is not on the curve", connection(SECP256R1()).hex()[:-128] + "01" * 64),
+    ("the same key in its short spelling", compressed()),
+    ("PEM", connection(SECP256R1(), Encoding.PEM).decode()),
+    ("a space", " "),
+]
+
+
+@pytest.mark.parametrize("given", [case[1] for case in NO_KEYS], ids=[case[0] for case in NO_KEYS])
+def test_a_connection_s_key_is_a_key_of_p256_in_one_spelling(given: str) -> None:
+    with pytest.raises(MessageInvalid):
+        founded(changed(lambda d: d["partners"]["a"].update(flower=given)))
+    with pytest.raises(InvalidInput, match="no key of P-256"):
+        connection_pem(given)
+
+
+def test_two_partners_do_not_connect_with_one_key() -> None:
+    one = connection(SECP256R1()).hex()
+    with pytest.raises(MessageInvalid, match="two partners have the same connection's key"):
+        founded(changed(lambda d: [d["partners"][name].update(flower=one) for name in "ab"]))
+
+
+@pytest.mark.parametrize("pem", [b"", b"no pem", connection(SECP384R1(), Encoding.PEM)])
+def test_no_other_pem_is_taken_for_one(pem: bytes) -> None:
+    with pytest.raises(InvalidInput, match="no key of P-256"):
+        connection_hex(pem)

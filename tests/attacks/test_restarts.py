@@ -1,0 +1,197 @@
+"""A malicious coordinator that times its messages around the restarts of a node: nothing is answered that would not have
+been answered without them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import datatrust as dt
+from coordinator.conductor import Conducted, Coordinator, conduct
+from nodes.session import Session
+from nodes.sessions import Sessions
+from tests.faults.places import NAMES, Disturbed, Places, frame
+from tests.nodes.test_policies import policy
+from trust.secure_sum import Party
+from trust.signing import Envelope, sign
+from trust.votes import Revocation
+from trust.wire import DOWN, UP, pack_signed, unpack
+
+MODEL = {"r": dt.Glm("y ~ x", family="binomial")}
+
+
+def header_of(raw: bytes) -> dict[str, Any]:
+    return {k: v for k, v in unpack(raw, DOWN)[0].items() if k not in ("v", "sig")}
+
+
+class Asking:
+    """A conductor of one study over nodes that may be started again; `instead` may answer in a node's place."""
+
+    def __init__(self, folder: Path, asked: Mapping[str, Any] = MODEL) -> None:
+        self.places = Places(folder)
+        self.study, self.signed, self.mandate, self.scope = self.places.study(asked=asked)
+        self.down: dict[str, list[bytes]] = {name: [] for name in NAMES}
+
+    def run(self, before: Callable[[str, int], None]) -> Conducted:
+        def noted(name: str, n: int) -> None:
+            before(name, n)
+
+        keys = self.places.of.keys
+        channel = Disturbed(self.places, before=noted)
+        exchange = channel.exchange
+
+        def kept(messages: Mapping[str, bytes], *, deadline: float) -> dict[str, bytes]:
+            for name, raw in messages.items():
+                self.down[name].append(raw)
+            return exchange(messages, deadline=deadline)
+
+        channel.exchange = kept  # type: ignore[method-assign]
+        coordinator = Coordinator(keys.coordinator, keys.root)
+        return conduct(coordinator, self.signed, self.mandate, self.scope, channel)
+
+    def ask(self, name: str, header: dict[str, Any], body: bytes = b"") -> dict[str, Any]:
+        raw = pack_signed(header, self.places.of.keys.coordinator, body)
+        return unpack(self.places.up[name].handle(raw), UP)[0]
+
+    @property
+    def contributed(self) -> list[int]:
+        store = self.places.node("b").store
+        return [r for r in range(50) if store.contribution(self.study.id, r) is not None]
+
+
+class Stop(Exception):
+    pass
+
+
+def stopped(asking: Asking, at: int) -> None:
+    """The study goes on until b is to be sent its message number `at` (0 the mandate, 1 the start, 2 sum 0)."""
+
+    def before(name: str, n: int) -> None:
+        if n == at and name == "b":
+            raise Stop
+
+    with suppress(Stop):
+        asking.run(before)
+
+
+# ---- what was judged at the mandate is judged again
+
+
+def test_a_policy_that_the_partner_has_made_stricter_ends_what_runs_at_the_restart(tmp_path: Path) -> None:
+    for name, forbids in (("control", False), ("attack", True)):
+        folder = tmp_path / name
+        folder.mkdir()
+        asking = Asking(folder)
+
+        def before(name: str, n: int, asking: Asking = asking, folder: Path = folder, no: bool = forbids) -> None:
+            if name == "b" and n == 3:
+                if no:
+                    asking.places._node["b"] = replace(asking.places.node("b"), policy=policy(folder))
+                asking.places.start("b")
+
+        if not forbids:
+            assert asking.run(before).partners == NAMES
+            continue
+        with pytest.raises(dt.Refused) as refused:
+            asking.run(before)
+        assert refused.value.rule == "b/never-y" or "study-closed" in refused.value.rule
+        assert asking.contributed == [0]
+
+
+def test_a_mandate_that_does_not_follow_from_the_node_as_it_starts_again_is_not_gone_on_with(tmp_path: Path) -> None:
+    """A node that was upgraded, or whose dataset was replaced, between two of its processes."""
+    asking = Asking(tmp_path)
+
+    def before(name: str, n: int) -> None:
+        if name == "b" and n == 3:
+            node = asking.places.node("b")
+            other = dt.Dataset.parse(_other(node.dataset))
+            asking.places._node["b"] = replace(node, dataset=other)
+            asking.places.start("b")
+
+    with pytest.raises(dt.DataTrustError):
+        asking.run(before)
+    assert asking.contributed == [0]
+
+
+def _other(dataset: dt.Dataset) -> str:
+    from tests.faults.places import DATASET
+
+    return DATASET.replace("maximum: 100", "maximum: 90000")
+
+
+# ---- sums passed over, and sums gone back to
+
+
+@pytest.mark.parametrize("r", [0, 1], ids=["control", "sum 0 is passed over"])
+def test_what_was_answered_is_known_after_a_restart(tmp_path: Path, r: int) -> None:
+    asking = Asking(tmp_path)
+    stopped(asking, 2)
+    header = {**header_of(asking.down["b"][2]), "r": r}
+    assert asking.ask("b", header)["kind"] == "upload"
+    asking.places.start("b")
+    session = Session.again(asking.places.node("b"), asking.study.id)
+    assert session.trouble is None
+    progress = session._on.progress
+    assert progress.given > 0
+    assert progress.expected is None  # a total is due: nothing is asked before it was shown
+    assert progress.last is not None
+    assert progress.last[0].r == r
+
+
+@pytest.mark.parametrize("r", [0, 1], ids=["control", "sum 0 is passed over"])
+def test_rows_that_have_changed_are_not_summed_in_the_same_study(tmp_path: Path, r: int) -> None:
+    asking = Asking(tmp_path)
+    stopped(asking, 2)
+    header = {**header_of(asking.down["b"][2]), "r": r}
+    assert asking.ask("b", header)["kind"] == "upload"
+    frame(99).to_csv(tmp_path / "b.csv", index=False)
+    asking.places.start("b")
+    session = Session.again(asking.places.node("b"), asking.study.id)
+    assert getattr(session.trouble, "rule", "") == "edition-changed"
+    assert asking.places.node("b").store.open_studies() == []
+
+
+def test_an_earlier_sum_is_not_put_in_the_place_of_the_last_total(tmp_path: Path, monkeypatch: Any) -> None:
+    """A node that was killed between two commits still has the upload of a settled sum.  Handed out again, its total
+    would be taken for the last one's, and the replay would follow a path of the coordinator's own.
+    """
+    asking = Asking(tmp_path)
+    settle = Party.settle
+    killed: list[int] = []
+
+    def dies(self: Party, record: Any, *rest: Any, **more: Any) -> None:
+        if self.name == "b" and record.context.r == 1 and not killed:
+            killed.append(1)
+            raise KeyboardInterrupt  # the process ends here
+        settle(self, record, *rest, **more)
+
+    monkeypatch.setattr(Party, "settle", dies)
+    honest = asking.places.up["b"].handle
+
+    def handle(raw: bytes) -> bytes:
+        try:
+            return honest(raw)
+        except KeyboardInterrupt:
+            asking.places.start("b")
+            return asking.places.up["b"].handle(raw)
+
+    asking.places.up["b"].handle = handle  # type: ignore[method-assign]
+    stopped(asking, 5)  # sums 0 to 2 are answered, and b is to be sent sum 3 with the record of sum 2
+    assert killed  # the control: it was killed in between, and has gone on
+    assert asking.contributed == [0, 1, 2]
+    genuine = asking.down["b"]
+    old, new = header_of(genuine[3]), header_of(genuine[5])
+    assert (old["r"], new["r"]) == (1, 3)
+    values, later = unpack(genuine[3], DOWN)[1], unpack(genuine[5], DOWN)[1]
+    asked = {**new, "r": 1, "asks": old["asks"]}
+    beta = 16
+    answer = asking.ask("b", asked, values[:beta] + later[beta:])
+    assert answer["kind"] == "refusal"
+    assert answer["rule"] == "sum-order"
