@@ -351,6 +351,7 @@ def _one_sum(
         more, sealed = shown.get(name, ({}, b""))
         messages[name] = on.message("ask", {**header, **more}, body + sealed)
     answers = _all(joined, on.exchange(messages), "upload")
+    _not_revoked(on)  # meanwhile: then the total is not opened
     for given, words in answers.values():
         opening.add(Upload.parse(given, words, asked.layout))
     on.uploads.append({name: words for name, (_, words) in answers.items()})

@@ -13,7 +13,7 @@ from trust.analyses.base import Scope
 from trust.canonical import canonical, parse, read_model
 from trust.charter import Charter
 from trust.dataset import Dataset
-from trust.errors import MessageInvalid, Refused
+from trust.errors import MessageInvalid, Refused, StudyInvalid
 from trust.mandate import Mandate, draft, quorum
 from trust.root import TrustRoot
 from trust.signing import Envelope, Kind, Signature, sha256, signed_by
@@ -26,6 +26,8 @@ __all__ = ["Filed", "Lapse", "Trust", "lapse", "read_text", "valid_only", "write
 
 Lapse: TypeAlias = Literal["expired", "outdated"]
 """A mandate that can no longer come into force: its time is over, or another trust root is."""
+_LARGEST, _LARGEST_STUDY = 1 << 20, 1 << 19
+"""Bytes of a signed document as it is kept, and of a study before that."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ class Trust:
         Raises: Refused (`researcher`, `signature`), MessageInvalid, StudyInvalid.
         """
         few_signatures(study)
+        if (size := len(study.unverified_payload)) > _LARGEST_STUDY:  # it goes to nodes with its mandate in one header
+            raise StudyInvalid(f"a study of {size} bytes", expected=f"at most {_LARGEST_STUDY}")
         root = self.root.root
         written = signed_study(study, root)
         key = root.researchers[written.researcher].key
@@ -177,10 +181,13 @@ def valid_only(kind: Kind, envelope: Envelope, keys: Mapping[str, bytes]) -> Env
 
 
 def write_text(envelope: Envelope) -> str:
-    """The envelope as one line of canonical JSON."""
-    return canonical(envelope.document()).decode("ascii")
+    """The envelope as one line of canonical JSON.  Raises: MessageInvalid for one that `read_text` would not read."""
+    raw = canonical(envelope.document())
+    if len(raw) > _LARGEST:
+        raise MessageInvalid(f"a signed document of {len(raw)} bytes", expected=f"at most {_LARGEST}")
+    return raw.decode("ascii")
 
 
 def read_text(text: str) -> Envelope:
     """Raises: MessageInvalid."""
-    return Envelope.read(parse(text.encode("ascii")))
+    return Envelope.read(parse(text.encode("ascii"), largest=_LARGEST))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import http.client
 import os
+import resource
 import signal
 import socket
 import ssl
@@ -40,6 +41,7 @@ def run_part(settings: CoordinatorSettings, part: str) -> int:
     if part not in PARTS:
         raise InvalidInput(f"no part {part!r} of a coordinator", expected=nearest(part, PARTS))
     settings.said  # noqa: B018 - raises for a file that cannot be used
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold keys and totals
     if part == "worker":
         return _worker(settings)
     settings.days_left(now())

@@ -27,7 +27,7 @@ from coordinator.settings import CoordinatorSettings
 from trust.errors import InvalidInput
 from trust.times import now, read_time
 
-__all__ = ["LOCK", "Supervisor", "pids", "supervise"]
+__all__ = ["LOCK", "Supervisor", "environment_of", "pids", "supervise"]
 
 LOCK = "run.lock"
 """In the folder `coordinator`: held by the supervisor, with the ids of its processes in it."""
@@ -113,10 +113,6 @@ class Supervisor:
     # ---- one part
 
     def _start(self, part: _Part) -> None:
-        left_out = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
-        environment = {key: value for key, value in os.environ.items() if key not in left_out}
-        environment |= {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1", "PYTHONUNBUFFERED": "1"}
-        environment |= {"FLWR_HOME": str(self.settings.engine / "flwr"), SUPERVISOR: str(os.getpid())}
         part.process = subprocess.Popen(  # noqa: S603 - this Python, a module of ours
             [sys.executable, "-P", "-m", "coordinator.parts", str(self.settings.folder), part.name],
             stdin=subprocess.DEVNULL,
@@ -125,7 +121,7 @@ class Supervisor:
             text=True,
             encoding="utf-8",
             errors="replace",
-            env=environment,
+            env=environment_of(self.settings, part.name),
             start_new_session=True,  # Ctrl-C comes to us alone, and what a part has started ends with it
         )
         part.opened, part.ended = False, ""
@@ -193,6 +189,16 @@ class Supervisor:
         raw = json.dumps({"run": os.getpid(), **ids}).encode() + b"\n"
         os.pwrite(lock, raw, 0)
         os.ftruncate(lock, len(raw))
+
+
+def environment_of(settings: CoordinatorSettings, part: str) -> dict[str, str]:
+    """A process's environment; of the SuperLink, which anybody can reach, without the database's password."""
+    kind, _, name = settings.said.database.partition(":")
+    secret = {"DATATRUST_PASSPHRASE", *([name] if part == "superlink" and kind == "env" else [])}
+    left_out = {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", *secret}
+    environment = {key: value for key, value in os.environ.items() if key not in left_out}
+    environment |= {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1", "PYTHONUNBUFFERED": "1"}
+    return environment | {"FLWR_HOME": str(settings.engine / "flwr"), SUPERVISOR: str(os.getpid())}
 
 
 def supervise(settings: CoordinatorSettings, *, as_json: bool | None = None) -> int:

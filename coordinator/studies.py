@@ -82,7 +82,11 @@ def carry_out(
         before_release()
         values, decisions, envelope = _published(conducted, scope, docket, filed, identity, replay)
     except Refused as refused:
-        if refused.rule not in ("cancelled", "study-state"):  # it has ended already, and says how
+        ended = refused.rule in (
+            "cancelled",
+            "study-state",
+        )  # already, and says how; a partner may name these rules too
+        if not ended or docket.find(filed.id).state == "running":
             docket.refused(filed.id, refused, "failed" if refused.rule == "mandate-revoked" else "refused")
         raise
     except DataTrustError as wrong:

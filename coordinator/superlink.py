@@ -55,6 +55,8 @@ LONGEST = 16 * 2**20
 """Bytes of a request; our longest part of a message has 8 MiB."""
 _PUSH = "/v1/fleet/push-messages"
 _HERE = ("127.0.0.1", "::1")
+_END = 2
+"""Seconds from SIGTERM for requests that are under way."""
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -166,7 +168,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def _serve(run: Callable[..., None], control: bytes, app: App, **options: Any) -> None:
     """In place of `uvicorn.run`: the same app behind the gate; what a proxy says of an address is not believed."""
-    run(Gate(app, control), **{**options, "proxy_headers": False, "server_header": False, "access_log": False})
+    own = {"proxy_headers": False, "server_header": False, "access_log": False, "timeout_graceful_shutdown": _END}
+    run(Gate(app, control), **{**options, **own})
 
 
 def _options(folder: Path, host: str, port: str) -> list[str]:

@@ -27,10 +27,12 @@ from typing import Any
 
 from coordinator.docket import Docket
 from coordinator.flower import Engine
+from coordinator.lifecycle import State
 from coordinator.replay import Parked, Replay
 from coordinator.settings import CoordinatorSettings
 from coordinator.studies import carry_out
-from trust.errors import DataTrustError, Fault, Refused
+from trust.errors import DataTrustError, Fault
+from trust.plain.safe import escaped
 from trust.result import write_envelope
 from trust.times import now, write_time
 
@@ -146,8 +148,9 @@ def _carry(
             docket, settings.identity, study, channel, replay=replay, patience=settings.patience, tell=tell
         )
         settings.keep_result(study, write_envelope(carried.envelope))
-    except Refused:
-        _forget(docket, study)
+    except Exception:  # not Parked: another process goes on with what is kept
+        with suppress(DataTrustError):
+            _forget(docket, study, unless=("running", "mandated", "released"))
         raise
     finally:
         engine.close()
@@ -155,9 +158,9 @@ def _carry(
     tell("released")
 
 
-def _forget(docket: Docket, study: str) -> None:
-    """What was kept of it goes once nobody can go on with it."""
-    if docket.find(study).state not in ("running", "mandated"):
+def _forget(docket: Docket, study: str, *, unless: Sequence[State] = ("running", "mandated")) -> None:
+    """What was kept of it, exact totals among it, goes once nobody can go on with it."""
+    if docket.find(study).state not in unless:
         docket.forget(study)
 
 
@@ -329,7 +332,8 @@ def _one(folder: Path, address: str, study: str, holder: str) -> None:
 
 
 def _say(words: str) -> None:
-    print(words, flush=True)
+    """One line: a partner's refusal may hold words of its own, which must not pass for another line of the log."""
+    print(escaped(words, quotes=False), flush=True)
 
 
 if __name__ == "__main__":

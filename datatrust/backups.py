@@ -86,12 +86,15 @@ def _tar(files: Mapping[str, bytes]) -> bytes:
 
 
 def _untar(raw: bytes) -> dict[str, bytes]:
-    """Regular files by name; nothing is extracted to the disk.  Raises: InvalidInput."""
+    """Regular files by name; nothing is extracted to the disk.  Raises: InvalidInput.
+
+    None is larger than the archive: a sparse one, which this format's files never are, could claim any size.
+    """
     found: dict[str, bytes] = {}
     try:
         with tarfile.open(fileobj=io.BytesIO(raw), mode="r:") as tar:
             for member in tar:
-                content = tar.extractfile(member) if member.isreg() else None
+                content = tar.extractfile(member) if member.isreg() and not member.issparse() else None
                 if content is None or member.name in found:
                     raise InvalidInput(f"a backup with a member {member.name[:80]!r} that is no file")
                 found[member.name] = content.read()

@@ -133,7 +133,9 @@ def certify(folder: Path, partners: Iterable[str]) -> None:
     The authority's key is not kept.  Raises: OSError.
     """
     engine, now = folder / "coordinator" / "engine", datetime.now(UTC)
-    (engine / "nodes").mkdir(mode=0o700, parents=True)
+    for made in (engine.parent, engine):  # with `parents` the mode is that of the last one alone
+        made.mkdir(mode=0o700, exist_ok=True)
+    (engine / "nodes").mkdir(mode=0o700)
     authority, server = Authority.make(now, _DEMO_DAYS), new_server_key()
     write_new(engine / "ca.pem", authority.pem, 0o600)
     write_new(engine / "server.pem", authority.server(server, (), now, _DEMO_DAYS), 0o600)

@@ -208,7 +208,10 @@ class Processes:
                     self._tell(f"{name}: {line.rstrip()}")
 
     def _superlink(self) -> int:
-        """Start it at a free port; which one.  Somebody else may take the port first: then at the next.  Raises: Fault."""
+        """Start it at a free port, which is given back; where somebody else takes it first, at the next.
+
+        Raises: Fault.
+        """
         engine, port, end = self._folder / "coordinator" / "engine", _FIRST_PORT, time.monotonic() + _START
         while True:
             port = free_port(port)
@@ -218,6 +221,8 @@ class Processes:
                 pass
             if self._listening.is_set():
                 return port
+            if process.poll() is not None:
+                self._readers[-1].join(_END)  # its last words
             if process.poll() is None or _TAKEN not in self._log("superlink").read_text("utf-8"):
                 self.check()
                 raise Fault(f"the SuperLink does not listen after {_START:.0f} seconds; see {self._log('superlink')}")

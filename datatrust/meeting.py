@@ -37,7 +37,7 @@ from trust.signing import Envelope, Signer, sha256
 from trust.times import now
 from trust.verification import check_roots
 
-__all__ = ["Met", "meet"]
+__all__ = ["Met", "link_to", "meet"]
 
 _ASK = "ask who runs the trust"
 _FILE = re.compile(r"(?:charter|purposes|partner)\.toml|[A-Za-z0-9][A-Za-z0-9._-]{0,100}\.cedar")
@@ -86,14 +86,28 @@ def meet(
     Raises: InvalidInput; Refused (`root-trust`, `root-version`, `root-pinned`, `root-expired`, `signature`, `charter`,
     `dataset`); Unreachable, Fault.
     """
-    url, place = base_url(url), Path(home) if home is not None else None
-    accepted = _accepted(url, Path(invitation) if invitation is not None else None, place)
-    link = Link(url, accepted.authority, signer)
+    link, anchor = link_to(url, invitation=invitation, home=home, signer=signer)
     try:
-        return _learn(link, accepted.roots[-1], place)
+        return _learn(link, anchor, Path(home) if home is not None else None)
     except BaseException:
         link.close()
         raise
+
+
+def link_to(
+    url: str,
+    *,
+    invitation: str | Path | None = None,
+    home: str | Path | None = None,
+    signer: Signer | None = None,
+) -> tuple[Link, Envelope]:
+    """The first two steps alone, for who does not ask but hands something in; the link, and the anchor.
+
+    Raises: InvalidInput; Refused (`root-trust`, `root-pinned`, `signature`).
+    """
+    url, place = base_url(url), Path(home) if home is not None else None
+    accepted = _accepted(url, Path(invitation) if invitation is not None else None, place)
+    return Link(url, accepted.authority, signer), accepted.roots[-1]
 
 
 # ---- 1 the invitation

@@ -26,6 +26,8 @@ from trust.secure_sum.errors import NodeRefused
 __all__ = ["journal"]
 
 journal = group("A node's own log of every decision and of everything that left.")
+_REGISTER = ("the register has no head of it yet", "that the register has the head of")
+_OWN = ("nothing earlier was given to compare with", "of the earlier checkpoint")
 
 
 @journal.command("verify", cls=Command)
@@ -58,7 +60,7 @@ def _of_trust(folder: State, partner: str) -> Iterator[Decision]:
     with opened(folder.folder / "coordinator", "the coordinator", check_file) as db:
         versions, heads = chain(with_accepted(db, folder.roots)), last_heads(db)
     for name in [partner] if partner else folder.partners:
-        yield _checked(folder.node(name), name, versions, heads.get(name), "the register has no head of it yet")
+        yield _checked(folder.node(name), name, versions, heads.get(name), _REGISTER)
 
 
 def _of_home(home: Path | None, partner: str, checkpoint: Path | None) -> Iterator[Decision]:
@@ -69,17 +71,18 @@ def _of_home(home: Path | None, partner: str, checkpoint: Path | None) -> Iterat
         raise InvalidInput(f"no partner {partner!r} here", expected=repr(settings.name))
     note = read_file(checkpoint).decode("utf-8", errors="replace") if checkpoint else None
     versions = [TrustRoot(envelope.unverified_payload) for envelope in settings.roots()]
-    yield _checked(settings.own, settings.name, versions, note, "nothing earlier was given to compare with")
+    yield _checked(settings.own, settings.name, versions, note, _OWN)
 
 
-def _checked(own: Path, name: str, versions: list[TrustRoot], note: str | None, alone: str) -> Decision:
+def _checked(own: Path, name: str, versions: list[TrustRoot], note: str | None, words: tuple[str, str]) -> Decision:
+    """`words`: what is said where there is no note, and of the entries that a note is of."""
     with opened(own, f"the node of {name}") as db:
         held = Journal(db, make=False)
         try:
             held.verify()
             size, _ = held.head()
             if note is None:
-                return Decision(name, True, f"{size} entries; {alone}")
+                return Decision(name, True, f"{size} entries; {words[0]}")
             keys = [v.root.verify_keys()[name] for v in reversed(versions) if name in v.root.partners]
             head = read_checkpoint(note, journal_origin(versions[-1].root.trust, name), keys)
             held.extends(head)
@@ -87,7 +90,7 @@ def _checked(own: Path, name: str, versions: list[TrustRoot], note: str | None, 
             return Decision(name, False, f"{wrong.code}: {wrong.got}; expected {wrong.expected}", wrong.remedy)
         except Refused as wrong:
             return Decision(name, False, f"{wrong.rule}: {wrong.text}", wrong.remedy)
-    return Decision(name, True, f"{size} entries, with the {head.size} that the register has the head of")
+    return Decision(name, True, f"{size} entries, with the {head.size} {words[1]}")
 
 
 @journal.command("export", cls=Command)

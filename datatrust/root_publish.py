@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from datatrust import pins
+from datatrust.http import Link
 from datatrust.key_commands import PassphraseFile
-from datatrust.meeting import meet
+from datatrust.meeting import link_to
 from datatrust.own_key import KEY, Own
 from datatrust.places import Invited
-from trust.errors import InvalidInput, Refused
+from trust.errors import InvalidInput, MessageInvalid, Refused
 from trust.json_text import read_envelopes
 from trust.root import Root, TrustRoot
-from trust.signing import sha256
+from trust.signing import Envelope, sha256
 from trust.times import now
 
 __all__ = ["root_publish"]
@@ -39,17 +41,45 @@ def root_publish(
     envelopes = read_envelopes(pins.read_file(file))
     if len(envelopes) != 1:
         raise InvalidInput(f"{str(file)!r} holds {len(envelopes)} trust roots", expected="one, the next version")
-    signer = Own(key, passphrase_file).signer
-    met = meet(url, invitation=invitation, signer=signer)
+    (given,) = envelopes
+    link, anchor = link_to(url, invitation=invitation, signer=Own(key, passphrase_file).signer)
     try:
-        before, wanted = met.trust.root, Root.read(envelopes[0].unverified_payload)
-        if wanted.version > before.root.version:
-            before.next(envelopes[0]).in_force(now())
-        met.link.post("/v1/roots", envelopes[0].document())
-        known = {TrustRoot(e.unverified_payload).root.version: e for e in met.again().roots}
+        pin = pins.pinned(TrustRoot(anchor.unverified_payload).root.trust) or TrustRoot(anchor.unverified_payload)
+        newest = _newest(pin, [*_shown(link), given])
+        link.post("/v1/roots", given.document())
+        if given.unverified_payload not in {envelope.unverified_payload for envelope in _shown(link)}:
+            text = "the coordinator took the trust root and does not show it"
+            raise Refused(
+                "root-version", text, "ask who runs the coordinator; nodes take no root that it does not show"
+            )
     finally:
-        met.link.close()
-    if wanted.version not in known or known[wanted.version].payload != envelopes[0].payload:
-        text = "the coordinator took the trust root and does not show it"
-        raise Refused("root-version", text, "ask who runs the coordinator; nodes take no root that they do not see")
-    typer.echo(f"in force: version {wanted.version} of {wanted.trust}, {sha256(envelopes[0].unverified_payload)}")
+        link.close()
+    if newest.root.version > pin.root.version:
+        pins.pin(newest, replace=True)
+    root = Root.read(given.unverified_payload)
+    typer.echo(f"in force: version {root.version} of {root.trust}, {sha256(given.unverified_payload)}")
+
+
+def _shown(link: Link) -> list[Envelope]:
+    shown = link.json("/v1/roots")
+    if not isinstance(shown, list):
+        raise MessageInvalid("the coordinator shows no trust root", expected="every signed version, in order")
+    return [Envelope.read(each) for each in shown]
+
+
+def _newest(pin: TrustRoot, envelopes: Sequence[Envelope]) -> TrustRoot:
+    """What follows from the pinned root, to the last that is given.
+
+    That may be the pinned one, or one before it: a coordinator that was put back from a backup is given those again.
+    Raises: Refused (`signature`, `root-version`, `root-trust`, `root-pinned`, `root-expired`).
+    """
+    newest = pin
+    for envelope in envelopes:
+        version = Root.read(envelope.unverified_payload).version
+        if version > newest.root.version:
+            newest = newest.next(envelope)
+        elif version == newest.root.version and envelope.unverified_payload != newest.payload:
+            text = f"another trust root of version {version} is pinned here, or shown by the coordinator"
+            raise Refused("root-pinned", text, "ask the members which one is theirs")
+    newest.in_force(now())
+    return newest

@@ -81,7 +81,9 @@ def _source(settings: NodeSettings) -> Source:
 
 
 def _first(dataset: Dataset) -> str:
-    return next((column.name for column in dataset.columns if not column.derived), dataset.names[0])
+    """A column that can be frozen: the person's id may be any text."""
+    others = [column.name for column in dataset.columns if not column.derived and column.name != dataset.person]
+    return next(iter(others), dataset.names[0])
 
 
 def _kind(source: Source) -> str:

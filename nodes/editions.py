@@ -29,6 +29,7 @@ import json
 import os
 import secrets
 import time
+import weakref
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -100,6 +101,7 @@ class Editions:
         self._next: tuple[Extract, frozenset[str]] | None = None
         self._proof: tuple[Look, frozenset[str]] | None = None
         self._last = 0
+        self._given: list[weakref.ref[Taken]] = []
         self._moved: dict[tuple[int, int], tuple[Extract, npt.NDArray[np.int64]]] = {}
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -122,7 +124,9 @@ class Editions:
         extract = self._current(source, needed(self.dataset, source, asked), gone, now)
         frozen = source.model_copy(update={"url": extract.source.url, "table": "", "opt_out": None})
         edition = freeze(self.dataset, frozen, names, cohort, gone)
-        return Taken(edition, extract, extract.persons(edition))
+        taken = Taken(edition, extract, extract.persons(edition))
+        self._given = [given for given in self._given if given() is not None] + [weakref.ref(taken)]
+        return taken
 
     def keep(self, taken: Taken) -> None:
         """All studies from now on use this edition; to be called before its first answer leaves.
@@ -170,9 +174,10 @@ class Editions:
     # ---- which edition
 
     def _current(self, source: Source, names: list[str], gone: frozenset[str], now: datetime) -> Extract:
-        if self._next is not None:  # taken for a study that was then refused
+        if self._next is not None:  # taken for a study that was then refused, or is about to be answered
             extract, then = self._next
-            if then == gone and extract.number == self._last + 1 and extract.seen.still(source, self.dataset):
+            same = extract.seen.still(source, self.dataset) or self._in_use(extract)
+            if then == gone and extract.number == self._last + 1 and same:
                 return extract
         kept = self._kept
         if kept is None or kept.of != self._of(source):
@@ -191,6 +196,14 @@ class Editions:
             self._proof = extract.seen, gone
             return kept
         return extract
+
+    def _in_use(self, extract: Extract) -> bool:
+        """Whether another study is about to be answered from it, and nothing tells if the source has changed since: of
+        two extracts only one could be the next edition.
+        """
+        if extract.seen.file is not None or extract.seen.frame is not None:
+            return False
+        return any(taken is not None and taken.extract is extract for taken in (given() for given in self._given))
 
     def _take(self, source: Source, names: list[str], gone: frozenset[str], now: datetime) -> Extract:
         in_memory = isinstance(source.url, pd.DataFrame)

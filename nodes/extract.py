@@ -38,30 +38,47 @@ _SETTLED_NS = 2_000_000_000
 
 
 @dataclass(frozen=True)
+class _State:
+    """A file's identity, size and dates; and a hash of its content where they may not tell."""
+
+    dates: tuple[int, ...]
+    content: str
+
+
+@dataclass(frozen=True)
 class Look:
     """What a source looked like, for a proof that it has not changed; `file` and `frame` are None where there is
     none, as of a database that others write to.
     """
 
-    file: tuple[object, ...] | None = None
+    file: tuple[_State, ...] | None = None
     frame: pd.DataFrame | None = None
 
     def still(self, source: Source, dataset: Dataset) -> bool:
         """Whether it is certain that the source's rows are those that were seen."""
         if self.frame is not None and isinstance(source.url, pd.DataFrame):
             return self.frame.equals(_selected(source.url, _kept_names(source, dataset, [])))
-        return self.file is not None and look(source, dataset).file == self.file
+        if self.file is None:
+            return False
+        whole = any(state.content for state in self.file)
+        seen = look(source, dataset, whole=whole).file
+        if seen is None or len(seen) != len(self.file):
+            return False
+        return all(
+            now.dates == then.dates and then.content in ("", now.content)
+            for then, now in zip(self.file, seen, strict=True)
+        )
 
 
-def look(source: Source, dataset: Dataset) -> Look:
+def look(source: Source, dataset: Dataset, *, whole: bool = False) -> Look:
     """Look at a source, before it is read: a copy of a DataFrame; a file's dates and size, and its content where it is
-    quite new, since a second change within one tick of the clock would leave no trace.
+    quite new, since a second change within one tick of the clock would leave no trace, and where `whole`.
     """
     if isinstance(source.url, pd.DataFrame):
         return Look(frame=_selected(source.url, _kept_names(source, dataset, [])).copy(deep=True))
     url = str(source.url)
     if scheme(url) == "":
-        return Look(file=_stat(Path(url)))
+        return Look(file=_all(_stat(Path(url), whole=whole)))
     if scheme(url) == "sqlite":
         with suppress(sqlalchemy.exc.ArgumentError):
             name = sqlalchemy.make_url(url.rpartition("#")[0] or url).database
@@ -69,21 +86,26 @@ def look(source: Source, dataset: Dataset) -> Look:
                 beside = [
                     Path(f"{name}{ending}") for ending in ("-wal", "-journal") if Path(f"{name}{ending}").exists()
                 ]
-                states = [_stat(path) for path in (Path(name), *beside)]
-                return Look(file=tuple(states) if all(states) else None)
+                states = [_stat(path, whole=whole) for path in (Path(name), *beside)]
+                return Look(file=_all(*states))
     return Look()
 
 
-def _stat(path: Path) -> tuple[object, ...] | None:
+def _all(*states: _State | None) -> tuple[_State, ...] | None:
+    found = tuple(state for state in states if state is not None)
+    return found if len(found) == len(states) else None
+
+
+def _stat(path: Path, *, whole: bool) -> _State | None:
     try:
         found = path.stat()
         content = ""
-        if max(found.st_mtime_ns, found.st_ctime_ns) > time.time_ns() - _SETTLED_NS:
+        if whole or max(found.st_mtime_ns, found.st_ctime_ns) > time.time_ns() - _SETTLED_NS:
             with path.open("rb") as file:
                 content = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return None
-    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns, content)
+    return _State((found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns), content)
 
 
 def take(source: Source, dataset: Dataset, names: Collection[str]) -> Source:

@@ -8,9 +8,11 @@ SuperLink's certificate valid, connected; and asked within a minute.
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -29,6 +31,8 @@ _EVERY, _RARELY = 10.0, 60.0
 """Seconds between two rounds, and between two looks at what is far away."""
 _STALE = 60.0
 _SOON = 30
+_MOST, _WHOLE = 16, 5.0
+"""Questions at once, and the seconds that one may take."""
 
 
 class Watch:
@@ -168,10 +172,44 @@ class Health:
 
 
 class _Server(ThreadingHTTPServer):
+    """So many connections at once, each for so long: another user of this machine must not fill it with threads."""
+
     daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, *given: Any) -> None:
+        self._places = threading.BoundedSemaphore(_MOST)
+        super().__init__(*given)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """In a thread of its own, where there is a place."""
+        if not self._places.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except BaseException:
+            self._places.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """As `ThreadingMixIn` does; a request that comes too slowly is cut off."""
+        end = threading.Timer(_WHOLE, _cut, [request])
+        end.daemon = True
+        end.start()
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            end.cancel()
+            self._places.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away is no event."""
+
+
+def _cut(request: socket.socket) -> None:
+    with suppress(OSError):
+        request.shutdown(socket.SHUT_RDWR)
 
 
 def _handler(watch: Watch, figures: Figures | None) -> type[BaseHTTPRequestHandler]:

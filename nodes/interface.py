@@ -6,7 +6,11 @@ the trust root by the caller.
 
 from __future__ import annotations
 
+import socket
 import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -20,8 +24,10 @@ from trust.json_text import read_json
 __all__ = ["Interface", "tls_context", "why"]
 
 _PATIENCE = 10.0
+_WHOLE = 30.0
+"""Seconds for a whole answer, however small its pieces: whoever asks must not be held up, nor taken for dead."""
 _LARGEST = 1 << 24
-_MOST_PAGES = 10_000
+_MOST_PAGES, _MOST_BYTES = 10_000, 1 << 28
 
 
 def tls_context(authority: bytes) -> ssl.SSLContext:
@@ -74,13 +80,19 @@ class Interface:
     def entries(self) -> list[dict[str, Any]]:
         """Every entry of the register, in order.  Raises: Fault, MessageInvalid."""
         found: list[dict[str, Any]] = []
+        left = _MOST_BYTES
         for _ in range(_MOST_PAGES):
-            page = self._json(f"/v1/register/entries?start={len(found)}&limit=100")
-            entries = page.get("entries") if isinstance(page, dict) else None
-            if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            raw = self.get(f"/v1/register/entries?start={len(found)}&limit=100")[0]
+            page = read_json(raw, largest=_LARGEST)
+            entries, size = (page.get("entries"), page.get("size")) if isinstance(page, dict) else (None, None)
+            whole = isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries)
+            if not isinstance(entries, list) or not whole or type(size) is not int:
                 raise MessageInvalid("an answer that is no part of the register", expected="GET /v1/register/entries")
             found += entries
-            if not entries or len(found) >= page.get("size", 0):
+            left -= len(raw)
+            if left < 0:
+                raise MessageInvalid(f"a register of more than {_MOST_BYTES} bytes", expected="less")
+            if not entries or len(found) >= size:
                 break
         return found
 
@@ -94,32 +106,72 @@ class Interface:
 
     def get(self, path: str) -> tuple[bytes, httpx.Headers]:
         """Body and headers.  Raises: Fault, which says what to look at; never what was sent."""
+        watch = _Watch()
         try:
             with (
+                watch.timed(),
                 httpx.Client(
                     verify=tls_context(self.authority),
                     timeout=self.patience,
                     trust_env=False,
                     proxy=self.proxy or None,
                 ) as client,
-                client.stream("GET", self.url + path, headers={"accept-encoding": "identity"}) as answer,
+                client.stream(
+                    "GET",
+                    self.url + path,
+                    headers={"accept-encoding": "identity"},
+                    extensions={"trace": watch.trace},
+                ) as answer,
             ):
                 if answer.status_code != 200:
                     raise Fault(f"{self.url}{path} answers {answer.status_code}; ask who runs the coordinator")
-                body = b""
+                body = bytearray()
                 for piece in answer.iter_raw():
                     body += piece
                     if len(body) > _LARGEST:
                         raise MessageInvalid(f"an answer of more than {_LARGEST} bytes", expected="less")
-                return body, answer.headers
+                if watch.over:  # an answer without a length ends wherever it is cut off
+                    raise httpx.ReadTimeout("over")
+                return bytes(body), answer.headers
         except httpx.HTTPError as wrong:
+            said = f"an answer that takes longer than {_WHOLE:.0f} s" if watch.over else why(wrong)
             raise Fault(
-                f"{self.url} cannot be reached ({why(wrong)}); to mend it: ask who runs the coordinator, "
+                f"{self.url} cannot be reached ({said}); to mend it: ask who runs the coordinator, "
                 "and look at the firewall for outgoing connections"
             ) from None
 
     def _json(self, path: str) -> Any:
         return read_json(self.get(path)[0], largest=_LARGEST)
+
+
+class _Watch:
+    """Ends a request's connection when its time is over, wherever it has got to."""
+
+    def __init__(self) -> None:
+        self.over = False
+        self._stream: Any = None
+
+    def trace(self, event: str, info: dict[str, Any]) -> None:
+        """Told by httpcore of each step: the newest connection, plain or in TLS, is the one in use."""
+        made = info.get("return_value")
+        if event.endswith(".complete") and hasattr(made, "get_extra_info"):
+            self._stream = made
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """While a request is under way."""
+        timer = threading.Timer(_WHOLE, self._end)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _end(self) -> None:
+        self.over = True
+        with suppress(OSError, AttributeError):
+            self._stream.get_extra_info("socket").shutdown(socket.SHUT_RDWR)  # wakes who waits in a read
 
 
 def why(wrong: BaseException) -> str:

@@ -95,7 +95,8 @@ def asked_of(raw: bytes) -> Told:
 def from_register(settings: NodeSettings, study: str) -> Told:
     """From the coordinator's register, by the study's id.  Raises: InvalidInput where there is none, Fault."""
     entries = [e for e in interface(settings).entries() if e.get("kind") in ("study", "mandate")]
-    found = {e["kind"]: e.get("body", {}).get("envelope") for e in entries if e.get("study") == study}
+    bodies = {e["kind"]: e.get("body") for e in entries if e.get("study") == study}
+    found = {kind: body["envelope"] for kind, body in bodies.items() if isinstance(body, dict) and "envelope" in body}
     if "study" not in found:
         known = {str(e.get("study")) for e in entries}
         raise InvalidInput(f"no file and no study {study!r} in the register", expected=nearest(study, known))

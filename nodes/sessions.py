@@ -26,6 +26,8 @@ __all__ = ["Sessions"]
 
 _MOST = 16
 """Studies at once; each holds its rows in memory."""
+_MOST_COPIES = 20_000
+"""Messages of a study that are known again when a copy of them comes late."""
 _IDLE = 3600.0
 """Seconds without a message after which a study is given up: its rows and keys go."""
 
@@ -55,6 +57,7 @@ class Sessions:
         """Args: tell: is told each message and how it was answered, for the node's own operator."""
         self._node, self._most, self._idle, self._clock, self._tell = node, most, idle, clock, tell
         self._held: dict[str, _Held] = {}
+        self._ended: set[str] = set()
         self._begun = clock()
 
     def __len__(self) -> int:
@@ -73,9 +76,15 @@ class Sessions:
         if mark in held.before:
             return self._late(kind, mandate)
         if mark != held.last:
+            was_open = held.session.open
             held.answer = held.session.handle(raw)
             held.before |= {held.last} if held.last else set()
+            if len(held.before) > _MOST_COPIES:  # no study has so many: its coordinator fills this node's memory
+                held.before.clear()
+                del held.session.egress.sent[:-_MOST_COPIES]
             held.last = mark
+            if was_open and not held.session.open:
+                self._ended.add(mandate)
             self._say(kind, mandate, held.session)
         held.heard = self._clock()
         if mandate and held.session.open:
@@ -85,11 +94,18 @@ class Sessions:
         return held.answer
 
     def _session(self, mandate: str) -> Session:
-        """A new one, or that of a study which was open when this node's last process ended."""
+        """A new one, or that of a study which was open when this node's last process ended.
+
+        One that has ended here stays so, where the store could not write that it was closed: it is closed now.
+        """
         with suppress(DataTrustError):  # a store that cannot be read: the new session says so
             study = self._node.store.of_mandate(bytes.fromhex(mandate))
             if study is not None:
                 session = Session.again(self._node, study)
+                if mandate in self._ended:
+                    with suppress(DataTrustError):
+                        session.abandon()
+                    return session
                 went = f"cannot go on, because: {session.trouble}" if session.trouble else "goes on after a restart"
                 self._tell(f"mandate {mandate[:8]}: {went}")
                 return session
@@ -102,6 +118,7 @@ class Sessions:
             self._close_unheard()
         for mandate in [name for name, held in self._held.items() if held.heard < until]:
             with suppress(DataTrustError):  # a store that cannot write: rows and keys are forgotten all the same
+                self._ended.add(mandate)
                 self._held.pop(mandate).session.abandon()
             self._tell(f"mandate {mandate[:8]}: given up, nobody went on with it")
 

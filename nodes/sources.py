@@ -167,8 +167,13 @@ class Source(Model):
 
 @functools.cache
 def _engine() -> duckdb.DuckDBPyConnection:
-    """One in-memory engine a process: to start one takes longer than to ask it."""
-    return duckdb.connect()
+    """One in-memory engine a process: to start one takes longer than to ask it.
+
+    Rows that do not fit into memory are not written to the working folder, and nothing is fetched from a network.
+    """
+    return duckdb.connect(
+        config={"temp_directory": "", "autoinstall_known_extensions": False, "autoload_known_extensions": False}
+    )
 
 
 def database() -> duckdb.DuckDBPyConnection:

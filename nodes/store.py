@@ -127,7 +127,10 @@ class SqliteStore:
         return StudyState(study, status, mandate, root, ephemeral, transcript, _names(partners), epoch, pairs)
 
     def put_study(self, state: StudyState) -> None:
-        """Keep a study's state.  Raises: StoreUnavailable."""
+        """Keep a study's state; of a closed one neither its session's parts nor its uploads.
+
+        Raises: StoreUnavailable.
+        """
         with mapped():
             self._db.execute(
                 "INSERT INTO study VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (study) DO UPDATE SET"
@@ -149,6 +152,8 @@ class SqliteStore:
             )
             if state.status == "closed":
                 self._db.execute("DELETE FROM session WHERE study = ?", (state.study,))
+                self._db.execute("UPDATE contribution SET kept = 0 WHERE study = ?", (state.study,))
+                self._sweep()
 
     def session(self, study: str) -> dict[str, bytes]:
         """What a study's session has kept for a restart; nothing once it is closed.  Raises: StoreUnavailable."""

@@ -21,6 +21,7 @@ __all__ = ["READY", "Charter", "Committee", "Floor", "folder_of"]
 
 READY = ("research", "sandbox")
 _LARGEST, _MOST_PURPOSES = 1 << 20, 1_000
+_LARGEST_TOML, _LONGEST_LINE = 1 << 16, 1_000
 
 
 class Floor(Model):
@@ -209,9 +210,16 @@ def digest_of(raw: Mapping[str, bytes]) -> str:
 
 
 def toml(raw: bytes, name: str) -> dict[str, Any]:
-    """A TOML file's content.  Raises: CharterInvalid."""
+    """A TOML file's content.  Raises: CharterInvalid.
+
+    A key of many parts takes the parser memory with the square of its length, and files may come from strangers.
+    """
+    text = _text(raw, name)
+    if len(raw) > _LARGEST_TOML or max(map(len, text.splitlines()), default=0) > _LONGEST_LINE:
+        expected = f"at most {_LARGEST_TOML} bytes, in lines of at most {_LONGEST_LINE} characters"
+        raise CharterInvalid(f"{name} is too long, or has too long a line", expected=expected)
     try:
-        return tomllib.loads(_text(raw, name))
+        return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as wrong:
         raise CharterInvalid(f"{name} is not valid TOML: {wrong}") from None
 

@@ -1,6 +1,4 @@
-"""A malicious coordinator that times its messages around the restarts of a node: nothing is answered that would not have
-been answered without them.
-"""
+"""A malicious coordinator that times its messages around a node's restarts is answered nothing more than without."""
 
 from __future__ import annotations
 
@@ -14,14 +12,15 @@ import pytest
 
 import datatrust as dt
 from coordinator.conductor import Conducted, Coordinator, conduct
+from nodes import sessions
 from nodes.session import Session
-from nodes.sessions import Sessions
+from nodes.store import SqliteStore
 from tests.faults.places import NAMES, Disturbed, Places, frame
 from tests.nodes.test_policies import policy
 from trust.secure_sum import Party
-from trust.signing import Envelope, sign
-from trust.votes import Revocation
-from trust.wire import DOWN, UP, pack_signed, unpack
+from trust.secure_sum.errors import StoreUnavailable
+from trust.study import plan
+from trust.wire import DOWN, UP, pack_asks, pack_signed, unpack, unpack_asks
 
 MODEL = {"r": dt.Glm("y ~ x", family="binomial")}
 
@@ -39,11 +38,8 @@ class Asking:
         self.down: dict[str, list[bytes]] = {name: [] for name in NAMES}
 
     def run(self, before: Callable[[str, int], None]) -> Conducted:
-        def noted(name: str, n: int) -> None:
-            before(name, n)
-
         keys = self.places.of.keys
-        channel = Disturbed(self.places, before=noted)
+        channel = Disturbed(self.places, before=before)
         exchange = channel.exchange
 
         def kept(messages: Mapping[str, bytes], *, deadline: float) -> dict[str, bytes]:
@@ -73,7 +69,7 @@ def stopped(asking: Asking, at: int) -> None:
     """The study goes on until b is to be sent its message number `at` (0 the mandate, 1 the start, 2 sum 0)."""
 
     def before(name: str, n: int) -> None:
-        if n == at and name == "b":
+        if n >= at and name == "b":  # the close as well
             raise Stop
 
     with suppress(Stop):
@@ -189,9 +185,66 @@ def test_an_earlier_sum_is_not_put_in_the_place_of_the_last_total(tmp_path: Path
     genuine = asking.down["b"]
     old, new = header_of(genuine[3]), header_of(genuine[5])
     assert (old["r"], new["r"]) == (1, 3)
-    values, later = unpack(genuine[3], DOWN)[1], unpack(genuine[5], DOWN)[1]
-    asked = {**new, "r": 1, "asks": old["asks"]}
-    beta = 16
-    answer = asking.ask("b", asked, values[:beta] + later[beta:])
+    plans = plan(asking.study, asking.scope)
+    asks, _ = unpack_asks(old["asks"], unpack(genuine[3], DOWN)[1], plans)
+    _, shown = unpack_asks(new["asks"], unpack(genuine[5], DOWN)[1], plans)
+    names, values = pack_asks(asks, plans)
+    answer = asking.ask("b", {**new, "r": 1, "asks": names}, values + shown)
     assert answer["kind"] == "refusal"
     assert answer["rule"] == "sum-order"
+
+
+# ---- what has ended stays so, and leaves nothing
+
+
+def test_studies_leave_no_uploads_behind(tmp_path: Path) -> None:
+    """The last sum of a study has no record that settles it; one upload a study, 100 MB at most, would stay."""
+    asking = Asking(tmp_path)
+    seen: list[int] = []
+    uploads = asking.places.node("b").store.folder / "uploads"
+    asking.run(lambda name, n: seen.append(len(list(uploads.iterdir()))))
+    assert max(seen) > 0  # the control
+    assert list(uploads.iterdir()) == []
+    assert len(asking.contributed) > 2  # that it was given is remembered
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["control", "the close cannot be written"])
+def test_a_refused_study_is_not_revived_by_the_next_message(tmp_path: Path, monkeypatch: Any, fails: bool) -> None:
+    asking = Asking(tmp_path)
+    stopped(asking, 3)
+    header, body = header_of(asking.down["b"][3]), unpack(asking.down["b"][3], DOWN)[1]
+    put = SqliteStore.put_study
+
+    def full(self: SqliteStore, state: Any) -> None:
+        if state.status == "closed":
+            raise StoreUnavailable("a full disk", expected="room")
+        put(self, state)
+
+    with monkeypatch.context() as patched:
+        if fails:
+            patched.setattr(SqliteStore, "put_study", full)
+        assert asking.ask("b", {**header, "partners": ["a", "b"]}, body)["rule"] == "partners-invalid"
+    again = asking.ask("b", header, body)
+    assert again["kind"] == "refusal"
+    assert asking.contributed == [0]
+    assert asking.places.node("b").store.open_studies() == []
+
+
+def test_the_question_of_that_test_is_one_that_is_answered(tmp_path: Path) -> None:
+    asking = Asking(tmp_path)
+    stopped(asking, 3)
+    raw = asking.down["b"][3]
+    assert asking.ask("b", header_of(raw), unpack(raw, DOWN)[1])["kind"] == "upload"
+
+
+def test_a_coordinator_that_says_much_fills_no_memory(tmp_path: Path, monkeypatch: Any) -> None:
+    asking = Asking(tmp_path)
+    stopped(asking, 2)
+    monkeypatch.setattr(sessions, "_MOST_COPIES", 20)
+    header = header_of(asking.down["b"][2])
+    for r in range(100):
+        assert asking.ask("b", {**header, "r": -1 - r})["kind"] == "refusal"  # a message that is none changes nothing
+    held = asking.places.up["b"]._held[header["mandate"]]
+    assert len(held.before) <= 21
+    assert len(held.session.egress.sent) <= 60
+    assert asking.ask("b", header)["kind"] == "upload"  # the control

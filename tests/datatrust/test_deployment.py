@@ -76,8 +76,6 @@ def test_a_port_that_another_process_takes_first_is_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between looking for a free port and listening at it, as when two deployments start at once."""
-    engine = tmp_path / "coordinator" / "engine"
-    engine.mkdir(parents=True)
     (tmp_path / "nodes").mkdir()
     for name in HOSPITALS:
         (tmp_path / "nodes" / name).mkdir()

@@ -167,7 +167,7 @@ def test_the_journal_is_verified_and_exported(run: Run, enrolled: Path) -> None:
     assert run("node", "journal", "export", "--out", "j.jsonl", "--home", "south")[0] == 0
     assert json.loads(Path("j.jsonl").read_text())["kind"] == "root-accepted"
     code, out, _ = run("node", "journal", "verify", "--home", "south", "--checkpoint", "j.jsonl.checkpoint")
-    assert (code, "1 entries, with the 1 that" in out) == (0, True)
+    assert (code, "1 entries, with the 1 of" in out) == (0, True)
     assert run("node", "journal", "export", "--out", "j.jsonl", "--home", "south")[0] == 2
     (enrolled / "state.sqlite").unlink()
     NodeSettings.at(enrolled).node().store.close()

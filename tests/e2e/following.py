@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,9 +52,11 @@ class Follower:
             command = f"datatrust {found[2]} run"
             if found[1] in ("restart", "stop"):
                 machine.stop(command)
-            return Done("" if found[1] == "stop" else machine.start(command, command, home, **environment) and "", 0)
+            if found[1] == "stop":
+                return Done("", 0)
+            return Done("", machine.start(command, command, home, **environment).code)
         if _RUN.match(command):
-            return Done(machine.start(command, command, home, **environment), 0)
+            return machine.start(command, command, home, **environment)
         if not [each for each in typed.answers if each[1] == "PASSPHRASE"]:
             environment = {"DATATRUST_PASSPHRASE": f"the passphrase of {place}"} | environment
         answers = [(q, f"the passphrase of {place}" if a == "PASSPHRASE" else a) for q, a in typed.answers]
@@ -68,16 +71,20 @@ class Follower:
                 (start, source), (end, target) = (part.strip().split(":") for part in line.split("->"))
                 self._carry(self.folder(start) / source, self.folder(end) / target)
         elif step.kind == "on":
-            for place in (step.place, *step.also):
-                commands = step.at(place)
-                for number, typed in enumerate(commands, 1):
-                    done = self.run(place, typed)
-                    self.said(step, place, typed, done)
-                    code = step.exit if number == len(commands) else 0
-                    where = f"line {step.line}, at {place}: $ {typed.command}\n{done.text}"
-                    assert done.code == code, f"{where}\n[exit code {done.code}, not {code}]"
-                    wrong = lacking(typed.printed, done.text)
-                    assert not wrong, f"{where}\n[the guide has: {wrong}]"
+            with ThreadPoolExecutor(3) as pool:  # each at her own machine
+                for _ in pool.map(lambda place: self._type(step, place), (step.place, *step.also)):
+                    pass
+
+    def _type(self, step: Step, place: str) -> None:
+        commands = step.at(place)
+        for number, typed in enumerate(commands, 1):
+            done = self.run(place, typed)
+            self.said(step, place, typed, done)
+            code = step.exit if number == len(commands) else 0
+            where = f"line {step.line}, at {place}: $ {typed.command}\n{done.text}"
+            assert done.code == code, f"{where}\n[exit code {done.code}, not {code}]"
+            wrong = lacking(typed.printed, done.text)
+            assert not wrong, f"{where}\n[the guide has: {wrong}]"
 
     def _write(self, place: str, path: str, content: str) -> None:
         for each in place.split(","):

@@ -56,9 +56,7 @@ class Step:
     def at(self, place: str) -> list[Typed]:
         """The commands with this place's name."""
         name = re.compile(rf"\b{re.escape(self.place)}\b")
-        return [
-            Typed(name.sub(place, c.command), [name.sub(place, line) for line in c.printed]) for c in self.commands
-        ]
+        return [Typed(name.sub(place, c.command), [name.sub(place, line) for line in c.printed]) for c in self.commands]
 
 
 def read(page: Path) -> list[Step]:
@@ -112,8 +110,8 @@ def _commands(content: str) -> list[Typed]:
 
 _VOLATILE = (
     (re.compile(r"\b(?:sha256:)?(?=[0-9a-f]*[0-9])[0-9a-f]{7,64}(?![0-9a-f])…?"), "#"),
-    (re.compile(r"\b[a-z]+(?:-[a-z]+)*-[a-z]{4}\b"), "#"),  # a study's id ends with four random letters
-    (re.compile(r"[-−]?\d+(?:\.\d+)?(?:e[-+]?\d+)?"), "0"),
+    (re.compile(r"\b[a-z]+(?:-[a-z]+)+-[a-z0-9]{4}\b"), "#"),  # a study's id ends with four random characters
+    (re.compile(r"-?\d+(?:\.\d+)?(?:e[-+]?\d+)?"), "0"),
     (re.compile(r"\s+"), " "),
 )
 

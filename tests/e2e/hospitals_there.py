@@ -1,4 +1,4 @@
-"""The guide's four machines, a fourth partner's and an office, with the demo's made-up patients in PostgreSQL tables."""
+"""The guide's four machines, a fourth partner's and an office, with the demo's patients in PostgreSQL tables."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ def built() -> Iterator[Machines]:
 
 
 def _load(url: str, frame: pd.DataFrame) -> None:
-    kinds = {column: "text" for column in frame.columns}
+    kinds = dict.fromkeys(frame.columns, "text")
     kinds |= {c: "double precision" for c in frame.columns if pd.api.types.is_numeric_dtype(frame[c])}
     kinds |= {c: "integer" for c in frame.columns if pd.api.types.is_integer_dtype(frame[c])}
-    kinds |= {c: "boolean" for c in ("smoker", "disease")}
+    kinds |= dict.fromkeys(("smoker", "disease"), "boolean")
     columns = ", ".join(f"{name} {kind}" for name, kind in kinds.items())
     rows = frame.astype(object).where(frame.notna(), None).itertuples(index=False)
     places = ", ".join(["%s"] * len(kinds))

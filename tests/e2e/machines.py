@@ -101,8 +101,8 @@ class Machine:
             return Done(done.stdout.decode(), done.returncode)
         return _typed(self.argv(command, home), environment, answers)
 
-    def start(self, key: str, command: str, home: Path, **more: str) -> str:
-        """Start in the background and wait until it says `ready`; what it has printed."""
+    def start(self, key: str, command: str, home: Path, **more: str) -> Done:
+        """Start in the background and wait until it says `ready`, or has ended; what it has printed so far."""
         log = self.folder / f"{key.replace('/', '-')}.log"
         with log.open("wb") as out:
             self.running[key] = subprocess.Popen(
@@ -117,9 +117,9 @@ class Machine:
         while time.monotonic() < end:
             said = log.read_text("utf-8", "replace")
             if any(line == "ready" or '"ready' in line or " ready: " in line for line in said.splitlines()):
-                return said
+                return Done(said, 0)
             if self.running[key].poll() is not None:
-                raise AssertionError(f"{command} at {self.name} has ended:\n{said}")
+                return Done(said, self.running.pop(key).returncode)
             time.sleep(0.1)
         raise AssertionError(f"{command} at {self.name} did not say ready:\n{said}")
 
@@ -170,7 +170,7 @@ def _typed(argv: list[str], environment: dict[str, str], answers: list[tuple[str
                 time.sleep(0.05)  # getpass throws away what was typed before its question
                 seen = len(said)
                 os.write(ours, left.pop(0)[1].encode() + b"\n")
-        code = process.wait(10)
+        code = process.wait(10) if time.monotonic() < end else -1
     finally:
         os.close(ours)
         if process.poll() is None:

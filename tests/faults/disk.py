@@ -59,7 +59,7 @@ class Files:
         self.states.append(contents(self.folder))
 
     def _sync(self, fd: int, real: Callable[[int], None]) -> None:
-        path = Path(os.readlink(f"/proc/self/fd/{fd}"))
+        path = Path(f"/proc/self/fd/{fd}").readlink()
         if stat.S_ISDIR(os.fstat(fd).st_mode):
             real(fd)
             self.unsynced = {name for name in self.unsynced if Path(name).parent != path}

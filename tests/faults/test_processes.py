@@ -143,17 +143,23 @@ def test_a_second_node_on_one_home_refuses(trust: Path) -> None:
 # ---- SIGTERM
 
 
-@pytest.mark.parametrize("where", ["nobody listens", "nothing is said"])
-@pytest.mark.parametrize("who", ["node", "worker"])
+@pytest.mark.parametrize(
+    ("who", "where"),
+    [
+        ("worker", "nobody listens"),
+        pytest.param("worker", "nothing is said", marks=pytest.mark.slow),
+        pytest.param("node", "nobody listens", marks=pytest.mark.slow),
+        pytest.param("node", "nothing is said", marks=pytest.mark.slow),
+    ],
+)
 def test_told_to_stop_while_the_superlink_is_away(trust: Path, who: str, where: str) -> None:
     command = ("nodes.serve", str(trust), "b") if who == "node" else ("coordinator.worker", str(trust))
-    with silent() as address:
-        with started(*command, address if where == "nothing is said" else free()) as one:
-            one.handles_sigterm()
-            time.sleep(2)
-            assert one.process.poll() is None, one.lines
-            assert one.stop() < SOON
-            assert one.process.returncode == 0, one.lines
+    with silent() as address, started(*command, address if where == "nothing is said" else free()) as one:
+        one.handles_sigterm()
+        time.sleep(2)
+        assert one.process.poll() is None, one.lines
+        assert one.stop() < SOON
+        assert one.process.returncode == 0, one.lines
     with closing(CoordinatorSettings(trust).docket()) as docket:
         assert docket.ids("running") == []
         assert len(docket.ids("mandated")) == 1
@@ -213,14 +219,18 @@ def test_a_node_with_a_wrong_clock_is_not_let_in_until_it_is_right(live: Live) -
     command = ["faketime", "-f", "-1h", sys.executable, "-m", "nodes.serve", str(live.folder), "south"]
     log = live.folder / "late.log"
     with log.open("w") as out:
-        late = subprocess.Popen([*command, live.processes.address], stdout=out, stderr=out, cwd=ROOT)
+        late = subprocess.Popen(
+            [*command, live.processes.address], stdout=out, stderr=out, cwd=ROOT, start_new_session=True
+        )
         try:
             live.wait_for(lambda: "not admitted yet" in log.read_text())
             result = live.trust.job(live.begin(OTHERS)).result()
             assert result.provenance["partners"] == [n for n in live.trust.partners if n != "south"]
         finally:
-            late.terminate()
+            os.killpg(late.pid, signal.SIGKILL)  # faketime and what it has started
             late.wait(30)
+            for left in Path("/dev/shm").glob(f"*faketime*_{late.pid}"):
+                left.unlink()
     live.processes._start("node south", "nodes.serve", str(live.folder), "south", live.processes.address)
     live.wait_for(lambda: "south" in _online(live))
     assert same(live.trust.job(live.begin()).result(), live.several)

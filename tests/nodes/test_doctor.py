@@ -19,13 +19,19 @@ from nodes.lock import locked
 from nodes.settings import NodeSettings
 from tests.homes import Founders, enrol_offline, make_homes, partner_of
 from tests.postgres import postgres
-from tests.test_study_flow import HOSPITALS
+from tests.test_study_flow import DATASET, HOSPITALS
 from tests.tls import tls_server
 from trust.errors import DataTrustError, Fault
 
 __all__ = ["postgres"]
 
 PASSWORD = "s3cret-Pa55"
+_PERSON = """status: active
+customProperties:
+  - {property: person, value: patient}
+  - {property: rowsPerPerson, value: 1}
+"""
+_ID = "      - {name: patient, logicalType: string, required: true}\n"
 
 
 @pytest.fixture
@@ -297,6 +303,15 @@ def test_too_few_persons_are_not_counted_aloud(home: NodeSettings) -> None:
     HOSPITALS["north"].head(7).to_csv(home.own / "rows.csv", index=False)
     finding = asked(home)["persons"]
     assert (finding.state, finding.text) == ("failure", "fewer than 11 persons")
+
+
+def test_persons_are_counted_where_their_id_is_the_first_column(home: NodeSettings) -> None:
+    frame = HOSPITALS["north"].assign(patient=[f"north-{n}" for n in range(len(HOSPITALS["north"]))])
+    (home.own / "rows.csv").chmod(0o600)
+    frame.to_csv(home.own / "rows.csv", index=False)
+    with_id = DATASET.replace("status: active\n", _PERSON).replace("properties:\n", f"properties:\n{_ID}")
+    (home.own / "dataset.yaml").write_text(with_id)
+    assert asked(home)["persons"].text == "11 or more"
 
 
 def test_a_file_that_the_node_may_write(home: NodeSettings, tmp_path: Path) -> None:
