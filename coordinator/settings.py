@@ -83,7 +83,7 @@ class File(Model):
     nodes: str = ""
     database: str = Field(default="", repr=False)
     patience: StrictInt = Field(default=600, ge=1, le=86_400)
-    studies: StrictInt = Field(default=4, ge=1, le=64)
+    studies: StrictInt = Field(default=4, ge=1, le=16)
 
 
 def is_wildcard(listen: str) -> bool:

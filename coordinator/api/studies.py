@@ -29,6 +29,8 @@ ENVELOPE: dict[str, Any] = {
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Envelope"}}},
     }
 }
+_MOST_WAITING = 50
+"""Studies of one researcher that wait for the committee: more than members will read."""
 _RESULT: dict[int | str, dict[str, Any]] = {200: {"content": {"application/json": {"schema": {"type": "object"}}}}}
 _NEW: dict[int | str, dict[str, Any]] = {200: {"model": FiledDocument, "description": "It was handed in before"}}
 
@@ -55,6 +57,7 @@ def file(office: Office, docket: Lent, asker: Asking, now: Now, study: Body, res
         if refused is not None:
             _record(docket, study, refused, written.id)
             return respond(refused, explanation=office.published.explained(written, docket.trust, now))
+        _room(docket, asker)
         try:
             return FiledDocument.of(docket.file(study), docket)
         except StudyInvalid:
@@ -65,6 +68,14 @@ def file(office: Office, docket: Lent, asker: Asking, now: Now, study: Body, res
         raise Http("conflict", f"another study has the id {written.id!r}", remedy="write it again, with a new id")
     response.status_code = 200
     return FiledDocument.of(before, docket)
+
+
+def _room(docket: Docket, asker: Asker) -> None:
+    """Raises: Http (`too-many`) where as many studies of hers wait for the committee as one researcher may have."""
+    waiting = [docket.find(name) for name in docket.ids("filed")]
+    if sum(filed.written.researcher in asker.researchers for filed in waiting if filed.lapsed is None) >= _MOST_WAITING:
+        remedy = "wait for the committee, or withdraw some"
+        raise Http("too-many", f"{_MOST_WAITING} studies of hers wait for the committee", remedy=remedy, after=3600)
 
 
 def _record(docket: Docket, study: Envelope, refused: Refused, name: str) -> None:

@@ -139,6 +139,7 @@ def test_a_nodes_disk_that_is_full_in_the_middle(disk: Disk) -> None:
     assert same_conducted(run(places, Disturbed(places)), calm)
 
 
+@pytest.mark.slow
 def test_a_disk_that_may_only_be_read(disk: Disk) -> None:
     """Node and coordinator say so and do not start; once it may be written, the study goes on."""
     study = killer.mandated(disk.folder, ASKED)
@@ -332,6 +333,7 @@ def test_the_coordinators_database_is_held_by_another_process(
 # ---- the clock
 
 
+@pytest.mark.slow
 def test_a_node_whose_clock_is_an_hour_back_refuses_until_it_is_right(tmp_path: Path) -> None:
     """A process of its own whose clock goes wrong (Debian's faketime)."""
     if not shutil.which("faketime"):

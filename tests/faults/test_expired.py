@@ -98,7 +98,8 @@ def test_a_certificate_that_has_not_expired_is_spoken_to(tmp_path: Path) -> None
         engine.close()
 
 
-@pytest.mark.parametrize("part", ["superlink", pytest.param("api", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ["superlink", "api"])
 def test_a_coordinator_does_not_start_with_an_expired_certificate(tmp_path: Path, part: str) -> None:
     killer.mandated(tmp_path)
     state = tmp_path / "state"

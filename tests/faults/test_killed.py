@@ -23,9 +23,10 @@ from tests.faults.places import NAMES
 from trust.log import Entry
 from trust.result import read_result
 
-SOME = 8
-"""Writes, on each change; all of them in the slow test."""
+SOME, MORE = 3, 60
+"""Writes, on each change and in the slow test; all of them with FULL=1."""
 ROOT = Path(__file__).parents[2]
+FULL = os.environ.get("FULL", "") not in ("", "0")
 
 
 def lives(folder: Path, study: str, points: list[int]) -> list[list[int]]:
@@ -111,4 +112,4 @@ def test_killed_at_some_writes(mandated: tuple[Path, str], calm: tuple[Path, int
 
 @pytest.mark.slow
 def test_killed_at_each_write(mandated: tuple[Path, str], calm: tuple[Path, int, int]) -> None:
-    kill_and_go_on(mandated, calm, range(1, calm[1] + 1))
+    kill_and_go_on(mandated, calm, range(1, calm[1] + 1, 1 if FULL else calm[1] // MORE))

@@ -43,6 +43,7 @@ def test_a_study_has_several_sums_that_follow_from_totals(undisturbed: tuple[Con
     assert undisturbed[1].count("ask") >= 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", [False, True], ids=["before the message", "the answer is lost"])
 def test_a_node_that_was_killed_at_any_message_goes_on(
     tmp_path: Path, undisturbed: tuple[Conducted, list[str]], lost: bool

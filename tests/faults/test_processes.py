@@ -118,6 +118,7 @@ def free() -> str:
 # ---- one process a home
 
 
+@pytest.mark.slow
 def test_a_second_node_on_one_home_refuses(trust: Path) -> None:
     command, address = ("nodes.serve", str(trust), "a"), free()
     with started(*command, address) as first:
@@ -143,6 +144,7 @@ def test_a_second_node_on_one_home_refuses(trust: Path) -> None:
 # ---- SIGTERM
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("who", "where"),
     [

@@ -155,6 +155,23 @@ def test_a_study_is_withdrawn_once_and_says_by_whom(world: World, role: str) -> 
     problem(world.ask("POST", f"/v1/studies/{released}/cancel", by=role), 409, "study-state")
 
 
+def test_no_more_wait_for_the_committee_than_one_researcher_may_have(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [world.ask("POST", "/v1/studies", raw(world.study()), by="researcher").json()["id"] for _ in range(2)]
+    mine = sum(1 for filed in world.docket.studies() if filed.state == "filed" and filed.id in names)
+    monkeypatch.setattr("coordinator.api.studies._MOST_WAITING", mine)
+    answer = world.ask("POST", "/v1/studies", raw(world.study()), by="researcher")
+    assert answer.status_code == 429
+    assert "wait for the committee" in answer.text
+    assert world.ask("POST", "/v1/studies", raw(world.study(researcher="other")), by="other researcher").status_code in (
+        201,
+        403,
+    )
+    world.ask("POST", f"/v1/studies/{names[0]}/cancel", by="researcher")
+    assert world.ask("POST", "/v1/studies", raw(world.study()), by="researcher").status_code == 201
+
+
 # ---- roots
 
 
