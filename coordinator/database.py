@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -158,11 +159,23 @@ class Sqlite(Database):
             self._connection = self._connect()
             self.execute = self._connection.execute
             try:
-                self.execute("PRAGMA journal_mode=WAL")
+                self._write_ahead()
                 self.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
             except BaseException:
                 self._connection.close()
                 raise
+
+    def _write_ahead(self) -> None:
+        """A new file's journal becomes a write-ahead log; SQLite does not wait for another process that does the same."""
+        end = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                self.execute("PRAGMA journal_mode=WAL")
+                return
+            except sqlite3.OperationalError as wrong:
+                if wrong.sqlite_errorcode not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) or time.monotonic() > end:
+                    raise
+            time.sleep(0.01)
 
     def _connect(self) -> sqlite3.Connection:
         return sqlite3.connect(self._file, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)

@@ -25,8 +25,10 @@ Condition = Callable[[sqlalchemy.Table, str], ColumnElement[bool] | None]
 """Given the reflected table and the database's kind, which rows are enough; None: all."""
 _PATIENCE = 10
 _UNLOGGED = "datatrust"
-"""SQLAlchemy logs each row that it fetches where its logger is set to DEBUG: our engines have one that says nothing."""
-logging.getLogger(f"sqlalchemy.engine.Engine.{_UNLOGGED}").disabled = True
+"""SQLAlchemy logs each row that it fetches where its logger is set to DEBUG: our engines have one that says nothing.  A
+filter stays on it whatever is configured later; whether it is `disabled` does not.
+"""
+logging.getLogger(f"sqlalchemy.engine.Engine.{_UNLOGGED}").addFilter(lambda record: False)
 
 
 def database_columns(url: str, table: str) -> list[str]:

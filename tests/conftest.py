@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +45,14 @@ class Oracle:
     @property
     def pooled(self) -> pd.DataFrame:
         return pd.concat(self.frames, names=["site", None]).reset_index(level=0)
+
+
+@pytest.fixture(autouse=True)
+def same_hooks() -> Iterator[None]:
+    """A node that runs in this process takes the hooks for uncaught errors."""
+    before = threading.excepthook, sys.excepthook
+    yield
+    threading.excepthook, sys.excepthook = before
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from tests.e2e.machines import HOMES, Done, Machines
 
 _RUN = re.compile(r"^datatrust (coordinator|node) run$")
 _SERVICE = re.compile(r"^systemctl (restart|stop|start|enable --now) datatrust-(coordinator|node)$")
-_YEAR = re.compile(r"\b20\d\d(-\d{4})\b(?!-)")
+_NUMBER = re.compile(r"\b20\d\d-(\d{4})\b(?!-)")
 
 
 @dataclass
@@ -29,6 +29,8 @@ class Follower:
     persons: tuple[str, ...]
     said: Callable[[Step, str, Typed, Done], None] = lambda step, place, typed, done: None
     exported: dict[str, dict[str, str]] = field(default_factory=dict)
+    studies_between: int = 0
+    """How many studies somebody else has filed: the numbers of mandates after the first are as much higher."""
 
     def folder(self, place: str) -> Path:
         """Its working folder as it is seen from outside of the namespace."""
@@ -44,7 +46,7 @@ class Follower:
         machine = self.machines.machines["office" if person else place]
         home = self.folder(place) if person else HOMES
         environment = ({} if person else {"DATATRUST_HOME": str(HOMES)}) | self.exported.get(place, {})
-        command = _YEAR.sub(rf"{datetime.now(UTC).year}\1", typed.command)
+        command = _NUMBER.sub(self._number, typed.command)
         if found := re.match(r"^export (\w+)=(.*)$", command):
             self.exported.setdefault(place, {})[found[1]] = found[2]
             return Done("", 0)
@@ -85,6 +87,11 @@ class Follower:
             assert done.code == code, f"{where}\n[exit code {done.code}, not {code}]"
             wrong = lacking(typed.printed, done.text)
             assert not wrong, f"{where}\n[the guide has: {wrong}]"
+
+    def _number(self, found: re.Match[str]) -> str:
+        """A mandate's number, with the year of today."""
+        number = int(found[1])
+        return f"{datetime.now(UTC).year}-{number + (self.studies_between if number > 1 else 0):04d}"
 
     def _write(self, place: str, path: str, content: str) -> None:
         for each in place.split(","):

@@ -68,15 +68,21 @@ class Relay:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        server = self._loop.run_until_complete(asyncio.start_server(self._serve, sock=self._socket))
-        self._loop.run_forever()
-        server.close()
-        self._cut()
-        pending = asyncio.all_tasks(self._loop)
+        try:
+            server = self._loop.run_until_complete(asyncio.start_server(self._serve, sock=self._socket))
+            self._loop.run_forever()
+            server.close()
+            self._cut()
+            self._loop.run_until_complete(self._finish())
+        finally:
+            asyncio.set_event_loop(None)
+            self._loop.close()
+
+    async def _finish(self) -> None:
+        pending = asyncio.all_tasks() - {asyncio.current_task()}
         for task in pending:
             task.cancel()
-        self._loop.run_until_complete(asyncio.gather(*pending, return_exceptions=True))
-        self._loop.close()
+        await asyncio.gather(*pending, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1

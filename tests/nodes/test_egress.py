@@ -60,8 +60,30 @@ def test_the_check_finds_what_it_looks_for() -> None:
     assert not imported("from trust.wire import unpack") & PACKING
 
 
-def test_only_the_flower_file_of_a_node_opens_a_transport() -> None:
-    assert {path.name for path in others() if imported(path.read_text("utf-8")) & TRANSPORTS} == {"flower.py"}
+OPENS = {
+    "flower.py": "the SuperLink: what egress has packed",
+    "interface.py": "asks the coordinator's interface for public documents, and sends none",
+    "enrolment.py": "what interface.py may raise",
+    "checks_network.py": "whether coordinator and SuperLink are there",
+    "health.py": "is asked, on loopback only",
+    "running.py": "tells the service manager, on a socket of this machine",
+    "reading.py": "quotes a path",
+}
+
+
+def test_only_these_files_of_a_node_open_a_transport() -> None:
+    assert {path.name for path in others() if imported(path.read_text("utf-8")) & TRANSPORTS} == set(OPENS)
+
+
+def test_only_the_flower_file_sends_a_body() -> None:
+    sends = {"post", "put", "patch", "send", "request", "sendall"}
+    called = {
+        path.name: {n.attr for n in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(n, ast.Attribute)}
+        & sends
+        for path in others()
+        if path.name in OPENS
+    }
+    assert {name for name, found in called.items() if found} <= {"flower.py", "running.py", "health.py"}, called
 
 
 @pytest.mark.parametrize("kind", ["ready", "refusal"])

@@ -94,7 +94,7 @@ def values(kind: str, rng: np.random.Generator, n: int) -> np.ndarray:
     return made_up[kind]()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     kind=st.sampled_from(["even", "heaps", "one", "tail", "two", "tiny"]),
     n=st.integers(44, 300),
