@@ -166,7 +166,7 @@ class Sqlite(Database):
                 raise
 
     def _write_ahead(self) -> None:
-        """A new file's journal becomes a write-ahead log; SQLite does not wait for another process that does the same."""
+        """A new file's journal becomes a write-ahead log; SQLite does not wait for another that does so."""
         end = time.monotonic() + _PATIENCE
         while True:
             try:

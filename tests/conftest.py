@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import threading
@@ -49,10 +50,12 @@ class Oracle:
 
 @pytest.fixture(autouse=True)
 def same_hooks() -> Iterator[None]:
-    """A node that runs in this process takes the hooks for uncaught errors."""
+    """A node that runs in this process takes the hooks for uncaught errors, and what libraries log."""
     before = threading.excepthook, sys.excepthook
     yield
     threading.excepthook, sys.excepthook = before
+    for handler in [h for h in logging.root.handlers if type(h).__module__.startswith("nodes.")]:
+        logging.root.removeHandler(handler)
 
 
 @pytest.fixture(scope="session")

@@ -177,7 +177,7 @@ def test_a_missing_key_is_named(folder: Path) -> None:
     (folder / "keys" / "coordinator.pem").unlink()
     with pytest.raises(InvalidInput, match=r"coordinator\.pem' cannot be read \(No such file"):
         State(folder).docket()
-    with pytest.raises(InvalidInput, match="there is no file .*coordinator.pem"):
+    with pytest.raises(InvalidInput, match=r"there is no file .*coordinator\.pem"):
         opened(folder)
 
 

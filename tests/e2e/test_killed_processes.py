@@ -1,4 +1,4 @@
-"""Any one process is killed in the middle of a study and started again, as a service manager does: only time is lost."""
+"""Any one process is killed in the middle of a study and started again, as by a service manager: only time is lost."""
 
 from __future__ import annotations
 
