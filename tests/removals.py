@@ -66,7 +66,7 @@ def found(removal: Removal, copy: Path) -> int:
 
 def run(tests: Sequence[str], copy: Path) -> int:
     """Pytest's exit code: 0 all passed, 1 a test has failed, more where they could not be run."""
-    arguments = ["-q", "-x", "-n", "0", "-p", "no:cacheprovider", "-m", "not slow", *tests]
+    arguments = ["-q", "-x", "-n", "0", "-p", "no:cacheprovider", *tests]
     shared = os.environ.get("DATATRUST_SHARED", str(ROOT.parent / "shared"))
     environment = {**os.environ, "PYTHONPATH": str(copy), "DATATRUST_SHARED": shared, "PYTHONDONTWRITEBYTECODE": "1"}
     try:

@@ -116,6 +116,7 @@ def get(port: int) -> bytes:
         return found
 
 
+@pytest.mark.slow
 def test_another_user_of_the_machine_cannot_fill_a_node_with_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "_WHOLE", 2.0)
     server = Health("127.0.0.1:0", Well(), None)

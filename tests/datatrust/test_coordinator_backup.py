@@ -24,6 +24,8 @@ from tests.datatrust.conftest import Run
 from tests.postgres import new_schema, postgres
 from trust.errors import Refused
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["postgres"]
 
 PASSPHRASE = "correct horse battery"

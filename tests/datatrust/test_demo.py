@@ -171,6 +171,7 @@ def test_the_data_are_the_same_each_time(found: dict[str, Any], folder: Path, tm
 # ---- on the screen
 
 
+@pytest.mark.slow
 def test_the_screen_in_french(tmp_path: Path) -> None:
     out = demo("--lang", "fr", "--out", str(tmp_path)).replace("\N{NO-BREAK SPACE}", " ")
     lines = out.splitlines()

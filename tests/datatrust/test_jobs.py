@@ -95,6 +95,7 @@ def waiting(tmp_path: Path) -> Iterator[tuple[federation.LocalTrust, Job]]:
     close(trust)
 
 
+@pytest.mark.slow
 def test_filed_here_signed_by_two_commands_and_answered_in_a_fresh_process(tmp_path: Path) -> None:
     folder = copy(tmp_path / "state")
     secret = tmp_path / "secret"

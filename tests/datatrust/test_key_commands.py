@@ -117,6 +117,7 @@ def test_a_short_passphrase(run: Run, tmp_path: Path, monkeypatch: pytest.Monkey
     assert "'short'" not in err
 
 
+@pytest.mark.slow
 def test_in_a_process_of_its_own_without_a_terminal(tmp_path: Path) -> None:
     """Nothing waits for an answer that nobody can give."""
     program = "from datatrust.cli import main; main()"

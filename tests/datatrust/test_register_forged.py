@@ -32,6 +32,8 @@ from tests.datatrust.kept import (
 from trust.canonical import canonical, parse
 from trust.signing import Envelope, Signer, sign
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["made", "state"]
 
 Forged = Callable[[Path], tuple[str, str, dict[str, Any]]]

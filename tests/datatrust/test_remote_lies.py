@@ -32,6 +32,8 @@ from trust.result import read_result
 from trust.root import Root
 from trust.signing import Envelope, Signer, sha256, sign
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["here", "liar", "own_home", "trust"]
 
 

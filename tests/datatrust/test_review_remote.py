@@ -24,6 +24,8 @@ from trust.root import TrustRoot
 from trust.signing import Envelope, Signer, sha256, sign
 from trust.votes import Refusal, read_revocation
 
+pytestmark = pytest.mark.slow
+
 NUMBER = f"{datetime.now(UTC):%Y}-0001"
 Review = Callable[..., tuple[int, str, str]]
 

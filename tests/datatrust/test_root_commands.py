@@ -242,6 +242,7 @@ def test_help(run: Run, words: tuple[str, ...]) -> None:
     assert "\\[" not in out
 
 
+@pytest.mark.slow
 def test_in_a_process_of_its_own(here: Path, keys: Path) -> None:
     program = "from datatrust.cli import main; main()"
     env = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path(__file__).parents[2]), "HOME": str(here)}

@@ -22,6 +22,8 @@ import datatrust as dt
 from tests.disclosure.trusts import K, rows, study, trust
 from trust.privacy.suppression import suppress
 
+pytestmark = pytest.mark.slow
+
 
 def hide(table: Any, k: int = K, *, zero_is_small: bool = True, too_few: Any = None) -> np.ndarray:
     table = np.asarray(table)

@@ -38,6 +38,8 @@ from trust.secure_sum.errors import StoreUnavailable
 from trust.signing import sha256
 from trust.wire import pack_signed
 
+pytestmark = pytest.mark.slow
+
 FULL = os.environ.get("FULL", "0") != "0"
 ASKED = {"r": dt.Glm("x ~ y", family="gaussian")}
 

@@ -147,6 +147,7 @@ wrong_rows = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(rows=wrong_rows, text=cohorts, invalid=st.sampled_from(["refuse", "missing"]))
 @settings(ORDINARY, max_examples=150)
 def test_pushing_down_never_changes_what_is_refused(

@@ -250,6 +250,7 @@ CALCULATED = [
 ]
 
 
+@pytest.mark.slow
 def test_every_text_is_said_somewhere() -> None:
     glms = [
         {**GLM, "family": family, "link": link, "terms": []} for family, of in FAMILIES.items() for link in of.links

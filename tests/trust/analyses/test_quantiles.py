@@ -94,6 +94,7 @@ def values(kind: str, rng: np.random.Generator, n: int) -> np.ndarray:
     return made_up[kind]()
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(
     kind=st.sampled_from(["even", "heaps", "one", "tail", "two", "tiny"]),
