@@ -50,9 +50,11 @@ class Oracle:
 
 @pytest.fixture(autouse=True)
 def same_hooks() -> Iterator[None]:
-    """A node that runs in this process takes the hooks for uncaught errors, and what libraries log."""
+    """A node that runs in this process takes the hooks for uncaught errors, what libraries log, and the umask."""
     before = threading.excepthook, sys.excepthook
+    os.umask(mask := os.umask(0o022))
     yield
+    os.umask(mask)
     threading.excepthook, sys.excepthook = before
     for handler in [h for h in logging.root.handlers if type(h).__module__.startswith("nodes.")]:
         logging.root.removeHandler(handler)
