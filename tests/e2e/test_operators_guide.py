@@ -111,7 +111,7 @@ def close(one: Any, other: Any) -> None:
             np.testing.assert_allclose(*numbers, rtol=1e-9, atol=1e-12, err_msg=name)
 
 
-def test_the_guide_word_for_word(watched: Watched) -> None:
+def follow_the_guide(watched: Watched) -> None:
     """Its result equals pandas' and statsmodels' on the pooled rows, and that of a trust in one process."""
     follow(watched, "operate.md")
     found = released(watched, "2026-0001")
@@ -134,7 +134,7 @@ def test_the_guide_word_for_word(watched: Watched) -> None:
     np.testing.assert_allclose(table.loc[list(expected.index)], expected, rtol=1e-9)
 
 
-def test_a_node_opens_no_port_and_reaches_nobody_else(watched: Watched) -> None:
+def nodes_open_no_port_and_reach_nobody_else(watched: Watched) -> None:
     """Seen each second while the guide was followed; the coordinator's ports are the positive control."""
     assert watched.listens == {"127.0.0.1"}, "PostgreSQL and /readyz, on the loopback"
     assert watched.peers == {"127.0.0.1", ADDRESSES["coordinator"]}
@@ -142,7 +142,7 @@ def test_a_node_opens_no_port_and_reaches_nobody_else(watched: Watched) -> None:
     assert {"8443", "9443"} <= {line[3].rpartition(":")[2] for line in there if not line[3].startswith("127.")}
 
 
-def test_any_process_may_be_killed_in_the_middle(watched: Watched) -> None:
+def any_process_may_be_killed_in_the_middle(watched: Watched) -> None:
     """With one study under way: a node, and each of the coordinator's three; only time is lost."""
     follower = watched.follower
     text = (follower.folder("lab-1") / "study.py").read_text()
@@ -184,7 +184,7 @@ def test_any_process_may_be_killed_in_the_middle(watched: Watched) -> None:
         close(found[name], one["values"])
 
 
-def test_the_incident_page_word_for_word(watched: Watched) -> None:
+def follow_the_incident_page(watched: Watched) -> None:
     watched.follower.studies_between = 1  # the one of the killed processes
     follow(watched, "incidents.md")
 
@@ -195,3 +195,11 @@ def _sums(watched: Watched) -> int:
     with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as db:
         bodies = [bytes(body) for (body,) in db.execute("SELECT body FROM log")]
     return sum(b'"kind":"sum-record"' in body for body in bodies)
+
+
+def test_both_pages_word_for_word(watched: Watched) -> None:
+    """One test, since each part goes on where the one before has ended."""
+    follow_the_guide(watched)
+    nodes_open_no_port_and_reach_nobody_else(watched)
+    any_process_may_be_killed_in_the_middle(watched)
+    follow_the_incident_page(watched)
