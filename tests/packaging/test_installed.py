@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -102,17 +103,25 @@ def test_a_command_that_does_not_exist_is_noticed(tmp_path: Path) -> None:
 # ---- the images' commands
 
 
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """Not below pytest's own folder, which it closes to other users whenever a session begins."""
+    with tempfile.TemporaryDirectory(prefix="datatrust-images-") as made:
+        Path(made).chmod(0o755)
+        yield Path(made)
+
+
 @pytest.mark.slow
-def test_what_the_images_run_works_in_the_environment_that_they_make(tmp_path: Path) -> None:
+def test_what_the_images_run_works_in_the_environment_that_they_make(place: Path) -> None:
     """The lines of the builder, which both images share; then what their final stage starts."""
     if shutil.which("git") is None or not (TOP / ".git").exists():
         missing("a clone of git")
-    built = build(read(DOCKERFILES[0])[0], exported(tmp_path / "context"), tmp_path / "image")
-    holds_the_lock_and_no_more(built, tmp_path)
-    assert_there(built / "bin" / "python", tmp_path)
-    empty_homes_are_unhealthy(built, tmp_path)
+    built = build(read(DOCKERFILES[0])[0], exported(place / "context"), place / "image")
+    holds_the_lock_and_no_more(built, place)
+    assert_there(built / "bin" / "python", place)
+    empty_homes_are_unhealthy(built, place)
     if os.geteuid() == 0:  # mounts
-        works_as_the_images_user(built, tmp_path)
+        works_as_the_images_user(built, place)
 
 
 def holds_the_lock_and_no_more(built: Path, folder: Path) -> None:
