@@ -44,7 +44,7 @@ _LEASE, _RENEW = 20.0, 5.0
 """Seconds: a study is somebody else's after so long without a sign of its process."""
 _LOOK, _OFTEN, _SELDOM, _TELL = 0.05, 0.1, 2.0, 10.0
 """Seconds between two looks: at the docket; at who is connected, while somebody is missing and afterwards; and between
-two notes of it in the docket."""
+two notes of it in the docket, and two looks for results that are not written (each released study is looked at)."""
 _AGAIN, _SOON = 30.0, 2.0
 """Seconds after which a study is tried again whose process could not begin it, or was left by it as it stands."""
 _SLICE = 20.0
@@ -140,6 +140,8 @@ def _carry(
         with suppress(DataTrustError):
             docket.tell(study, words)
 
+    if docket.find(study).state == "released" and not _unwritten(settings, docket, study):
+        return  # whoever had it before has ended it meanwhile
     engine = Engine(address, settings.secrets())
     try:
         channel = Patient(engine, settings.nodes(docket.trust), stop, tell)
@@ -156,6 +158,11 @@ def _carry(
         engine.close()
     _forget(docket, study)
     tell("released")
+
+
+def _unwritten(settings: CoordinatorSettings, docket: Docket, study: str) -> bool:
+    """Whether a released study's process ended before it had written the file, and what it has kept is there."""
+    return not settings.result(study).exists() and docket.kept(study, "messages 0") is not None
 
 
 def _forget(docket: Docket, study: str, *, unless: Sequence[State] = ("running", "mandated")) -> None:
@@ -204,6 +211,7 @@ class Worker:
         self._online: dict[str, str] = {}
         self._there, self._look, self._told = -1, 0.0, 0.0
         self._trouble, self._calling = "", False
+        self._released, self._next_unwritten = list[str](), 0.0
 
     def told_to_stop(self, *_: Any) -> None:
         """A handler of signals.  Whoever waits for a SuperLink that says nothing does not wait for its answer."""
@@ -264,7 +272,10 @@ class Worker:
         if len(self._running) >= self._settings.studies:
             return
         here = {each.study for each in self._running}
-        for study in (*docket.ids("running"), *docket.ids("mandated"), *self._unwritten(docket)):
+        if time.monotonic() >= self._next_unwritten:
+            self._released = [study for study in docket.ids("released") if _unwritten(self._settings, docket, study)]
+            self._next_unwritten = time.monotonic() + _TELL
+        for study in (*docket.ids("running"), *docket.ids("mandated"), *self._released):
             if study in here or self._later.get(study, 0.0) > time.monotonic():
                 continue
             holder = secrets.token_hex(8)
@@ -278,11 +289,6 @@ class Worker:
             self._running.append(_Running(study, process))
             return
 
-    def _unwritten(self, docket: Docket) -> list[str]:
-        """Studies that were released by a process that ended before it had written the file."""
-        released = [study for study in docket.ids("released") if not self._settings.result(study).exists()]
-        return [study for study in released if docket.kept(study, "messages 0") is not None]
-
     def _reap(self) -> None:
         for each in [each for each in self._running if not each.process.is_alive()]:
             self._running.remove(each)
@@ -290,6 +296,7 @@ class Worker:
                 self._say(f"{each.study}: its process has ended (code {each.process.exitcode}); another goes on")
                 again = _SOON if each.process.exitcode > 0 else 0.0
                 self._later[each.study] = time.monotonic() + again
+            self._next_unwritten = 0.0  # what it has released has its file now, or is to be gone on with
 
     def _end(self) -> None:
         """Whoever runs leaves its study as it stands, and ends."""
