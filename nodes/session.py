@@ -30,7 +30,7 @@ from trust.cohort import Cohort
 from trust.decision import Decisions, require
 from trust.errors import AnalysisFailed, DataTrustError, MessageInvalid, Refused, sentence
 from trust.mandate import SignedMandate
-from trust.secure_sum import Evidence, Record, audit
+from trust.secure_sum import Evidence, Record, audit, close_study
 from trust.secure_sum.errors import SecureSumError
 from trust.secure_sum.frames import transcript
 from trust.secure_sum.masks import raw as raw_words
@@ -82,12 +82,8 @@ class Session:
             session.trouble = wrong
             session._state = "closed"
             session._forget()
-            with node.store.transaction() as tx:
-                state = tx.study(study)
-                if state is not None and state.status != "closed":
-                    rule = wrong.rule if isinstance(wrong, Refused) else wrong.code
-                    tx.put_study(state.closed())
-                    tx.journal("study-closed", study, write_time(node.clock()), {"reason": rule})
+            rule = wrong.rule if isinstance(wrong, Refused) else wrong.code
+            close_study(node.store, study, rule, at=write_time(node.clock()))
         return session
 
     @property

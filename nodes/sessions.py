@@ -19,7 +19,9 @@ from nodes.egress import Egress
 from nodes.node import Node
 from nodes.session import Session
 from trust.errors import DataTrustError
+from trust.secure_sum import close_study
 from trust.signing import Envelope, sha256
+from trust.times import write_time
 from trust.wire import DOWN, unpack
 
 __all__ = ["Sessions"]
@@ -127,7 +129,7 @@ class Sessions:
         with suppress(DataTrustError):
             held = {self._node.store.of_mandate(bytes.fromhex(mandate)) for mandate in self._held}
             for study in set(self._node.store.open_studies()) - held:
-                Session.again(self._node, study).abandon()
+                close_study(self._node.store, study, "abandoned", at=write_time(self._node.clock()))
 
     def _late(self, kind: str, mandate: str) -> bytes:
         """A copy that was on its way while the study has gone on: what it asks was answered."""

@@ -20,7 +20,7 @@ from trust.secure_sum.opening import Opening
 from trust.secure_sum.parameters import Parameters, smallest_m
 from trust.secure_sum.party import Party
 from trust.secure_sum.question import Asked, Question
-from trust.secure_sum.state import Store, close_if_rolled_back
+from trust.secure_sum.state import Store, close_if_rolled_back, close_study
 
 __all__ = [
     "STATISTICS",
@@ -41,6 +41,7 @@ __all__ = [
     "agrees",
     "audit",
     "close_if_rolled_back",
+    "close_study",
     "decode_sum",
     "encode_sum",
     "layout_of",

@@ -37,7 +37,7 @@ from trust.secure_sum.masks import Words, add_masks, raw, seeds
 from trust.secure_sum.messages import Approval, Context, Record, Upload, signed_by
 from trust.secure_sum.parameters import Parameters
 from trust.secure_sum.question import Arrays, Question, follows
-from trust.secure_sum.state import Contribution, Reader, Store, StudyState
+from trust.secure_sum.state import Contribution, Reader, Store, StudyState, close_study
 
 __all__ = ["Compute", "Gate", "Party", "Replay"]
 
@@ -191,11 +191,7 @@ class Party:
 
         `reason` is a rule's id.  Nothing happens where it is closed already.  Raises: StoreUnavailable.
         """
-        with self._store.transaction() as tx:
-            state = tx.study(self.parameters.study)
-            if state is not None and state.status != "closed":
-                tx.put_study(state.closed())
-                tx.journal("study-closed", state.study, _utc(now), {"reason": reason})
+        close_study(self._store, self.parameters.study, reason, at=_utc(now))
 
     def _mine(self, state: StudyState | None) -> StudyState:
         """The state of this study, open and under this mandate."""

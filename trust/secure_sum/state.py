@@ -14,7 +14,7 @@ from trust.checkpoint import Checkpoint
 from trust.secure_sum.errors import JournalCorrupt, StateRolledBack
 from trust.secure_sum.messages import Context
 
-__all__ = ["Contribution", "Reader", "Store", "StudyState", "Transaction", "close_if_rolled_back"]
+__all__ = ["Contribution", "Reader", "Store", "StudyState", "Transaction", "close_if_rolled_back", "close_study"]
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,21 @@ class Store(Reader, Protocol):
         """The journal contains that of an earlier checkpoint.  Raises: StateRolledBack, JournalCorrupt."""
 
 
+def close_study(store: Store, study: str, reason: str, *, at: str) -> None:
+    """End a study and delete its keys; nothing happens where it is not open.
+
+    Args:
+        reason: a rule's id, for the journal.
+
+    Raises: StoreUnavailable.
+    """
+    with store.transaction() as tx:
+        state = tx.study(study)
+        if state is not None and state.status != "closed":
+            tx.put_study(state.closed())
+            tx.journal("study-closed", study, at, {"reason": reason})
+
+
 def close_if_rolled_back(store: Store, register: Checkpoint, *, at: str) -> None:
     """Close every open study where the journal does not contain what the register has of it.
 
@@ -107,9 +122,5 @@ def close_if_rolled_back(store: Store, register: Checkpoint, *, at: str) -> None
         store.extends(register)
     except (StateRolledBack, JournalCorrupt) as wrong:
         for study in store.open_studies():
-            with store.transaction() as tx:
-                state = tx.study(study)
-                if state is not None and state.status != "closed":
-                    tx.put_study(state.closed())
-                    tx.journal("study-closed", study, at, {"reason": wrong.code})
+            close_study(store, study, wrong.code, at=at)
         raise
