@@ -1,7 +1,7 @@
 """A coordinator's backup: one tar file, whole under a passphrase, and what puts it back.
 
 about.json                  which trust, when, and how large the register was
-dataset.yaml charter/ roots/ results/ invitation.json, coordinator/engine/{ca,server}.pem
+dataset.yaml charter/ roots/ results/ policies/NAME/ invitation.json, coordinator/engine/{ca,server}.pem
 register.jsonl checkpoint   every entry in canonical JSON, one a line; the head, signed by the coordinator
 docket.jsonl                the rows of the docket's tables
 secrets                     coordinator.toml, the coordinator's, the authority's and the server's keys, the SuperLink's
@@ -70,7 +70,11 @@ _PLAIN = (
     "coordinator/engine/server.pem",
 )
 _FOLDERS = ("charter", "roots", "results", "coordinator/engine/nodes")
-_NAME = re.compile(rf"(?:{'|'.join(_FOLDERS)})/[A-Za-z0-9][A-Za-z0-9_.-]{{0,200}}")
+_POLICIES = "policies"
+"""What partners publish of their own policies, a folder each."""
+_NAME = re.compile(
+    rf"(?:{'|'.join(_FOLDERS)}|{_POLICIES}/[a-z0-9][a-z0-9-]{{0,62}})/[A-Za-z0-9][A-Za-z0-9_.-]{{0,200}}"
+)
 
 
 class About(Model):
@@ -95,7 +99,8 @@ def backup(settings: CoordinatorSettings, out: Path, passphrase: str, now: datet
         rows = b"".join(_lines(database))
         note = "".join(note for (note,) in database.rows("SELECT note FROM checkpoint"))
     files = {name: read_file(settings.folder / name) for name in _PLAIN if (settings.folder / name).exists()}
-    for folder in _FOLDERS:
+    published = sorted((settings.folder / _POLICIES).glob("*"))
+    for folder in (*_FOLDERS, *(f"{_POLICIES}/{own.name}" for own in published if own.is_dir())):
         found = sorted((settings.folder / folder).glob("*"))
         files |= {f"{folder}/{path.name}": read_file(path) for path in found if path.is_file()}
     for number, envelope in enumerate(roots, 1):  # those too that came while it ran

@@ -54,6 +54,9 @@ def kept(tmp_path: Path) -> CoordinatorSettings:
     desk.docket.tell("age-running", "sum 1 of about 2")
     desk.close()
     settings.keep_result("age-released", b"{}")
+    published = settings.folder / "policies" / "north"
+    published.mkdir(parents=True)
+    (published / "partner.toml").write_text('name = "north"\nversion = 1\npublished = true\n')
     return settings
 
 
