@@ -64,7 +64,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     trust.study("Age and sex", purpose="AcademicResearch", analyses=table).run()
     with pytest.raises(Refused):
         trust.study("The few", purpose="AcademicResearch", cohort="age >= 69 and cp = 1", analyses=table).run()
-    trust.docket.close()
+    for store in (trust.docket, *trust._stores.values()):
+        store.close()  # a trust that has refused lives on in its error's frames, with write-ahead logs beside its files
     return folder
 
 
