@@ -122,6 +122,26 @@ def _other(dataset: dt.Dataset) -> str:
     return DATASET.replace("maximum: 100", "maximum: 90000")
 
 
+@pytest.mark.parametrize("attack", [False, True], ids=["control", "another key of a partner"])
+def test_a_study_is_not_started_again_with_other_approvals(tmp_path: Path, attack: bool) -> None:
+    """After the restart the same start is answered again, since its answer may have been lost; and no other."""
+    asking = Asking(tmp_path)
+    stopped(asking, 2)
+    asking.places.start("b")
+    header = header_of(asking.down["b"][1])
+    assert header["kind"] == "start"
+    if attack:
+        header["approvals"] = [
+            {**each, "E": "09" * 32} if each["name"] == "c" else each for each in header["approvals"]
+        ]
+    answer = asking.ask("b", header)
+    expected = {"kind": "refusal", "rule": "already-started"} if attack else {"kind": "ready"}
+    assert {name: answer[name] for name in expected} == expected
+    state = asking.places.node("b").store.study(asking.study.id)
+    assert state is not None
+    assert attack or answer["T"] == state.transcript.hex()
+
+
 # ---- sums passed over, and sums gone back to
 
 
