@@ -26,8 +26,6 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 from cryptography import x509
 from pydantic import AfterValidator, Field, StrictInt
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
 
 from coordinator.docket import Docket, Trust
 from trust.canonical import Model, read_model
@@ -41,6 +39,8 @@ from trust.signing import Envelope, Signer
 from trust.times import now
 
 if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
+
     from coordinator.flower import Secrets
 
 __all__ = ["CoordinatorSettings", "File", "Listen", "is_wildcard"]
@@ -220,6 +220,9 @@ class CoordinatorSettings:
         else:
             closed_to_others(self.file, self.file.stat().st_mode)  # a password may stand in it
             text, where = said, f"database in {str(self.file)!r}"
+        from sqlalchemy.engine import make_url  # here, since only this needs it of what many commands load
+        from sqlalchemy.exc import ArgumentError
+
         try:
             url = make_url(text)
         except (ArgumentError, ValueError):

@@ -8,13 +8,42 @@ print(study.run()["risk"].summary())
 trust = dt.connect("https://trust.example:8443", key="lab-1")  # deployed: the same study object, and study.submit()
 """
 
-from datatrust.ask import Anova, Correlation, Crosstab, Describe, Glm, Histogram, Quantiles, TTest
-from datatrust.client import Result
-from datatrust.federation import local
-from datatrust.remote import connect
-from nodes.sources import Source
-from trust.dataset import Dataset
-from trust.errors import Cancelled, DataTrustError, InvalidInput, Refused, TimedOut
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from datatrust.ask import Anova, Correlation, Crosstab, Describe, Glm, Histogram, Quantiles, TTest
+    from datatrust.client import Result
+    from datatrust.federation import local
+    from datatrust.remote import connect
+    from nodes.sources import Source
+    from trust.dataset import Dataset
+    from trust.errors import Cancelled, DataTrustError, InvalidInput, Refused, TimedOut
+
+# Loaded when they are used: a command such as `datatrust key new` needs none of them, and they take a second.
+_ASK = ("Anova", "Correlation", "Crosstab", "Describe", "Glm", "Histogram", "Quantiles", "TTest")
+_ERRORS = ("Cancelled", "DataTrustError", "InvalidInput", "Refused", "TimedOut")
+_MODULES = {
+    **dict.fromkeys(_ASK, "datatrust.ask"),
+    **dict.fromkeys(_ERRORS, "trust.errors"),
+    "Dataset": "trust.dataset",
+    "Result": "datatrust.client",
+    "Source": "nodes.sources",
+    "connect": "datatrust.remote",
+    "local": "datatrust.federation",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = found = getattr(import_module(_MODULES[name]), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
 
 __all__ = [
     "Anova",

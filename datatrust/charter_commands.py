@@ -29,7 +29,7 @@ from trust.times import read_time
 
 __all__ = ["charter"]
 
-charter = group("Read a charter, look for faults in it, run its tests, ask why it refuses a study.")
+charter = group()
 
 Where = Annotated[str, typer.Argument(metavar="FOLDER|NAME", help="A charter's folder, or `research`, `sandbox`.")]
 Lang = Annotated[str, typer.Option("--lang", metavar="en|fr", help="Language of the words.")]

@@ -10,50 +10,54 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
 import click
 import typer
 
-from datatrust.charter_commands import charter
 from datatrust.commands import Command, group
-from datatrust.coordinator_commands import coordinator
-from datatrust.key_commands import key
-from datatrust.node_commands import node
-from datatrust.register_commands import register
-from datatrust.review_commands import review
-from datatrust.root_commands import root
-from datatrust.study_commands import study
-from datatrust.verify_command import verify
 from trust.errors import DataTrustError, InvalidInput
 
-__all__ = ["main"]
+__all__ = ["application", "main"]
+
+_GROUPS = {
+    "dataset": "Draft, check or show the description that all partners share.",
+    "charter": "Read a charter, look for faults in it, run its tests, ask why it refuses a study.",
+    "study": "Check, file and follow studies at a coordinator.",
+    "review": "Read, sign or refuse the mandates of studies that wait for the committee.",
+    "register": "Read the trust's public log, and check that nobody has changed it.",
+    "node": "What a partner's engineer does: a node beside the rows, from its keys to its backup.",
+    "coordinator": "What a coordinator's operator does.",
+    "key": "Make a private key, or show its public half.",
+    "root": "Draft, sign or show the trust root: who takes part, with which keys.",
+}
+"""The commands of `datatrust NAME` stand in datatrust/NAME_commands.py, as NAME."""
 
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    suggest_commands=False,  # click suggests already
-    context_settings={"max_content_width": 100},
-    help="A data trust: partners answer questions together while no data moves between them.",
-    epilog="Begin with `datatrust demo`. `datatrust COMMAND --help` explains a command.",
-)
-dataset = group("Draft, check or show the description that all partners share.")
-app.add_typer(dataset, name="dataset")
-app.add_typer(charter, name="charter")
-app.add_typer(study, name="study")
-app.add_typer(review, name="review")
-app.add_typer(register, name="register")
-app.add_typer(node, name="node")
-app.add_typer(coordinator, name="coordinator")
-app.add_typer(key, name="key")
-app.add_typer(root, name="root")
-app.command("verify", cls=Command)(verify)
+def application(arguments: Sequence[str]) -> typer.Typer:
+    """All commands.  Of the groups only the one that is called is loaded: all together take a second."""
+    app = typer.Typer(
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        suggest_commands=False,  # click suggests already
+        context_settings={"max_content_width": 100},
+        help="A data trust: partners answer questions together while no data moves between them.",
+        epilog="Begin with `datatrust demo`. `datatrust COMMAND --help` explains a command.",
+    )
+    app.callback(invoke_without_command=True)(_top)
+    app.command("verify", cls=Command)(verify)
+    app.command("demo", cls=Command)(demo)
+    called = next((word for word in arguments if not word.startswith("-")), None)
+    for name, text in _GROUPS.items():
+        commands = getattr(import_module(f"datatrust.{name}_commands"), name) if name == called else group()
+        app.add_typer(commands, name=name, help=text)
+    return app
 
 
-@app.callback(invoke_without_command=True)
 def _top(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
     if version:
         from importlib.metadata import version as installed
@@ -62,77 +66,25 @@ def _top(version: Annotated[bool, typer.Option("--version", help="Print the vers
         raise typer.Exit
 
 
-@dataset.command("draft", cls=Command)
-def dataset_draft(
-    source: Annotated[str, typer.Argument(metavar="FILE|URL")],
-    person: Annotated[str | None, typer.Option(metavar="COLUMN", help="The column that says whose a row is.")] = None,
-    persons: Annotated[int, typer.Option(help="Leave out levels that fewer persons hold.")] = 11,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write here instead of standard output.")] = None,
+def verify(
+    result: Annotated[Path, typer.Argument(metavar="RESULT.json")],
+    root: Annotated[
+        Path | None, typer.Option(metavar="ROOT.json", help="The trust root that you trust; else the pinned one.")
+    ] = None,
+    pin: Annotated[bool, typer.Option("--pin", help="Pin that root if the result is verified.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    lang: Annotated[str, typer.Option(metavar="en|fr", help="Language of the sentences.")] = "en",
 ) -> None:
-    """Propose a dataset for a table.
+    """Verify a result file, from the trust root to the register, without a network.
 
-    FILE is a CSV or Parquet file; URL a database's, with #table at its end. Bounds are rounded outward and
-    rare levels left out, so that the draft shows no extreme of the data. Correct it by hand: types, bounds,
-    units, what the levels mean.
+    Exit code 0 verified, 1 not verified, 2 no result file. With neither --root nor a pinned root, the file is
+    held to its own first root, which proves only that it agrees with itself.
     """
-    from nodes.sources import Source, whole_table
-    from trust.draft import draft
+    from datatrust import verify_command
 
-    text = draft(whole_table(Source(source)), person=person, persons=persons, name=_stem(source)).to_yaml()
-    if out is None:
-        typer.echo(text, nl=False)
-        return
-    try:
-        out.write_text(text, "utf-8")
-    except OSError as wrong:
-        raise InvalidInput(f"{str(out)!r} cannot be written ({wrong.strerror})", remedy="name another file") from None
-    typer.echo(f"written: {out}", err=True)
+    raise typer.Exit(verify_command.run(result, root=root, pin=pin, as_json=as_json, lang=lang))
 
 
-def _stem(source: str) -> str:
-    """What a table is called: the name behind # in a URL, else the file's."""
-    table = source.partition("#")[2] if "://" in source else ""
-    return table or Path(source).name.partition(".")[0] or "dataset"
-
-
-@dataset.command("check", cls=Command)
-def dataset_check(
-    description: Annotated[Path, typer.Argument(metavar="DATASET.yaml")],
-    source: Annotated[str, typer.Argument(metavar="SOURCE")],
-) -> None:
-    """Hold a partner's table to a dataset.
-
-    SOURCE is a CSV or Parquet file, a database's URL with #table at its end, or a source.toml that maps
-    names and levels. Prints one line for each thing that the dataset demands, with a class of counts and never a value.
-    Exit code 1 when a rule says no.
-    """
-    from nodes.edition import check_source
-    from nodes.sources import Source
-    from trust.dataset import Dataset
-
-    place = Source.load(source) if source.endswith(".toml") else Source(source)
-    decisions = check_source(Dataset.load(description), place)
-    for decision in decisions:
-        typer.echo(str(decision))
-    said_no = len(decisions.refusals)
-    typer.echo(f"{len(decisions)} rules, {said_no} said no" if said_no else f"{len(decisions)} rules, all said yes")
-    if not decisions.ok:
-        raise typer.Exit(1)
-
-
-@dataset.command("show", cls=Command)
-def dataset_show(description: Annotated[Path, typer.Argument(metavar="DATASET.yaml")]) -> None:
-    """Show a dataset's columns.
-
-    Type, unit, bounds or levels, label, and how a derived column follows from others.
-    """
-    from datatrust.dataset_table import show
-    from trust.dataset import Dataset
-
-    typer.echo(show(Dataset.load(description)), nl=False)
-
-
-@app.command("demo", cls=Command)
 def demo(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder for report, data and results; otherwise a temporary one.")
@@ -172,13 +124,15 @@ def demo(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and leave with its exit code; no failure shows a traceback."""
-    sys.exit(_run(arguments))
+    sys.exit(_run(sys.argv[1:] if arguments is None else arguments))
 
 
-def _run(arguments: list[str] | None) -> int:
+def _run(arguments: list[str]) -> int:
     _printable()
     try:
-        code = typer.main.get_command(app).main(arguments, prog_name="datatrust", standalone_mode=False)
+        code = typer.main.get_command(application(arguments)).main(
+            arguments, prog_name="datatrust", standalone_mode=False
+        )
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except DataTrustError as wrong:

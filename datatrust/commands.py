@@ -23,8 +23,8 @@ class Command(typer.core.TyperCommand):
         return super().get_help(ctx).replace("\\[", "[")
 
 
-def group(text: str) -> typer.Typer:
-    """A group of commands, such as `datatrust dataset`."""
+def group(text: str | None = None) -> typer.Typer:
+    """A group of commands, such as `datatrust dataset`; the text of one at the top stands in datatrust/cli.py."""
     return typer.Typer(
         no_args_is_help=True,
         rich_markup_mode=None,

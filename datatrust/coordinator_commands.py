@@ -35,7 +35,7 @@ Hosts = Annotated[
     ),
 ]
 
-coordinator = group("What a coordinator's operator does.")
+coordinator = group()
 
 
 @coordinator.command("init", cls=Command)

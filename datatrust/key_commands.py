@@ -22,7 +22,7 @@ PassphraseFile = Annotated[
     ),
 ]
 
-key = group("Make a private key, or show its public half.")
+key = group()
 
 
 @key.command("new", cls=Command)

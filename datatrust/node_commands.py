@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["node"]
 
-node = group("What a partner's engineer does: a node beside the rows, from its keys to its backup.")
+node = group()
 
 
 @node.command("init", cls=Command)

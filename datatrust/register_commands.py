@@ -36,7 +36,7 @@ __all__ = ["register"]
 
 Folder = Annotated[Path | None, typer.Option("--state", metavar="DIR", help='The folder of dt.local(…, state="DIR").')]
 
-register = group("Read the trust's public log, and check that nobody has changed it.")
+register = group()
 
 _LONGEST_NOTE = 1 << 14
 

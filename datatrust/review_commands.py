@@ -39,7 +39,7 @@ from trust.votes import Refusal, Revocation, read_revocation
 
 __all__ = ["review"]
 
-review = group("Read, sign or refuse the mandates of studies that wait for the committee.")
+review = group()
 
 StateFolder = Annotated[
     Path | None, typer.Option("--state", metavar="DIR", help='The folder of dt.local(…, state="DIR").')

@@ -35,7 +35,7 @@ __all__ = ["root"]
 
 _LARGEST = 1 << 24
 
-root = group("Draft, sign or show the trust root: who takes part, with which keys.")
+root = group()
 
 
 @root.command("draft", cls=Command)

@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 from textwrap import wrap
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
@@ -18,7 +18,7 @@ from trust.root import TrustRoot
 from trust.verification import NOT_CHECKED, Verified
 from trust.verification import verify as judge
 
-__all__ = ["report", "verify"]
+__all__ = ["report", "run"]
 
 _WORDS: dict[str, dict[str, Any]] = {
     "en": {
@@ -56,19 +56,10 @@ _FRENCH = {
 }
 
 
-def verify(
-    result: Annotated[Path, typer.Argument(metavar="RESULT.json")],
-    root: Annotated[
-        Path | None, typer.Option(metavar="ROOT.json", help="The trust root that you trust; else the pinned one.")
-    ] = None,
-    pin: Annotated[bool, typer.Option("--pin", help="Pin that root if the result is verified.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
-    lang: Annotated[str, typer.Option(metavar="en|fr", help="Language of the sentences.")] = "en",
-) -> None:
-    """Verify a result file, from the trust root to the register, without a network.
+def run(result: Path, *, root: Path | None, pin: bool, as_json: bool, lang: str) -> int:
+    """Print what is found; the exit code: 0 verified, 1 not verified, 2 no result file.
 
-    Exit code 0 verified, 1 not verified, 2 no result file. With neither --root nor a pinned root, the file is
-    held to its own first root, which proves only that it agrees with itself.
+    Raises: InvalidInput for an unknown language, a pin without a root, a file that cannot be read.
     """
     if lang not in _WORDS:
         raise InvalidInput(f"the language {lang!r}", expected=nearest(lang, _WORDS))
@@ -84,7 +75,7 @@ def verify(
         typer.echo(report(found, lang))
         if written is not None:
             typer.echo(_WORDS[lang]["pinned"].format(written), err=True)
-    raise typer.Exit(0 if found.ok else 1 if found.readable else 2)
+    return 0 if found.ok else 1 if found.readable else 2
 
 
 def report(found: Verified, lang: str = "en") -> str:

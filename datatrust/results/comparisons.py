@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtrit
 
 from datatrust.results.base import Released, axes, level_names
 from trust.errors import StudyInvalid
@@ -56,7 +56,7 @@ class TTestResult(Released):
         """Of the difference of means.  Raises: StudyInvalid for a level not between 0 and 1."""
         if not 0 < confidence_level < 1:
             raise StudyInvalid(f"a confidence level of {confidence_level!r}", expected="between 0 and 1, such as 0.95")
-        reach = float(stats.t.ppf((1 + confidence_level) / 2, self.df) * self.values["standard_error"])
+        reach = float(stdtrit(self.df, (1 + confidence_level) / 2) * self.values["standard_error"])
         return ConfidenceInterval(self.difference - reach, self.difference + reach)
 
     def to_frame(self) -> pd.DataFrame:
@@ -71,7 +71,7 @@ class TTestResult(Released):
         """Means with their 95 % intervals."""
         ax = axes(ax)
         n = self.values["count"]
-        reach = stats.t.ppf(0.975, n - 1) * self.values["std"] / np.sqrt(n)
+        reach = stdtrit(n - 1, 0.975) * self.values["std"] / np.sqrt(n)
         ax.errorbar(self.values["means"], np.arange(len(n)), xerr=reach, fmt="o", color="#1f5a7a", capsize=3)
         ax.set_yticks(np.arange(len(n)), [f"{self.analysis.group} = {level}" for level in self.means.index])
         ax.margins(y=0.5)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import stats
+from scipy.special import chdtrc, fdtrc, ndtr, ndtri, stdtr, stdtrit
 
 from datatrust.results.base import NeedsRows, Released, Text, axes
 from trust.analyses.families import FAMILIES, LINKS, log_likelihood
@@ -132,9 +132,13 @@ class GlmResult(Released):
         estimated = FAMILIES[self.analysis.family].dispersion is None or self.analysis.scale == "X2"
         return estimated and self.analysis.robust is None
 
-    @property
-    def _distribution(self) -> Any:
-        return stats.t(self.df_resid) if self.use_t else stats.norm
+    def _beyond(self, size: Any) -> Any:
+        """Probability that a statistic is further from 0, to both sides."""
+        return 2 * (stdtr(self.df_resid, -size) if self.use_t else ndtr(-size))
+
+    def _half(self, alpha: float) -> float:
+        """How many standard errors an interval reaches to each side."""
+        return float(stdtrit(self.df_resid, 1 - alpha / 2) if self.use_t else ndtri(1 - alpha / 2))
 
     @property
     def tvalues(self) -> pd.Series[float]:
@@ -144,11 +148,11 @@ class GlmResult(Released):
     @property
     def pvalues(self) -> pd.Series[float]:
         """Two-sided p-values."""
-        return self._series(2 * self._distribution.sf(np.abs(self.tvalues)))
+        return self._series(self._beyond(np.abs(self.tvalues)))
 
     def conf_int(self, alpha: float = 0.05) -> pd.DataFrame:
         """Confidence intervals, columns 0 and 1."""
-        half = self._distribution.ppf(1 - alpha / 2) * self.bse
+        half = self._half(alpha) * self.bse
         return pd.DataFrame({0: self.params - half, 1: self.params + half})
 
     @property
@@ -227,7 +231,7 @@ class GlmResult(Released):
     @property
     def f_pvalue(self) -> float:
         """p-value of `fvalue`."""
-        return float(stats.f.sf(self.fvalue, self.df_model, self.df_resid))
+        return float(fdtrc(self.df_model, self.df_resid, max(self.fvalue, 0.0)))
 
     @property
     def converged(self) -> bool:
@@ -277,7 +281,7 @@ class GlmResult(Released):
         x, eta = self._linear(frame)
         link = LINKS[self.analysis.link]
         error = np.sqrt(np.einsum("ij,jk,ik->i", x, self.values["cov_params"], x))
-        half = self._distribution.ppf(1 - alpha / 2) * error
+        half = self._half(alpha) * error
         ends = np.sort(np.stack([link.mean(eta - half), link.mean(eta + half)]), axis=0)
         columns = {"mean": link.mean(eta), "mean_se": error * np.abs(link.slope(eta))}
         columns |= {"mean_ci_lower": ends[0], "mean_ci_upper": ends[1]}
@@ -293,8 +297,8 @@ class GlmResult(Released):
         spread = matrix @ self.values["cov_params"] @ matrix.T
         statistic, df = float(estimate @ np.linalg.solve(spread, estimate)), len(matrix)
         if self.use_t:
-            return WaldTest(statistic / df, float(stats.f.sf(statistic / df, df, self.df_resid)), df, self.df_resid)
-        return WaldTest(statistic, float(stats.chi2.sf(statistic, df)), df, None)
+            return WaldTest(statistic / df, float(fdtrc(df, self.df_resid, statistic / df)), df, self.df_resid)
+        return WaldTest(statistic, float(chdtrc(df, statistic)), df, None)
 
     def _contrasts(self, hypothesis: Any) -> npt.NDArray[np.float64]:
         if not isinstance(hypothesis, str | list):

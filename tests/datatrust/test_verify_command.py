@@ -15,7 +15,7 @@ import typer
 from typer.testing import CliRunner
 
 from datatrust import pins
-from datatrust.verify_command import verify
+from datatrust.cli import verify
 from tests.corpus.honest import MEMBERS, ROOT, file_of, replace_key, root_document, set_to, signed_root, text_of
 from tests.corpus.honest import key as key_of
 from tests.corpus.release import QUORUM, SIGNED, Release, mandate

@@ -68,11 +68,11 @@ COMMANDS = [list(words) for words in dict.fromkeys(tuple(words) for _, words in 
 THERE = """
 import json, sys
 from typer.testing import CliRunner
-from datatrust.cli import app
+from datatrust.cli import application
 for words in json.loads(sys.argv[1]):
     at = next((i for i, word in enumerate(words) if word.startswith("--")), len(words))
     at = min(at, 2)
-    shown = CliRunner().invoke(app, [*words[:at], "--help"])
+    shown = CliRunner().invoke(application(words), [*words[:at], "--help"])
     if shown.exit_code:
         print("no command", *words[:at])
     for word in words[at:]:

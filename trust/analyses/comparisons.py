@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
-from scipy import stats
+from scipy.special import fdtrc, stdtr
 
 from trust.analyses.base import Analysis, Arrays, Ask, Run, Scope, Sum, count, real
 from trust.analyses.moments import cells, table_shape
@@ -126,7 +126,7 @@ class TTest(Analysis):
             "standard_error": np.asarray(error),
             "statistic": np.asarray(statistic),
             "df": np.asarray(df),
-            "pvalue": np.asarray(2 * stats.t.sf(np.abs(statistic), df)),
+            "pvalue": np.asarray(2 * stdtr(df, -np.abs(statistic))),
         }
 
 
@@ -189,7 +189,7 @@ class Anova(Analysis):
             degrees = np.array([*(df[name] for name in between), left])
             mean_sq = sum_sq / degrees
             ratio = np.append(mean_sq[:-1] / mean_sq[-1], np.nan)
-            pvalue = stats.f.sf(ratio, degrees, left)
+            pvalue = fdtrc(degrees, left, np.maximum(ratio, 0))
         return {
             "nobs": np.asarray(level["n"]),
             "terms": np.array([*between, "Residual"]),

@@ -18,7 +18,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import linprog
 from scipy.sparse import csr_array
 
 __all__ = ["suppress"]
@@ -138,6 +137,8 @@ class _Table:
 
     def _interval(self, target: Mask) -> tuple[float, float]:
         """Least and greatest sum of the target's hidden cells, all cells being 0 or more."""
+        from scipy.optimize import linprog  # here, since loading it takes a quarter of the time that a command takes
+
         if self._solved is None:
             self._solved = self._equations()
         matrix, totals = self._solved
