@@ -35,6 +35,11 @@ def shared() -> Path:
     return SHARED / "data"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long ones first, those of whole machines before all, so that no worker has them left at the end."""
+    items.sort(key=lambda item: (item.get_closest_marker("slow") is None, "e2e" not in item.path.parts))
+
+
 class Oracle:
     """One data set of ../shared/data: its sites, its pooled rows and R's answers."""
 

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import Bounds, LinearConstraint, milp
 
+from tests.sizes import FULL
 from trust.privacy.suppression import suppress
 
 K = 11
@@ -150,7 +151,7 @@ class TestAnAttacker:
 
     @pytest.mark.slow
     @given(counts=small_tables)
-    @settings(deadline=None, max_examples=400)
+    @settings(deadline=None, max_examples=400 if FULL else 80)
     def test_finds_no_hidden_cell_in_many_tables(self, counts: Any) -> None:
         """Where all of a table is hidden, what its margins give away together is not the table's doing."""
         hidden = hide(counts)

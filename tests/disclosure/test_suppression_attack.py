@@ -20,6 +20,7 @@ from scipy.optimize import linprog
 
 import datatrust as dt
 from tests.disclosure.trusts import K, rows, study, trust
+from tests.sizes import FULL
 from trust.privacy.suppression import suppress
 
 pytestmark = pytest.mark.slow
@@ -199,7 +200,7 @@ def tables(draw: st.DrawFn, shapes: Any = SHAPES, largest: int = 60) -> np.ndarr
 
 
 @given(tables(), st.sampled_from([2, 5, K]), st.booleans())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_every_cell_that_is_shown_has_k_persons(table: np.ndarray, k: int, zero_is_small: bool) -> None:
     shown = table[~hide(table, k, zero_is_small=zero_is_small)]
     assert ((shown >= k) | ((shown == 0) & (not zero_is_small))).all()
@@ -219,7 +220,7 @@ def test_no_hidden_cell_is_bounded_within_less_than_k(table: np.ndarray, k: int,
 
 @pytest.mark.slow
 @given(tables(shapes=[*SHAPES, (5, 6), (3, 3, 3), (2, 2, 2, 2)]), st.sampled_from([2, 5, K]), st.booleans())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300 if FULL else 40, deadline=None)
 def test_no_hidden_cell_of_many_tables_is_bounded_within_less_than_k(
     table: np.ndarray, k: int, zero_is_small: bool
 ) -> None:

@@ -19,6 +19,7 @@ import datatrust as dt
 from nodes import gate
 from nodes.session import Session
 from tests.federation import World
+from tests.sizes import FULL
 from trust.analyses.base import Ask
 from trust.analyses.glm import Glm
 from trust.errors import Refused, SourceInvalid
@@ -714,7 +715,7 @@ def test_no_bytes_make_a_session_raise_or_send_anything_but_its_kinds(fuzzed: Fu
 
 
 @pytest.mark.slow
-@settings(max_examples=3000, **FAST)
+@settings(max_examples=3000 if FULL else 600, **FAST)
 @given(st.data())
 def test_no_bytes_of_many_make_a_session_raise(fuzzed: Fuzzed, data: st.DataObject) -> None:
     throw(data, fuzzed)
