@@ -35,7 +35,9 @@ from trust.votes import Refusal, read_refusal, read_revocation
 __all__ = ["Docket", "Filed", "Trust"]
 
 _NUMBER = re.compile(r"[0-9]{4}-[0-9]{4,}")
-_STUDIES = "SELECT id, number, state, study, mandate, at, ended FROM study"
+_STUDIES = "SELECT id, number, state, study, mandate, at, ended, seq FROM study"
+_AT_ONCE = 20
+"""Rows that are read at once: each holds two signed documents."""
 
 
 class Docket(Running):
@@ -163,7 +165,7 @@ class Docket(Running):
             root = self.trust.root.root
             vote = read_refusal(envelope, root)
             envelope = valid_only("vote", envelope, {vote.member: root.keys_of("committee")[vote.member]})
-            filed = self._of_mandate(vote.mandate)
+            filed = self.of_mandate(vote.mandate)
             filed.open_for_votes()
             if vote.member in filed.signers:
                 text = "the member has signed this mandate"
@@ -189,7 +191,7 @@ class Docket(Running):
             revocation = read_revocation(envelope, root)
             member = {revocation.member: root.keys_of("committee")[revocation.member]}
             envelope = valid_only("revocation", envelope, member)
-            filed = self._of_mandate(revocation.mandate)
+            filed = self.of_mandate(revocation.mandate)
             self._move(filed, "revoked")
             self._db.execute(
                 "INSERT INTO revoked (digest, envelope) VALUES (?, ?)", (filed.mandate_digest, write_text(envelope))
@@ -253,6 +255,18 @@ class Docket(Running):
         """All, in the order in which they were filed."""
         return [self._filed(row) for row in self._rows(_STUDIES + " ORDER BY seq")]
 
+    def after(self, place: int, researchers: frozenset[str] | None = None) -> Iterator[tuple[int, Filed]]:
+        """The studies that were filed after the one at this place, in that order, each with its own place, from 1 on.
+
+        They are read as they are asked for; one that is filed meanwhile comes last.
+        Args: researchers: whose; None: everybody's.
+        """
+        while rows := self._rows(_STUDIES + " WHERE seq > ? ORDER BY seq LIMIT ?", place, _AT_ONCE):
+            for row in rows:
+                place = row[7]
+                if researchers is None or _researcher(row[3]) in researchers:
+                    yield place, self._filed(row)
+
     def ids(self, state: State) -> list[str]:
         """Of the studies in this state, in the order in which they were filed."""
         return [study for (study,) in self._rows("SELECT id FROM study WHERE state = ? ORDER BY seq", state)]
@@ -267,6 +281,13 @@ class Docket(Running):
         if not rows:
             known = [name for row in self._rows("SELECT id, number FROM study") for name in row]
             raise InvalidInput(f"no study {study!r} is on the docket", expected=nearest(study, known))
+        return self._filed(rows[0])
+
+    def of_mandate(self, digest: str) -> Filed:
+        """By the digest of its mandate's bytes.  Raises: InvalidInput."""
+        rows = self._rows(_STUDIES + " WHERE digest = ?", digest)
+        if not rows:
+            raise InvalidInput("a vote on a mandate that is not on the docket", expected="the digest of a filed one")
         return self._filed(rows[0])
 
     def _filed(self, row: tuple[Any, ...]) -> Filed:
@@ -316,12 +337,6 @@ class Docket(Running):
             raise StudyInvalid(f"a second study with the id {study.id!r}", expected="a new id", remedy="write it again")
         self._db.execute("INSERT INTO used (id) VALUES (?)", (study.id,))
 
-    def _of_mandate(self, digest: str) -> Filed:
-        rows = self._rows("SELECT id FROM study WHERE digest = ?", digest)
-        if not rows:
-            raise InvalidInput("a vote on a mandate that is not on the docket", expected="the digest of a filed one")
-        return self.find(rows[0][0])
-
     def _move(self, filed: Filed, then: State) -> None:
         check_move(filed.id, filed.state, then)
         self._db.execute("UPDATE study SET state = ? WHERE id = ?", (then, filed.id))
@@ -337,6 +352,11 @@ class Docket(Running):
 
 def _revoked() -> Refused:
     return Refused("mandate-revoked", "a member of the committee has revoked the mandate", "file a new study")
+
+
+def _researcher(study: str) -> object:
+    """Whose a study is, of the envelope as it is kept; its signature was verified when it was filed."""
+    return json.loads(read_text(study).unverified_payload)["researcher"]
 
 
 def _votes(envelopes: Iterable[Envelope], root: Root) -> Iterator[Refusal]:

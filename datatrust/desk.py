@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from coordinator.filed import Filed, Trust
 from datatrust.claims import Seen, read_filed
+from datatrust.docket_pages import shown_studies
 from datatrust.meeting import meet
 from trust.errors import InvalidInput, MessageInvalid, Refused, nearest
 from trust.signing import Envelope, Signer
@@ -79,10 +80,7 @@ class RemoteDesk:
         """All, in the order in which they were filed.  Raises: Refused where the signatures in one do not bear out
         what the coordinator says.
         """
-        shown = self._met.link.json("/v1/studies", most=1 << 26)
-        if not isinstance(shown, list):
-            raise MessageInvalid("the coordinator shows no list of studies", expected="a list")
-        return [self._read(each).filed for each in shown]
+        return [self._read(each).filed for each in shown_studies(self._met.link)]
 
     def find(self, study: str) -> Filed:
         """By its id or its mandate's number.  Raises: InvalidInput, with the nearest names; Refused."""

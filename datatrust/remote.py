@@ -16,6 +16,7 @@ from coordinator.lifecycle import ENDED
 from datatrust.asking import Asking
 from datatrust.claims import Seen, read_filed
 from datatrust.client import Kept, Result
+from datatrust.docket_pages import shown_studies
 from datatrust.jobs import PATIENCE, Job, Standing
 from datatrust.key_files import read_signer
 from datatrust.meeting import Met, meet
@@ -24,7 +25,7 @@ from datatrust.progress import Say
 from datatrust.register_copy import page
 from datatrust.review_words import standing
 from trust.decision import Decision, Decisions, require
-from trust.errors import Fault, InvalidInput, MessageInvalid, Refused
+from trust.errors import Fault, InvalidInput, Refused
 from trust.log import Entry
 from trust.partner_policy import PartnerPolicy
 from trust.result import LARGEST, read_result
@@ -191,17 +192,19 @@ class RemoteTrust(Asking):
 
     def jobs(self) -> list[Job]:
         """The researcher's own studies, in the order in which they were filed.  Raises: Refused, Unreachable."""
-        self._key()
-        shown = self._met.link.json("/v1/studies")
-        if not isinstance(shown, list):
-            raise MessageInvalid("the coordinator shows no list of studies", expected="a list")
-        return [Job(self._mine(each).filed.id, self) for each in shown]
+        return [Job(seen.filed.id, self) for seen in self._own()]
 
     # ---- what a job asks
 
     def stands(self, study: str) -> Standing:
         """Where a study stands."""
-        seen = self._seen(study)
+        return self._standing(self._seen(study))
+
+    def all_stand(self) -> dict[str, Standing]:
+        """Where each of the researcher's own studies stands, by its id; asked for together, not one by one."""
+        return {seen.filed.id: self._standing(seen) for seen in self._own()}
+
+    def _standing(self, seen: Seen) -> Standing:
         filed = seen.filed
         words = standing(self._met.trust, filed)
         if filed.state == "running" and seen.told:
@@ -254,6 +257,12 @@ class RemoteTrust(Asking):
         if study not in (seen.filed.id, seen.filed.number):
             raise Refused("study", f"the coordinator shows another study than {study!r}", _ASK)
         return seen
+
+    def _own(self) -> Iterator[Seen]:
+        """Her own studies, in the order in which they were filed.  Raises: Refused, Unreachable."""
+        self._key()
+        for shown in shown_studies(self._met.link):
+            yield self._mine(shown)
 
     def _mine(self, shown: object) -> Seen:
         """A study that was signed with a key of this researcher, and is the one that was handed in from here."""

@@ -24,7 +24,7 @@ from trust.errors import InvalidInput, Refused
 
 __all__ = ["study"]
 
-study = group("Check, file and follow studies at a coordinator.")
+study = group()
 
 File = Annotated[Path, typer.Argument(metavar="STUDY.json")]
 Name = Annotated[str, typer.Argument(metavar="STUDY")]
@@ -89,9 +89,8 @@ def study_status(
     STUDY is a study's id, or its mandate's number.
     """
     with _connected(url, invitation, Own(key, passphrase_file)) as trust:
-        jobs = [trust.job(name)] if name is not None else trust.jobs()
-        stands = [(job.id, trust.stands(job.id)) for job in jobs]
-    for each, where in stands:
+        stands = trust.all_stand() if name is None else {(job := trust.job(name)).id: trust.stands(job.id)}
+    for each, where in stands.items():
         if as_json:
             told = {"study": each, "state": where.state, "words": where.words, "done": where.done}
             typer.echo(json.dumps(told, ensure_ascii=False))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, TypeAlias, cast
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Security
 from fastapi.routing import APIRoute
+from fastapi.security import APIKeyHeader
 
 from coordinator.api.access import Asker, Door, json_only
-from coordinator.api.desk import Dockets
+from coordinator.api.desk import Dockets, Writing
 from coordinator.api.policies import Published
 from coordinator.api.problems import Http
 from coordinator.docket import Docket
@@ -32,6 +33,7 @@ class Context:
     published: Published
     clock: Callable[[], datetime]
     largest: int
+    writing: Writing = field(default_factory=Writing)
 
 
 def context(request: Request) -> Context:
@@ -62,7 +64,17 @@ Now: TypeAlias = Annotated[datetime, Depends(_now)]
 Raw: TypeAlias = Annotated[bytes, Depends(read_body)]
 
 
-def _asker(request: Request, office: Office, docket: Lent, raw: Raw, now: Now) -> Asker:
+_SIGNATURE = APIKeyHeader(
+    name="Signature",
+    scheme_name="signature",
+    description="RFC 9421, with `Signature-Input` and `Content-Digest`; what it covers is said above",
+    auto_error=False,  # the door judges it
+)
+
+
+def _asker(
+    request: Request, office: Office, docket: Lent, raw: Raw, now: Now, _: Annotated[str | None, Security(_SIGNATURE)]
+) -> Asker:
     return office.door.let_in(request, raw, docket.trust, now)
 
 

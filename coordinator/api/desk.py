@@ -17,9 +17,11 @@ from starlette.concurrency import run_in_threadpool
 from coordinator.docket import Docket
 from trust.errors import Fault, InvalidInput
 
-__all__ = ["Dockets"]
+__all__ = ["Dockets", "Writing"]
 
 _LOOK = 0.01
+_TRY, _STALE = 5.0, 15.0
+"""Seconds between two proofs that docket and register can be written, and for how long one counts."""
 
 
 class Dockets:
@@ -80,6 +82,25 @@ class Dockets:
         """Close them all; no request is running any more."""
         for docket in self._all:
             docket.close()
+
+
+class Writing:
+    """Whether docket and register can be written: proved once in a while, by one request at a time, whoever asks."""
+
+    def __init__(self) -> None:
+        self._proved, self._one = -_STALE, threading.Lock()
+
+    def works(self, docket: Docket) -> bool:
+        """Whether it could be written just now; while somebody tries, what the last one has found."""
+        if time.monotonic() - self._proved > _TRY and self._one.acquire(blocking=False):
+            try:
+                docket.writable()
+                self._proved = time.monotonic()
+            except Fault:
+                return False
+            finally:
+                self._one.release()
+        return time.monotonic() - self._proved < _STALE
 
 
 def _usable(docket: Docket) -> None:

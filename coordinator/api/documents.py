@@ -19,6 +19,7 @@ __all__ = [
     "FiledDocument",
     "ProofDocument",
     "StatusDocument",
+    "StudiesDocument",
     "TrustDocument",
 ]
 
@@ -123,6 +124,13 @@ class FiledDocument(Answer):
             ended=Ended(rule=ended.rule, text=ended.text, remedy=ended.remedy) if ended else None,
             told=docket.told(filed.id),
         )
+
+
+class StudiesDocument(Answer):
+    """Some of the studies on the docket.  `next` is there where more follow: give it as `after`."""
+
+    studies: list[FiledDocument]
+    next: int | None = None
 
 
 class Run(Answer):

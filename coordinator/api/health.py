@@ -47,7 +47,7 @@ async def _of_docket(office: Context, now: datetime) -> list[Check]:
     try:
         async with office.dockets.lent() as docket:
             return [
-                await run_in_threadpool(_tried, "database", lambda: (True, f"{_size(docket)} entries in the register")),
+                await run_in_threadpool(_tried, "database", lambda: _database(office, docket)),
                 await run_in_threadpool(_tried, "trust root", lambda: _root(docket, now)),
                 await run_in_threadpool(_tried, "clock", lambda: _clock(docket, now)),
             ]
@@ -65,6 +65,11 @@ def _tried(name: str, check: Callable[[], tuple[bool, str]]) -> Check:
     except Exception:  # a check that cannot be made is a no
         ok, text = False, "cannot be read"
     return Check(check=name, ok=ok, text=text)
+
+
+def _database(office: Context, docket: Docket) -> tuple[bool, str]:
+    size, ok = _size(docket), office.writing.works(docket)
+    return ok, f"{size} entries in the register" if ok else "docket and register cannot be written"
 
 
 def _size(docket: Docket) -> int:

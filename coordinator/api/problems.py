@@ -58,27 +58,21 @@ class Http(DataTrustError):
         super().__init__(detail)
 
 
-DESCRIPTION: Final[dict[int | str, dict[str, Any]]] = {
-    "default": {
-        "description": "What is wrong, as RFC 9457 has it",
-        "content": {
-            MEDIA_TYPE: {
-                "schema": {
-                    "type": "object",
-                    "required": ["type", "title", "status", "detail"],
-                    "properties": {
-                        "status": {"type": "integer"},
-                        **{
-                            name: {"type": "string"}
-                            for name in ("type", "title", "detail", "rule", "text", "got", "expected", "remedy")
-                        },
-                    },
-                }
+_TEXTS = ("type", "title", "detail", "rule", "text", "got", "expected", "remedy", "explanation")
+_DESCRIBED: Final[dict[str, Any]] = {
+    "description": "What is wrong, as RFC 9457 has it",
+    "content": {
+        MEDIA_TYPE: {
+            "schema": {
+                "type": "object",
+                "required": ["type", "title", "status", "detail"],
+                "properties": {"status": {"type": "integer"}, **{name: {"type": "string"} for name in _TEXTS}},
             }
-        },
-    }
+        }
+    },
 }
-"""Of every address, for its description for machines."""
+DESCRIPTION: Final[dict[int | str, dict[str, Any]]] = {"4XX": _DESCRIBED, 503: _DESCRIBED}
+"""Of every address, for its description for machines: no other error is ever answered."""
 
 
 def titles() -> dict[str, str]:

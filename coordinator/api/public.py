@@ -26,7 +26,7 @@ router = APIRouter()
 _MOST_ENTRIES, _MOST_BYTES = 1000, 4 << 20
 Number = Annotated[int, Query(ge=0, lt=2**53)]
 _TEXT: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
-_YAML: dict[int | str, dict[str, Any]] = {200: {"content": {"application/yaml": {"schema": {"type": "string"}}}}}
+_YAML: dict[int | str, dict[str, Any]] = {200: {"content": {"application/yaml": {"schema": {"type": "object"}}}}}
 
 
 def checkpoint_of(docket: Lent) -> str:
@@ -107,6 +107,7 @@ def entries(
 @router.get("/v1/register/inclusion", operation_id="inclusion", summary="The proof that an entry is in the register")
 def inclusion(docket: Lent, index: Number) -> ProofDocument:
     """Source: RFC 6962, section 2.1.1."""
+    _there(index < docket.register.head()[0], "an entry that the register has")
     proof, note = docket.register.inclusion(index)
     return ProofDocument(proof=[part.hex() for part in proof], checkpoint=note)
 
@@ -114,8 +115,15 @@ def inclusion(docket: Lent, index: Number) -> ProofDocument:
 @router.get("/v1/register/consistency", operation_id="consistency", summary="The proof that the register only grew")
 def consistency(docket: Lent, old: Number) -> ProofDocument:
     """From the size `old` on.  Source: RFC 6962, section 2.1.2."""
+    _there(old <= docket.register.head()[0], "a size that the register had")
     proof, note = docket.register.consistency(old)
     return ProofDocument(proof=[part.hex() for part in proof], checkpoint=note)
+
+
+def _there(found: bool, expected: str) -> None:
+    """Raises: Http (`not-found`)."""
+    if not found:
+        raise Http("not-found", "the register has no such place", expected=expected)
 
 
 @router.get("/errors/{code}", operation_id="error", summary="What a problem's type means")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, TypeAlias
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Path, Query, Response
 
 from coordinator.api.access import EVERYBODY, Asker, only
 from coordinator.api.context import Asking, Body, Lent, Now, Office, Raw
-from coordinator.api.documents import FiledDocument
+from coordinator.api.documents import FiledDocument, StudiesDocument
 from coordinator.api.problems import Http, respond
+from coordinator.api.public import Number
 from coordinator.docket import Docket
 from coordinator.filed import Filed
 from coordinator.lifecycle import no_such_move
@@ -29,10 +30,21 @@ ENVELOPE: dict[str, Any] = {
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Envelope"}}},
     }
 }
+_MOST_STUDIES, _MOST_BYTES = 1000, 4 << 20
 _MOST_WAITING = 50
 """Studies of one researcher that wait for the committee: more than members will read."""
 _RESULT: dict[int | str, dict[str, Any]] = {200: {"content": {"application/json": {"schema": {"type": "object"}}}}}
-_NEW: dict[int | str, dict[str, Any]] = {200: {"model": FiledDocument, "description": "It was handed in before"}}
+_LINKS = {
+    name: {"operationId": name, "parameters": {"study": "$response.body#/id"}}
+    for name in ("study", "result", "cancel_study", "sign_mandate")
+}
+_NEW: dict[int | str, dict[str, Any]] = {
+    200: {"model": FiledDocument, "description": "It was handed in before", "links": _LINKS},
+    201: {"links": _LINKS},
+}
+_PAGE: dict[int | str, dict[str, Any]] = {
+    200: {"links": {"next": {"operationId": "studies", "parameters": {"after": "$response.body#/next"}}}}
+}
 
 
 @router.post(
@@ -91,13 +103,28 @@ def _record(docket: Docket, study: Envelope, refused: Refused, name: str) -> Non
     "/v1/studies",
     operation_id="studies",
     summary="The studies on the docket",
-    response_model=list[FiledDocument],
+    response_model=StudiesDocument,
     response_model_exclude_none=True,
+    responses=_PAGE,
 )
-def studies(docket: Lent, asker: Asking) -> Any:
-    """A researcher's own; all for everybody else who has a role."""
+def studies(
+    docket: Lent, asker: Asking, after: Number = 0, limit: Annotated[int, Query(ge=1, le=_MOST_STUDIES)] = 100
+) -> Any:
+    """A researcher's own; all for everybody else who has a role; in the order in which they were filed.
+
+    As many as were asked for, or about 4 MiB of them.  Where there are more, the answer has `next`: ask again with that
+    as `after`.  A study that is filed meanwhile comes last.
+    """
     only(asker, *EVERYBODY)
-    return [FiledDocument.of(filed, docket) for filed in docket.studies() if _may_see(asker, filed)]
+    found: list[FiledDocument] = []
+    left, last = _MOST_BYTES, after
+    for place, filed in docket.after(after, None if asker.sees_all else asker.researchers):
+        if len(found) == limit or left <= 0:
+            return StudiesDocument(studies=found, next=last)
+        found.append(FiledDocument.of(filed, docket))
+        left -= len(found[-1].model_dump_json())
+        last = place
+    return StudiesDocument(studies=found)
 
 
 @router.get(
@@ -188,7 +215,7 @@ def vote(docket: Lent, asker: Asking, against: Body) -> Any:
     said = read_refusal(against, docket.trust.root.root)
     _own(asker, said.member)
     if against.payload in {envelope.payload for envelope in docket.votes(said.mandate)}:
-        return FiledDocument.of(_of_mandate(docket, said.mandate), docket)
+        return FiledDocument.of(docket.of_mandate(said.mandate), docket)
     return FiledDocument.of(docket.refuse(against), docket)
 
 
@@ -206,7 +233,7 @@ def revoke(docket: Lent, asker: Asking, revocation: Body) -> Any:
     said = read_revocation(revocation, docket.trust.root.root)
     _own(asker, said.member)
     if revocation.payload in {envelope.payload for envelope in docket.revocations(said.mandate)}:
-        return FiledDocument.of(_of_mandate(docket, said.mandate), docket)
+        return FiledDocument.of(docket.of_mandate(said.mandate), docket)
     return FiledDocument.of(docket.revoke(revocation), docket)
 
 
@@ -226,10 +253,6 @@ def _find(docket: Docket, study: str) -> Filed:
     if filed is None:
         raise Http("not-found", "no such study is on the docket", expected="a study's id or number")
     return filed
-
-
-def _of_mandate(docket: Docket, digest: str) -> Filed:
-    return next(filed for filed in docket.studies() if filed.mandate_digest == digest)
 
 
 def _seen(docket: Docket, asker: Asker, study: str) -> Filed:

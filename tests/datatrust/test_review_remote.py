@@ -191,7 +191,7 @@ def test_a_forged_quorum_is_seen(review: Review, liar: list[Liar], here: Served,
         ({"state": "released", "mandate": stolen.document()}, "it is signed by 1 of 2 members"),
         ({"state": "revoked"}, "no member of the committee has signed that"),
     ):
-        liar[0].lies["/v1/studies"] = lambda it, lie=lie: [it[0] | lie]
+        liar[0].lies["/v1/studies"] = lambda it, lie=lie: {"studies": [it["studies"][0] | lie]}
         liar[0].lies[f"/v1/studies/{NUMBER}"] = lambda it, lie=lie: it | lie
         for command in (("list",), ("show", NUMBER), ("sign", NUMBER, "--yes")):
             code, out, err = review(*command)

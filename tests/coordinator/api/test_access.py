@@ -132,7 +132,10 @@ def test_the_description_for_machines_has_every_address(world: World) -> None:
     operations = [one for methods in document["paths"].values() for one in methods.values()]
     assert all(one["summary"] and one["operationId"] for one in operations)
     assert len({one["operationId"] for one in operations}) == len(operations)
-    assert all("application/problem+json" in one["responses"]["default"]["content"] for one in operations)
+    assert all("application/problem+json" in one["responses"]["4XX"]["content"] for one in operations)
     assert not any("422" in one["responses"] for one in operations)
+    signed = {operation["operationId"] for operation in operations if operation.get("security") == [{"signature": []}]}
+    closed = {address for address, (_, codes) in TABLE.items() if codes["public"] == 401}
+    assert signed == {document["paths"][path][method.lower()]["operationId"] for method, path in closed}
     for path in ("/docs", "/redoc"):
         assert world.send("GET", path).status_code == 404

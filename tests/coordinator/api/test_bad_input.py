@@ -180,8 +180,6 @@ def test_a_body_of_another_type_is_refused(world: World, kind: str) -> None:
         ("/v1/register/entries?limit=100000", ""),
         ("/v1/register/inclusion?index=s3cret", ""),
         ("/v1/register/inclusion", ""),
-        ("/v1/register/inclusion?index=99999", ""),
-        ("/v1/register/consistency?old=99999", ""),
         ("/v1/register/consistency?old=1e3", ""),
         ("/v1/register/entries?start=" + "9" * 5000, ""),
     ],
@@ -199,6 +197,8 @@ def test_a_wrong_parameter_is_refused(shared_world: World, path: str, known: str
         ("GET", "/v1/trust/", 404),
         ("GET", "/v1/../etc/passwd", 404),
         ("GET", "/errors/nothing", 404),
+        ("GET", "/v1/register/inclusion?index=99999", 404),
+        ("GET", "/v1/register/consistency?old=99999", 404),
         ("GET", "/errors/%2e%2e%2f", 404),
         ("DELETE", "/v1/trust", 405),
         ("PUT", "/v1/studies", 405),
@@ -207,6 +207,13 @@ def test_a_wrong_parameter_is_refused(shared_world: World, path: str, known: str
 )
 def test_what_is_not_there_is_a_problem_too(shared_world: World, method: str, path: str, status: int) -> None:
     problem(shared_world.send(method, path), status)
+
+
+@pytest.mark.parametrize(("path", "allowed"), [("/v1/studies", {"GET", "POST"}), ("/v1/openapi.json", {"GET", "HEAD"})])
+def test_an_address_says_in_which_ways_it_is_asked(shared_world: World, path: str, allowed: set[str]) -> None:
+    answer = shared_world.send("DELETE", path)
+    problem(answer, 405)
+    assert set(answer.headers["allow"].split(", ")) == allowed
 
 
 @pytest.mark.parametrize("name", ["..%2f..%2fkeys", "AGE", "a" * 64, "x%00", "é", "none-such"])
@@ -228,7 +235,7 @@ def test_what_nobody_foresaw_is_a_fault_whose_text_stays_with_us(
     def broken(*_: Any) -> Any:
         raise RuntimeError("s3cret")
 
-    monkeypatch.setattr("coordinator.docket.Docket.studies", broken)
+    monkeypatch.setattr("coordinator.docket.Docket.after", broken)
     with caplog.at_level(logging.ERROR):
         answer = world.ask("GET", "/v1/studies", by="member")
     assert problem(answer, 503)["type"] == "/errors/fault"

@@ -94,13 +94,47 @@ def test_a_researcher_sees_her_own_studies_and_others_all(world: World) -> None:
     theirs = world.study(researcher="other", signer=world.other)
     world.ask("POST", "/v1/studies", raw(theirs), by="other researcher")
     seen = {
-        role: [one["id"] for one in world.ask("GET", "/v1/studies", by=role).json()]
+        role: [one["id"] for one in world.ask("GET", "/v1/studies", by=role).json()["studies"]]
         for role in ("researcher", "other researcher", "member", "partner", "operator", "auditor")
     }
     both = [mine, name_of(theirs)]
     assert seen.pop("researcher") == [mine]
     assert seen.pop("other researcher") == [name_of(theirs)]
     assert all(found == both for found in seen.values())
+
+
+def ids(world: World, query: str, role: str) -> tuple[list[str], int | None]:
+    """A page of the list, and where it goes on."""
+    page = world.ask("GET", f"/v1/studies{query}", by=role).json()
+    return [one["id"] for one in page["studies"]], page.get("next")
+
+
+def test_the_list_of_studies_comes_in_pages_that_a_new_study_does_not_shift(world: World) -> None:
+    mine, every = [], []
+    for _ in range(3):
+        theirs = world.docket.file(world.study(researcher="other", signer=world.other)).id
+        mine.append(world.filed())
+        every += [theirs, mine[-1]]
+    assert ids(world, "?limit=6", "member") == (every, None)
+    first, after = ids(world, "?limit=2", "member")
+    hers, own = ids(world, "?limit=2", "researcher")
+    mine.append(world.filed())
+    every.append(mine[-1])
+    for role, seen, then, expected in (("member", first, after, every), ("researcher", hers, own, mine)):
+        while then is not None:
+            page, then = ids(world, f"?after={then}&limit=2", role)
+            assert 0 < len(page) <= 2
+            seen += page
+        assert seen == expected
+    assert ids(world, f"?after={10**6}", "member") == ([], None)
+
+
+def test_large_studies_come_one_by_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [world.filed() for _ in range(3)]
+    monkeypatch.setattr("coordinator.api.studies._MOST_BYTES", 1)
+    seen, then = ids(world, "", "member")
+    assert (seen, then) == (names[:1], 1)
+    assert ids(world, "?after=2", "member") == (names[2:], None)
 
 
 def test_signatures_are_of_the_member_who_asks_and_twice_is_once(world: World) -> None:
@@ -332,3 +366,6 @@ def test_over_postgresql_it_is_the_same(tmp_path: Path, postgres: str) -> None:
         assert world.send("GET", "/v1/register/entries?start=1").json()["entries"][0]["seq"] == 1
         assert world.send("GET", "/readyz").status_code == 200
         problem(world.ask("GET", "/v1/studies/none", by="member"), 404)
+        every = [filed.id for filed in world.docket.studies()]
+        assert ids(world, "?limit=2", "researcher") == (every[:2], 2)
+        assert ids(world, "?after=2", "researcher") == (every[2:], None)
