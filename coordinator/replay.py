@@ -18,7 +18,7 @@ from trust.canonical import digest
 from trust.errors import Fault, Refused
 from trust.signing import Envelope
 
-__all__ = ["Keeper", "Parked", "Replay"]
+__all__ = ["Keeper", "Parked", "Replay", "answered"]
 
 T = TypeVar("T")
 _MOST = 3 << 28
@@ -47,6 +47,11 @@ class Replay:
         """Args: stop: once it is set nothing is sent or kept any more, and everything here raises Parked."""
         self._docket, self._study, self._channel, self._stop = docket, study, channel, stop
         self._step = 0
+
+    @property
+    def begun(self) -> bool:
+        """Whether the study is conducted by now: however that ends, its nodes are told."""
+        return self._step > 0
 
     def exchange(self, messages: Mapping[str, bytes], *, deadline: float) -> Mapping[str, bytes]:
         """As a channel; what was answered before is not asked again."""
@@ -97,6 +102,14 @@ class Replay:
         except Fault as wrong:
             self._stop.set()
             raise Parked from wrong
+
+
+def answered(docket: Keeper, study: str, step: int) -> dict[str, bytes]:
+    """What was kept of the answers to a study's message, by partner; nothing where there were none yet.
+
+    Raises: Fault.
+    """
+    return _read(docket.kept(study, f"answers {step}") or b"")
 
 
 def _write(parts: Mapping[str, bytes]) -> bytes:

@@ -7,6 +7,7 @@ thing once.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -18,6 +19,8 @@ from trust.times import write_time
 
 __all__ = ["Running"]
 
+_PROBE = "/"
+"""In place of a study, whose id has no such letter."""
 _KEPT = "SELECT raw FROM kept WHERE study = ? AND name = ?"
 
 
@@ -74,6 +77,14 @@ class Running:
         rows = self._rows(_KEPT, study, key)
         return bytes(rows[0][0]) if rows else None
 
+    def keeps(self, study: str) -> int:
+        """How many things are kept of a study: more, each time that it has got on."""
+        return int(self._rows("SELECT COUNT(*) FROM kept WHERE study = ?", study)[0][0])
+
+    def keeping(self) -> list[str]:
+        """The studies of which bytes are kept."""
+        return [study for (study,) in self._rows("SELECT DISTINCT study FROM kept ORDER BY study")]
+
     def forget(self, study: str) -> None:
         """Remove what was kept of a study and said about it; what it has published is not published again."""
         with self._transaction(writes_register=False):
@@ -125,6 +136,10 @@ class Running:
                 " ON CONFLICT (study) DO UPDATE SET words = excluded.words, at = excluded.at",
                 (study, words, write_time(self._clock())),
             )
+
+    def writable(self) -> None:
+        """Prove that the database can be written now: commit a row.  Raises: Fault."""
+        self.tell(_PROBE, secrets.token_hex(8))  # SQLite does not write what is as it was
 
     def told(self, study: str) -> str:
         """The last words about a study, empty where there are none."""

@@ -1,190 +1,49 @@
 """The worker: takes studies whose mandate is in force, and carries each out in a process of its own.
 
 `python -m coordinator.worker HOME ADDRESS` is the worker, ADDRESS that of the SuperLink as it is reached from here.  It
-lets the partners' nodes in and starts the processes; a lease in the docket says whose a study is.  A process that is
-killed loses nothing: when its lease is over, another goes on from what was kept (`replay.py`).  Each has its own run at
-the SuperLink, since Flower's task identity is that of a whole process; they are forked from one that has imported all
-and done nothing.  Told to stop, they leave their studies as they stand.
+lets the partners' nodes in and starts the processes (`process.py`); a lease in the docket says whose a study is.  They
+are forked from one that has imported all and done nothing.  Told to stop, they leave their studies as they stand.
 """
 
 from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import secrets
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from multiprocessing.forkserver import ensure_running
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from coordinator import process
+from coordinator.deaths import Deaths
 from coordinator.docket import Docket
 from coordinator.flower import Engine
-from coordinator.lifecycle import State
-from coordinator.replay import Parked, Replay
+from coordinator.lifecycle import ENDED
+from coordinator.process import LEASE, PARKED, say
+from coordinator.replay import Parked
 from coordinator.settings import CoordinatorSettings
-from coordinator.studies import carry_out
 from trust.errors import DataTrustError, Fault
-from trust.plain.safe import escaped
-from trust.result import write_envelope
 from trust.times import now, write_time
 
-__all__ = ["READY", "Patient", "Worker", "carry", "main"]
+__all__ = ["READY", "Worker", "main"]
 
 READY = "ready"
 """What the line begins with that says that all partners' nodes are connected."""
-_LEASE, _RENEW = 20.0, 5.0
-"""Seconds: a study is somebody else's after so long without a sign of its process."""
 _LOOK, _OFTEN, _SELDOM, _TELL = 0.05, 0.1, 2.0, 10.0
 """Seconds between two looks: at the docket; at who is connected, while somebody is missing and afterwards; and between
-two notes of it in the docket, and two looks for results that are not written (each released study is looked at)."""
+two notes of it in the docket, and two looks for studies that have ended and of which something is kept."""
 _AGAIN, _SOON = 30.0, 2.0
 """Seconds after which a study is tried again whose process could not begin it, or was left by it as it stands."""
-_SLICE = 20.0
-"""Seconds after which a message is sent again to a node that has not answered: it may have a new id."""
 _END = 5.0
-
-
-# ---- one study, in its own process
-
-
-class Patient:
-    """A channel that outlives the SuperLink and the nodes: what is not answered is asked again, with the same bytes."""
-
-    def __init__(
-        self, engine: Engine, partners: Mapping[str, bytes], stop: threading.Event, tell: Callable[[str], None]
-    ) -> None:
-        self._engine, self._partners, self._stop, self._tell = engine, dict(partners), stop, tell
-        self._nodes: dict[str, int] = {}
-        self._open = False
-
-    def exchange(self, messages: Mapping[str, bytes], *, deadline: float) -> dict[str, bytes]:
-        """Answers by partner; who has not answered after `deadline` seconds is absent.  Raises: Parked."""
-        waiting, found = dict(messages), dict[str, bytes]()
-        end, said = time.monotonic() + deadline, False
-        while waiting and (left := end - time.monotonic()) > 0:
-            if self._stop.is_set():
-                raise Parked
-            try:
-                there = self._reachable(waiting)
-                answers = self._engine.channel(self._nodes).exchange(there, deadline=min(left, _SLICE)) if there else {}
-            except Fault:
-                self._open, there, answers = False, {}, {}
-            found |= answers
-            for name in answers:
-                del waiting[name]
-            for name in there.keys() - answers.keys():
-                self._nodes.pop(name, None)
-            if waiting and not said:
-                said = True
-                self._tell(f"waiting for {', '.join(sorted(waiting))}")
-            if waiting and not there:
-                self._stop.wait(_OFTEN * 2)
-        return found
-
-    def _reachable(self, waiting: Mapping[str, bytes]) -> dict[str, bytes]:
-        """Those whose nodes are connected.  Raises: Fault where the SuperLink is away."""
-        if not self._open or self._engine.gone.is_set():
-            self._nodes = {}
-            self._engine.open()
-            self._open = True
-        if not waiting.keys() <= self._nodes.keys():
-            self._nodes |= self._engine.online(self._partners)
-        return {name: raw for name, raw in waiting.items() if name in self._nodes}
-
-
-def carry(settings: CoordinatorSettings, address: str, study: str, holder: str, say: Callable[[str], None]) -> bool:
-    """Carry one study out, holding its lease; False where it is left as it stands, for another to go on with."""
-    stop = threading.Event()
-
-    def park(*_: Any) -> None:
-        stop.set()
-        raise Parked
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, park)
-    try:
-        threading.Thread(target=_hold, args=(settings, study, holder, stop), daemon=True).start()
-        with closing(settings.docket()) as docket:
-            try:
-                _carry(settings, docket, address, study, stop, say)
-            finally:
-                with suppress(DataTrustError):
-                    docket.free(study, holder)
-    except Parked:
-        return False
-    except DataTrustError as wrong:
-        say(f"{study}: {wrong}")
-    except Exception as wrong:  # a mistake of ours ends one study, not the others
-        say(f"{study}: an unexpected failure ({type(wrong).__name__})")
-    return True
-
-
-def _carry(
-    settings: CoordinatorSettings,
-    docket: Docket,
-    address: str,
-    study: str,
-    stop: threading.Event,
-    say: Callable[[str], None],
-) -> None:
-    def tell(words: str) -> None:
-        say(f"{study}: {words}")
-        with suppress(DataTrustError):
-            docket.tell(study, words)
-
-    if docket.find(study).state == "released" and not _unwritten(settings, docket, study):
-        return  # whoever had it before has ended it meanwhile
-    engine = Engine(address, settings.secrets())
-    try:
-        channel = Patient(engine, settings.nodes(docket.trust), stop, tell)
-        replay = Replay(docket, study, channel, stop)
-        carried = carry_out(
-            docket, settings.identity, study, channel, replay=replay, patience=settings.patience, tell=tell
-        )
-        settings.keep_result(study, write_envelope(carried.envelope))
-    except Exception:  # not Parked: another process goes on with what is kept
-        with suppress(DataTrustError):
-            _forget(docket, study, unless=("running", "mandated", "released"))
-        raise
-    finally:
-        engine.close()
-    _forget(docket, study)
-    tell("released")
-
-
-def _unwritten(settings: CoordinatorSettings, docket: Docket, study: str) -> bool:
-    """Whether a released study's process ended before it had written the file, and what it has kept is there."""
-    return not settings.result(study).exists() and docket.kept(study, "messages 0") is not None
-
-
-def _forget(docket: Docket, study: str, *, unless: Sequence[State] = ("running", "mandated")) -> None:
-    """What was kept of it, exact totals among it, goes once nobody can go on with it."""
-    if docket.find(study).state not in unless:
-        docket.forget(study)
-
-
-def _hold(settings: CoordinatorSettings, study: str, holder: str, stop: threading.Event) -> None:
-    """Renew the lease; a process that has lost it ends at once, since another one carries the study out."""
-    with closing(settings.docket()) as docket:
-        last = time.monotonic()
-        while not stop.wait(_RENEW):
-            with suppress(Fault):  # a database that is away for a while
-                if not docket.renew(study, holder, _LEASE):
-                    os._exit(75)
-                last = time.monotonic()
-            if time.monotonic() - last > _LEASE:
-                os._exit(75)
-
-
-# ---- the worker
 
 
 @dataclass(frozen=True)
@@ -192,6 +51,7 @@ class _Running:
     """A study in its process."""
 
     study: str
+    holder: str
     process: BaseProcess
 
 
@@ -205,13 +65,14 @@ class Worker:
         self._partners: dict[str, bytes] = {}
         self._running: list[_Running] = []
         self._processes = multiprocessing.get_context("forkserver")
-        self._processes.set_forkserver_preload(["coordinator.worker"])
+        self._processes.set_forkserver_preload(["coordinator.process"])
         ensure_running()
         self._later: dict[str, float] = {}
+        self._deaths = Deaths()
         self._online: dict[str, str] = {}
         self._there, self._look, self._told = -1, 0.0, 0.0
         self._trouble, self._calling = "", False
-        self._released, self._next_unwritten = list[str](), 0.0
+        self._left, self._next_left, self._next_signs = list[str](), 0.0, 0.0
 
     def told_to_stop(self, *_: Any) -> None:
         """A handler of signals.  Whoever waits for a SuperLink that says nothing does not wait for its answer."""
@@ -221,16 +82,20 @@ class Worker:
             raise Parked
 
     def run(self) -> None:
-        """Until `stop`; a SuperLink that has forgotten the nodes is told them again."""
+        """Until `stop`; a SuperLink that has forgotten the nodes is told them again.
+
+        Raises: DataTrustError of what cannot be used at the beginning; later it is said, and tried again.
+        """
         with suppress(Parked), closing(self._settings.docket()) as docket:
+            self._settings.nodes(docket.trust)  # raise now what the loop would say again and again
             try:
                 while not self.stop.is_set():
                     try:
                         self._let_in(docket)
-                        self._reap()
+                        self._reap(docket)
                         self._hand_out(docket)
                         self._trouble = ""
-                    except Fault as wrong:
+                    except DataTrustError as wrong:
                         if not self.stop.is_set():
                             self._report(str(wrong))
                         self.stop.wait(0.5)
@@ -272,31 +137,51 @@ class Worker:
         if len(self._running) >= self._settings.studies:
             return
         here = {each.study for each in self._running}
-        if time.monotonic() >= self._next_unwritten:
-            self._released = [study for study in docket.ids("released") if _unwritten(self._settings, docket, study)]
-            self._next_unwritten = time.monotonic() + _TELL
-        for study in (*docket.ids("running"), *docket.ids("mandated"), *self._released):
+        if time.monotonic() >= self._next_left:
+            self._left = [study for study in docket.keeping() if docket.find(study).state in ENDED]
+            self._next_left = time.monotonic() + _TELL
+        for study in (*docket.ids("running"), *docket.ids("mandated"), *self._left):
             if study in here or self._later.get(study, 0.0) > time.monotonic():
                 continue
             holder = secrets.token_hex(8)
-            if docket.find(study).lapsed or not docket.lease(study, holder, _LEASE):
+            if docket.find(study).lapsed or not docket.lease(study, holder, LEASE):
                 self._later[study] = time.monotonic() + 1.0
                 continue
             self._later[study] = time.monotonic() + _AGAIN
             arguments = (self._settings.folder, self._address, study, holder)
-            process = self._processes.Process(target=_one, args=arguments, name=f"study {study}")
-            process.start()
-            self._running.append(_Running(study, process))
+            started = self._processes.Process(target=process.main, args=arguments, name=f"study {study}")
+            try:
+                started.start()
+            except (OSError, EOFError) as wrong:  # no memory, or no file descriptor, for one more
+                docket.free(study, holder)
+                self._later[study] = time.monotonic() + _SOON
+                raise Fault(f"no process can be started for {study} ({type(wrong).__name__})") from None
+            self._running.append(_Running(study, holder, started))
             return
 
-    def _reap(self) -> None:
+    def _reap(self, docket: Docket) -> None:
+        self._kill_who_hangs(docket)
         for each in [each for each in self._running if not each.process.is_alive()]:
             self._running.remove(each)
-            if each.process.exitcode:
-                self._say(f"{each.study}: its process has ended (code {each.process.exitcode}); another goes on")
-                again = _SOON if each.process.exitcode > 0 else 0.0
-                self._later[each.study] = time.monotonic() + again
-            self._next_unwritten = 0.0  # what it has released has its file now, or is to be gone on with
+            code = each.process.exitcode
+            if code:
+                self._say(f"{each.study}: its process has ended (code {code}); another goes on with what is left")
+                self._later[each.study] = time.monotonic() + (_SOON if code > 0 else 0.0)
+            self._next_left = 0.0  # what it has kept is gone now, or is to be gone on with
+            if code not in (0, PARKED) and (wait := self._deaths.another(docket, each.study, each.holder, LEASE)):
+                self._later[each.study] = time.monotonic() + wait
+
+    def _kill_who_hangs(self, docket: Docket) -> None:
+        """A process that gives no sign ends by itself; one that cannot, as for want of memory, is ended."""
+        if time.monotonic() < self._next_signs:
+            return
+        self._next_signs = time.monotonic() + _SELDOM
+        leased = docket.leased() if self._running else {}
+        for each in self._running:
+            holder, until = leased.get(each.study, ("", None))
+            if holder == each.holder and until and until + timedelta(seconds=LEASE) < now():
+                each.process.kill()
+                each.process.join(1.0)
 
     def _end(self) -> None:
         """Whoever runs leaves its study as it stands, and ends."""
@@ -317,7 +202,7 @@ def main(arguments: Sequence[str]) -> int:
         print("usage: python -m coordinator.worker HOME ADDRESS", file=sys.stderr)
         return 2
     try:
-        worker = Worker(CoordinatorSettings(Path(arguments[0])), arguments[1], _say)
+        worker = Worker(CoordinatorSettings(Path(arguments[0])), arguments[1], say)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, worker.told_to_stop)
         worker.run()
@@ -325,22 +210,6 @@ def main(arguments: Sequence[str]) -> int:
         print(f"coordinator: {wrong}", file=sys.stderr)
         return wrong.exit_code
     return 0
-
-
-def _one(folder: Path, address: str, study: str, holder: str) -> None:
-    """A study's process; code 75 (a temporary failure) where another has to go on."""
-    try:
-        ended = carry(CoordinatorSettings(folder), address, study, holder, _say)
-    except DataTrustError as wrong:
-        _say(f"{study}: {wrong}")
-        ended = False
-    sys.stdout.flush()
-    os._exit(0 if ended else 75)  # threads of the transport may still wait for their time
-
-
-def _say(words: str) -> None:
-    """One line: a partner's refusal may hold words of its own, which must not pass for another line of the log."""
-    print(escaped(words, quotes=False), flush=True)
 
 
 if __name__ == "__main__":

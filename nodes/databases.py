@@ -18,7 +18,7 @@ from sqlalchemy.types import NullType
 from nodes.files import missing_columns
 from trust.errors import Fault, SourceInvalid
 
-__all__ = ["DATABASES", "Condition", "database_columns", "read_database", "writes_allowed"]
+__all__ = ["DATABASES", "Condition", "SourceAway", "database_columns", "read_database", "writes_allowed"]
 
 DATABASES = ("postgresql", "sqlite", "mysql", "mariadb", "oracle", "mssql", "duckdb")
 Condition = Callable[[sqlalchemy.Table, str], ColumnElement[bool] | None]
@@ -29,6 +29,10 @@ _UNLOGGED = "datatrust"
 filter stays on it whatever is configured later; whether it is `disabled` does not.
 """
 logging.getLogger(f"sqlalchemy.engine.Engine.{_UNLOGGED}").addFilter(lambda record: False)
+
+
+class SourceAway(Fault):
+    """The partner's database cannot be reached now, or went away while it was asked; it may be back in a moment."""
 
 
 def database_columns(url: str, table: str) -> list[str]:
@@ -42,7 +46,7 @@ def read_database(url: str, table: str, names: list[str], condition: Condition |
     """These columns of the rows that the condition keeps; of one row where it keeps none, so that a table without rows
     is told from one without such rows.
 
-    Raises: SourceInvalid, Fault.
+    Raises: SourceInvalid, Fault; SourceAway where it does not answer.
     """
     engine, found = _reflected(url, table)
     try:
@@ -58,7 +62,7 @@ def read_database(url: str, table: str, names: list[str], condition: Condition |
             if where is not None and not rows:
                 rows = connection.execute(query.limit(1)).fetchall()
     except (sqlalchemy.exc.SQLAlchemyError, ValueError) as wrong:
-        raise Fault(f"the database refused the question ({type(wrong).__name__})") from None
+        raise _fault(wrong)(f"the database refused the question ({type(wrong).__name__})") from None
     finally:
         engine.dispose()
     return pd.DataFrame([tuple(row) for row in rows], columns=names or ["_"], dtype=object).infer_objects()
@@ -142,7 +146,13 @@ def _reflected(url: str, table: str) -> tuple[sqlalchemy.Engine, sqlalchemy.Tabl
     except (sqlalchemy.exc.SQLAlchemyError, ValueError) as wrong:
         engine.dispose()
         remedy = "check that it runs, the address, the user and the password"
-        raise Fault(f"the database cannot be reached ({type(wrong).__name__}); to mend it: {remedy}") from None
+        raise _fault(wrong)(f"the database cannot be reached ({type(wrong).__name__}); to mend it: {remedy}") from None
+
+
+def _fault(wrong: Exception) -> type[Fault]:
+    """What may pass by itself: PEP 249 has OperationalError for a connection that fails or is lost."""
+    passes = isinstance(wrong, sqlalchemy.exc.OperationalError | sqlalchemy.exc.InterfaceError)
+    return SourceAway if passes or getattr(wrong, "connection_invalidated", False) else Fault
 
 
 def _engine(address: str) -> sqlalchemy.Engine:

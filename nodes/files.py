@@ -21,6 +21,8 @@ __all__ = ["file_columns", "load_file", "missing_columns", "quoted", "text"]
 
 _SEPARATORS = {".csv": ",", ".txt": ",", ".tsv": "\t"}
 _PARQUET = (".parquet", ".pq")
+_OF_MACHINE = ("too many open files", "out of memory", "input/output error", "permission denied")
+_MACHINE = "look at the file's rights, and at this machine's disk, memory and limits (ulimit -a)"
 
 
 def file_columns(path: Path, connection: duckdb.DuckDBPyConnection) -> list[str]:
@@ -93,7 +95,9 @@ def _header(path: Path) -> list[str]:
             names = [name.strip() for name in next(csv.reader(file, delimiter=separator, strict=True), [])]
     except UnicodeDecodeError:
         raise SourceInvalid(f"{path.name!r} is not UTF-8 text", remedy="save it as UTF-8") from None
-    except (csv.Error, OSError, EOFError):
+    except (csv.Error, OSError, EOFError) as wrong:
+        if isinstance(wrong, OSError) and wrong.strerror:  # the machine; a file that is no gzip has none
+            raise SourceInvalid(f"{path.name!r} cannot be read ({wrong.strerror})", remedy=_MACHINE) from None
         raise SourceInvalid(
             f"{path.name!r} has no header line that can be read", remedy="save it as UTF-8 CSV"
         ) from None
@@ -131,7 +135,10 @@ def _execute(connection: duckdb.DuckDBPyConnection, query: str, path: Path) -> d
     try:
         return connection.execute(query)
     except duckdb.Error as wrong:
-        got, remedy = _trouble(_kind(path), str(wrong).lower())
+        said = str(wrong).lower()
+        if any(words in said for words in _OF_MACHINE):
+            raise SourceInvalid(f"{path.name!r} cannot be read ({type(wrong).__name__})", remedy=_MACHINE) from None
+        got, remedy = _trouble(_kind(path), said)
         raise SourceInvalid(f"{path.name!r} {got}", remedy=remedy) from None
 
 

@@ -15,6 +15,7 @@ os.environ["FLWR_DISABLE_UPDATE_CHECK"] = "1"
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -88,7 +89,7 @@ def unpacked(content: RecordDict) -> bytes:
 
 
 def client_app(handle: Callable[[bytes], bytes]) -> ClientApp:
-    """The ClientApp of one node; `handle` answers every message and never raises."""
+    """The ClientApp of one node; `handle` answers every message, or raises where it is to be sent again."""
     app = ClientApp()
 
     @app.query()
@@ -162,7 +163,7 @@ class FleetNode:
                 self._client.DeactivateNode(DeactivateNodeRequest(node_id=node.node_id))
             except _Unknown:
                 self._tell("the SuperLink does not know this node any more; joining again")
-                self._link.id_file.unlink(missing_ok=True)
+                self._forget_id()
             except (_Stopped, httpx.HTTPError):
                 pass
             finally:
@@ -197,12 +198,21 @@ class FleetNode:
             try:
                 request = ActivateNodeRequest(public_key=self._public, heartbeat_interval=_BEAT)
                 node = Node(node_id=self._call(self._client.ActivateNode, request).node_id)
-                self._link.id_file.write_text(f"{node.node_id}\n", "ascii")
+                self._keep_id(node)
                 return node
             except (httpx.HTTPStatusError, _Unknown):
                 self._tell("not admitted yet; trying again")
                 self.stop.wait(1.0)
         raise _Stopped
+
+    def _keep_id(self, node: Node) -> None:
+        """Where it cannot be written, a node that was killed only waits until it counts as gone."""
+        with suppress(OSError):
+            self._link.id_file.write_text(f"{node.node_id}\n", "ascii")
+
+    def _forget_id(self) -> None:
+        with suppress(OSError):
+            self._link.id_file.unlink(missing_ok=True)
 
     def _kept_id(self) -> int:
         """The id of last time, 0 where there is none."""

@@ -29,8 +29,8 @@ FIELDS = frozenset(
 EVENTS = frozenset(
     {
         "starting", "stopping", "stopped", "connected", "not-admitted", "joining-again", "message", "message-left-out",
-        "given-up", "goes-on", "told", "ready", "not-ready", "root-accepted", "roots-not-fetched", "keys-switched",
-        "restarting", "library", "failure", "late",
+        "given-up", "goes-on", "source-away", "told", "ready", "not-ready", "root-accepted", "roots-not-fetched",
+        "keys-switched", "restarting", "library", "failure", "late",
     }
 )  # fmt: skip
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,79}")

@@ -94,10 +94,16 @@ class Notices:
 
         Raises: Refused (`revocation-unreadable`): a file that nobody can read might be one; StoreUnavailable.
         """
-        if self._folder is not None and self._folder.is_dir():
-            for path in sorted(self._folder.iterdir()):
-                self._take(path)
+        for path in self._files():
+            self._take(path)
         return self._store.revoked(mandate)
+
+    def _files(self) -> list[Path]:
+        try:
+            return sorted(self._folder.iterdir()) if self._folder is not None and self._folder.is_dir() else []
+        except OSError:
+            text = "this partner's folder of revocations cannot be read"
+            raise Refused("revocation-unreadable", text, "ask the partner to look at its machine") from None
 
     def _take(self, path: Path) -> None:
         """One file; a revocation that was kept before stays in force whoever is a member now."""

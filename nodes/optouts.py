@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from nodes.columns import columns_of
+from nodes.databases import SourceAway
 from nodes.sources import Source, database, is_database, open_table, physical_names, scheme
 from trust.dataset import Dataset
 from trust.errors import DataTrustError, Fault, SourceInvalid
@@ -31,7 +32,8 @@ _OTHER_SEPARATORS = (";", "\t", "|")
 def opted_out(source: Source, dataset: Dataset) -> frozenset[str]:
     """Ids of the persons who have opted out, as the texts that an edition has; empty where the source has no list.
 
-    Raises: SourceInvalid where the list cannot be read, naming the remedy; no message holds an id.
+    Raises: SourceInvalid where the list cannot be read, naming the remedy, SourceAway where its database does not
+    answer; no message holds an id.
     """
     if source.opt_out is None:
         return frozenset()
@@ -40,6 +42,8 @@ def opted_out(source: Source, dataset: Dataset) -> frozenset[str]:
         return _texts(_table(source, {dataset.person, source.physical(dataset.person)}))
     except SourceInvalid as wrong:
         raise SourceInvalid(f"the list of opt-outs: {wrong.got}", expected=wrong.expected, remedy=_MEND) from None
+    except SourceAway:
+        raise SourceAway(f"the list of opt-outs: its database does not answer; to mend it: {_MEND}") from None
     except (DataTrustError, OSError, ValueError) as wrong:
         why = type(wrong).__name__ if not isinstance(wrong, Fault) else "the database cannot be read"
         raise SourceInvalid(f"the list of opt-outs cannot be read ({why})", remedy=_MEND) from None

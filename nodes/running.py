@@ -166,6 +166,8 @@ class _Running:
             self._log("message-left-out", level="warning", code=words.rpartition("(")[2].rstrip(")"))
         elif words.startswith("mandate ") and "given up" in words:
             self._log("given-up", level="warning", mandate=words[8:16])
+        elif words.startswith("mandate ") and "the source is away" in words:
+            self._log("source-away", level="warning", mandate=words[8:16])
         elif words.startswith("mandate ") and "goes on" in words:
             self._log("goes-on", mandate=words[8:16])
 

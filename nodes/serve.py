@@ -26,6 +26,9 @@ __all__ = ["Begun", "main", "serve"]
 
 _END = 9.0
 """Seconds from SIGTERM to the end."""
+_AWAY = 45.0
+"""Seconds for which a source may be away before a study is refused: a coordinator waits a minute for who takes part,
+and sends its message again every ten seconds."""
 
 Begun = Callable[[FleetNode, Sessions], Callable[[bytes], bytes]]
 """Is told what has begun, and gives what answers a message: `Sessions.handle`, or something around it."""
@@ -39,7 +42,7 @@ def serve(settings: NodeSettings, address: str, tell: Callable[[str], None], beg
     node = settings.node()
     try:
         _take_roots(node, settings)
-        sessions = Sessions(node, tell=tell)
+        sessions = Sessions(node, away=_AWAY, tell=tell)
         link = Link(address, settings.authority(), settings.connection_key(), settings.connection / "node_id")
         answer: list[Callable[[bytes], bytes]] = []
         fleet = FleetNode(link, lambda raw: answer[0](raw), tell=tell)

@@ -20,6 +20,7 @@ from nodes import gate
 from nodes.answered import Answered
 from nodes.begun import Begun, asks_kept, begin, kept_asks, signed
 from nodes.computation import Computation
+from nodes.databases import SourceAway
 from nodes.editions import Taken
 from nodes.egress import Egress
 from nodes.node import Node
@@ -66,19 +67,21 @@ class Session:
         self._state = "new"
         self._on: Begun
         self._computation: Computation | None = None
-        self._again = False
+        self._again = self._accepted = False
 
     @classmethod
-    def again(cls, node: Node, study: str) -> Session:
+    def again(cls, node: Node, study: str, *, wait: bool = False) -> Session:
         """The session of a study that was open when the last process ended, as far as it had come.
 
         A session whose rows are not there any more, or whose root was replaced, comes back closed, `trouble` saying
-        why.  Raises: StoreUnavailable.
+        why.  Raises: StoreUnavailable; SourceAway instead, where `wait`, for a source that does not answer now.
         """
         session = cls(node, keep=True)
         try:
             session._replay(study, node.store.session(study))
         except DataTrustError as wrong:
+            if wait and isinstance(wrong, SourceAway):
+                raise
             session.trouble = wrong
             session._state = "closed"
             session._forget()
@@ -96,8 +99,11 @@ class Session:
         if self.open:
             self._end("abandoned")
 
-    def handle(self, raw: bytes) -> bytes:
-        """Answer one message.  Whatever goes wrong leaves as a rule's id and its public text."""
+    def handle(self, raw: bytes, *, wait: bool = False) -> bytes:
+        """Answer one message.  Whatever goes wrong leaves as a rule's id and its public text.
+
+        Raises: SourceAway, where `wait`, for a source that does not answer now; nothing has changed.
+        """
         try:
             self._genuine = False
             header, body = self._read(raw)
@@ -111,6 +117,8 @@ class Session:
             }
             return answer[header["kind"]](header, body)
         except DataTrustError as wrong:
+            if wait and isinstance(wrong, SourceAway):
+                raise
             return self._refuse(wrong)
         except Exception as wrong:
             failure = AnalysisFailed(f"an unexpected failure ({type(wrong).__name__})", "see this node's own log")
@@ -210,15 +218,11 @@ class Session:
         asked = signed(self._node, self._notices.root, header)
         mandate, study = asked.mandate, asked.study
         allowed = require(gate.before_rows(asked, self._known(mandate, study), now=node.clock()))
-        node.journal(
-            "mandate-accepted",
-            study.id,
-            {
-                "decisions": [decision.rule for decision in allowed],
-                "mandate": mandate.digest.hex(),
-                "root": mandate.mandate.root,
-            },
-        )
+        if not self._accepted:  # else its source was away then
+            rules, digest = [decision.rule for decision in allowed], mandate.digest.hex()
+            about = {"decisions": rules, "mandate": digest, "root": mandate.mandate.root}
+            node.journal("mandate-accepted", study.id, about)
+            self._accepted = True
         taken, names = self._rows(study)
         after = self._judged(asked, taken, names)
         self._begin(asked, taken, names)

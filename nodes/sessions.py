@@ -1,5 +1,8 @@
 """All studies of one node: each message goes to the session of its mandate, and ended sessions are dropped.
 
+While a source does not answer, as a database that starts again, a message is not answered either: the coordinator sends
+it again.
+
 What names the mandate is not verified here: the session verifies every signature, and only one that has approved is
 kept.  The same bytes again get the same answer, so that a coordinator may repeat what was lost on the way; a copy that
 comes late, when the study has gone on, changes nothing.
@@ -15,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from nodes.databases import SourceAway
 from nodes.egress import Egress
 from nodes.node import Node
 from nodes.session import Session
@@ -53,12 +57,19 @@ class Sessions:
         *,
         most: int = _MOST,
         idle: float = _IDLE,
+        away: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
         tell: Callable[[str], None] = lambda words: None,
     ) -> None:
-        """Args: tell: is told each message and how it was answered, for the node's own operator."""
+        """Over one node.
+
+        Args:
+            away: seconds from the first message of a study on for which its source may be away; then it is refused.
+            tell: is told each message and how it was answered, for the node's own operator.
+        """
         self._node, self._most, self._idle, self._clock, self._tell = node, most, idle, clock, tell
         self._held: dict[str, _Held] = {}
+        self._away, self._waiting = away, dict[str, _Held]()
         self._ended: set[str] = set()
         self._begun = clock()
 
@@ -66,20 +77,27 @@ class Sessions:
         return len(self._held)
 
     def handle(self, raw: bytes) -> bytes:
-        """Answer one message."""
+        """Answer one message.  Raises: SourceAway where it is to come again."""
         self._give_up()
         kind, mandate = _read(raw)
+        try:
+            return self._handle(raw, kind, mandate)
+        except SourceAway:
+            self._tell(f"mandate {mandate[:8]}: {kind}, not answered yet, since the source is away")
+            raise
+
+    def _handle(self, raw: bytes, kind: str, mandate: str) -> bytes:
         held = self._held.get(mandate)
         if held is None:
             if len(self._held) >= self._most:
                 return self._busy()
-            held = _Held(self._session(mandate), self._clock())
+            held = self._waiting.pop(mandate, None) or _Held(self._session(mandate, kind), self._clock())
         mark = hashlib.sha256(raw).digest()
         if mark in held.before:
             return self._late(kind, mandate)
         if mark != held.last:
             was_open = held.session.open
-            held.answer = held.session.handle(raw)
+            held.answer = self._answer(held, raw, mandate)
             held.before |= {held.last} if held.last else set()
             if len(held.before) > _MOST_COPIES:  # no study has so many: its coordinator fills this node's memory
                 held.before.clear()
@@ -95,22 +113,36 @@ class Sessions:
             self._held.pop(mandate, None)
         return held.answer
 
-    def _session(self, mandate: str) -> Session:
+    def _answer(self, held: _Held, raw: bytes, mandate: str) -> bytes:
+        """Raises: SourceAway; its next message comes to the same session."""
+        try:
+            return held.session.handle(raw, wait=self._clock() - held.heard < self._away)
+        except SourceAway:
+            self._waiting[mandate] = held
+            raise
+
+    def _session(self, mandate: str, kind: str) -> Session:
         """A new one, or that of a study which was open when this node's last process ended.
 
-        One that has ended here stays so, where the store could not write that it was closed: it is closed now.
+        One that has ended here stays so, where the store could not write that it was closed: it is closed now.  A
+        source that is away is waited for as long as the coordinator asks; a close needs none.
         """
-        with suppress(DataTrustError):  # a store that cannot be read: the new session says so
+        try:
             study = self._node.store.of_mandate(bytes.fromhex(mandate))
             if study is not None:
-                session = Session.again(self._node, study)
-                if mandate in self._ended:
+                ended = mandate in self._ended
+                session = Session.again(self._node, study, wait=self._away > 0 and kind != "close" and not ended)
+                if ended:
                     with suppress(DataTrustError):
                         session.abandon()
                     return session
                 went = f"cannot go on, because: {session.trouble}" if session.trouble else "goes on after a restart"
                 self._tell(f"mandate {mandate[:8]}: {went}")
                 return session
+        except SourceAway:
+            raise
+        except DataTrustError:  # a store that cannot be read: the new session says so
+            pass
         return Session(self._node, keep=True)
 
     def _give_up(self) -> None:
@@ -118,6 +150,7 @@ class Sessions:
         if self._begun < until:
             self._begun = self._clock()
             self._close_unheard()
+        self._waiting = {mandate: held for mandate, held in self._waiting.items() if held.heard >= until}
         for mandate in [name for name, held in self._held.items() if held.heard < until]:
             with suppress(DataTrustError):  # a store that cannot write: rows and keys are forgotten all the same
                 self._ended.add(mandate)

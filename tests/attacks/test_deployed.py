@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from coordinator import replay, worker
+from coordinator import process, replay
 from coordinator.lifecycle import State
 from coordinator.logs import of_line
 from coordinator.replay import Replay
@@ -288,8 +288,8 @@ def test_a_partners_refusal_writes_no_line_of_its_own_into_the_coordinators_log(
 ) -> None:
     forged = json.dumps({"event": "the root was accepted", "level": "info", "partner": "south"})
     assert of_line(forged)["partner"] == "south"  # the control: such a line is taken for one of ours
-    worker._say("a-study: an honest refusal; ask the partner")
-    worker._say(f"a-study: {Refused('x', 'no', chr(10) + forged + chr(10) + chr(27) + '[2J')}")
+    process.say("a-study: an honest refusal; ask the partner")
+    process.say(f"a-study: {Refused('x', 'no', chr(10) + forged + chr(10) + chr(27) + '[2J')}")
     first, second = capfd.readouterr().out.splitlines()
     assert of_line(first) == {"event": "a-study: an honest refusal; ask the partner"}
     assert "partner" not in of_line(second)
@@ -302,6 +302,6 @@ def test_exact_totals_are_not_kept_of_a_study_that_failed(tmp_path: Path, state:
     desk = Desk(tmp_path / "coordinator")
     desk.bring_to(state)
     desk.docket.keep(NAME, "answers 2", b"uploads")
-    worker._forget(desk.docket, NAME, unless=("running", "mandated", "released"))
+    process.forget(desk.docket, NAME, unless=("running", "mandated", "released"))
     assert (desk.docket.kept(NAME, "answers 2") is not None) is left
     desk.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,18 +46,18 @@ def frame(seed: int) -> pd.DataFrame:
 
 
 class Places:
-    """Three nodes over CSV files in `folder`, each of which keeps its state there."""
+    """Nodes over CSV files in `folder`, three if not said, each of which keeps its state there."""
 
-    def __init__(self, folder: Path) -> None:
-        for seed, name in enumerate(NAMES):
+    def __init__(self, folder: Path, names: Sequence[str] = NAMES) -> None:
+        for seed, name in enumerate(names):
             frame(seed).to_csv(folder / f"{name}.csv", index=False)
-        sources = {name: folder / f"{name}.csv" for name in NAMES}
+        sources = {name: folder / f"{name}.csv" for name in names}
         self.trust = dt.local(sources, dt.Dataset.parse(DATASET), state=folder / "state")
         self.of = World(self.trust)
         self.told: list[str] = []
         self.up: dict[str, Sessions] = {}
         self._node: dict[str, Node] = dict(self.of.nodes)
-        for name in NAMES:
+        for name in names:
             self.start(name)
 
     def start(self, name: str) -> None:

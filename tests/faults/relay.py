@@ -30,6 +30,7 @@ class Relay:
         self.delay, self.carried, self.cuts, self.connections = delay, 0, 0, 0
         self.to, self._cut_at = to, 0
         self._open: set[asyncio.StreamWriter] = set()
+        self._vanished: set[asyncio.StreamWriter] = set()
         self._flows = threading.Event()
         self._flows.set()
         self._loop = asyncio.new_event_loop()
@@ -54,6 +55,10 @@ class Relay:
     def stall(self) -> None:
         """Nothing passes any more; connections stay open, and new ones are taken."""
         self._flows.clear()
+
+    def vanish(self) -> None:
+        """What is open now carries nothing any more, and is not closed; new connections are as ever."""
+        self._vanished |= self._open
 
     def flow(self) -> None:
         """What waits passes now."""
@@ -121,7 +126,7 @@ class Relay:
                     raise ConnectionResetError
                 due, piece = await getting
                 await asyncio.sleep(max(0.0, due - self._loop.time()))
-                while not self._flows.is_set():
+                while not self._flows.is_set() or writer in self._vanished:
                     await asyncio.sleep(0.01)
                 if not piece:
                     with suppress(OSError, RuntimeError):

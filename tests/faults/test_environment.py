@@ -33,6 +33,7 @@ from tests.faults.places import NAMES, Disturbed, Places
 from tests.faults.test_killed import ROOT, entries, invariants, same
 from tests.faults.test_node_restarts import run
 from tests.faults.test_node_restarts import same as same_conducted
+from tests.sizes import FULL
 from trust.errors import DataTrustError, Fault, Refused
 from trust.secure_sum.errors import StoreUnavailable
 from trust.signing import sha256
@@ -40,7 +41,6 @@ from trust.wire import pack_signed
 
 pytestmark = pytest.mark.slow
 
-FULL = os.environ.get("FULL", "0") != "0"
 ASKED = {"r": dt.Glm("x ~ y", family="gaussian")}
 
 

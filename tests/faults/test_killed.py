@@ -20,13 +20,13 @@ import pytest
 
 from tests.faults.killer import mandated as made
 from tests.faults.places import NAMES
+from tests.sizes import FULL
 from trust.log import Entry
 from trust.result import read_result
 
 SOME, MORE = 3, 60
 """Writes, on each change and in the slow test; all of them with FULL=1."""
 ROOT = Path(__file__).parents[2]
-FULL = os.environ.get("FULL", "") not in ("", "0")
 
 
 def lives(folder: Path, study: str, points: list[int]) -> list[list[int]]:

@@ -31,6 +31,7 @@ from coordinator.settings import CoordinatorSettings
 from coordinator.studies import carry_out
 from tests.coordinator.committee import revocation, vote
 from tests.faults.places import NAMES, Places
+from tests.sizes import FULL
 from trust.errors import DataTrustError, InvalidInput, Refused
 from trust.log import Entry
 from trust.mandate import SignedMandate
@@ -39,7 +40,6 @@ from trust.times import now
 
 __all__ = ["Life"]
 
-FULL = os.environ.get("FULL", "0") != "0"
 EXAMPLES, STEPS = (1000, 60) if FULL else (12, 24)
 ASKED = {"r": dt.Glm("x ~ y", family="gaussian")}
 LEASE = 20.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import sqlite3
 import threading
@@ -32,9 +31,9 @@ from nodes.settings import NodeSettings
 from nodes.sources import as_source
 from tests.faults.places import DATASET, frame
 from tests.faults.test_killed import entries
+from tests.sizes import FULL
 from trust.result import read_result, write_envelope
 
-FULL = os.environ.get("FULL", "0") != "0"
 SIZES = [(4, 5), *([(10, 20)] if FULL else [])]
 AT_ONCE = 16
 """Studies that a node takes part in at once."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
@@ -16,10 +15,10 @@ import datatrust as dt
 from coordinator.conductor import Conducted, Coordinator, conduct
 from tests.faults.places import NAMES, Places
 from tests.faults.test_node_restarts import same
+from tests.sizes import FULL
 from trust.errors import Fault, Refused
 from trust.wire import DOWN, UP, unpack
 
-FULL = os.environ.get("FULL", "0") != "0"
 EXAMPLES = 1000 if FULL else 12
 ASKED = {"r": dt.Glm("x ~ y", family="gaussian")}
 STEPS = 6
@@ -31,7 +30,7 @@ Schedule = dict[tuple[int, str], str]
 class Lossy:
     """A channel with a schedule: what happens to the message of one exchange to one node, the first time it is sent.
 
-    What was not answered is sent again with the same bytes, as `coordinator.worker.Patient` does.
+    What was not answered is sent again with the same bytes, as `coordinator.process.Patient` does.
     """
 
     def __init__(self, places: Places, schedule: Schedule) -> None:

@@ -26,10 +26,10 @@ from datatrust.demo.question import CHARTER, PURPOSE
 from datatrust.deployment import DeployedTrust, Processes
 from tests.faults.relay import Relay
 from tests.faults.test_killed import entries
+from tests.sizes import FULL
 from trust.charter import Charter
 from trust.dataset import Dataset
 
-FULL = os.environ.get("FULL", "0") != "0"
 PATIENCE = 15
 """Seconds: how long this coordinator waits for a partner."""
 CUTS = (1, 3_000, 20_000, 60_000)

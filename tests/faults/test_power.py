@@ -27,12 +27,12 @@ from tests.coordinator.committee import CHARTER, DATASET, KEYS, LAY, NAME, NOW, 
 from tests.faults.disk import Commit, Files, contents, frames, put, recording
 from tests.faults.places import ASKED, Disturbed, Places
 from tests.faults.places import DATASET as MANY
+from tests.sizes import FULL
 from trust.checkpoint import Checkpoint
 from trust.dataset import Dataset
 from trust.errors import Fault, Refused
 from trust.secure_sum.errors import JournalCorrupt, StateRolledBack
 
-FULL = os.environ.get("FULL", "0") != "0"
 STEP = 1 if FULL else 1021
 AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+import nodes.store
 from nodes.figures import Figures
 from nodes.findings import failure
 from nodes.health import Health, Watch
 from nodes.settings import NodeSettings
+from tests.faults.failing import Failing
 from tests.homes import enrol_offline, make_homes
 from tests.tls import Server, tls_server
 from trust.errors import Fault
@@ -98,6 +102,28 @@ def test_what_is_lost_is_found(what: str, watch: Watch, home: NodeSettings) -> N
         watch._store = None
     until(lambda: what in failing(watch))
     assert not watch.ready
+
+
+@pytest.mark.parametrize("what", ["another process holds it", "the disk fails"])
+def test_a_journal_that_cannot_be_written_for_a_while(
+    what: str, home: NodeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nodes.store, "_PATIENCE", 0.05)
+    disk = Failing(home.own, failing=1 << 30)
+    with disk.watched():
+        watch = Watch(home, lambda _: None, every=0.05)
+        watch.connected = True
+        watch.begin()
+        until(lambda: watch.ready)
+        with closing(sqlite3.connect(home.own / "state.sqlite", isolation_level=None)) as other:
+            if what == "the disk fails":
+                disk.at = disk.seen + 1
+            else:
+                other.execute("BEGIN IMMEDIATE")
+            until(lambda: failing(watch) == {"journal"})
+            disk.at = 0
+        until(lambda: watch.ready)
+        watch.end()
 
 
 def test_a_superlink_that_goes_away(home: NodeSettings, tmp_path: Path) -> None:

@@ -131,3 +131,13 @@ def test_nobody_is_told_where_nobody_asked(tmp_path: Path, monkeypatch: pytest.M
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         _notify("READY=1")
         assert systemd.recv(100) == b"READY=1"
+
+
+def test_a_source_that_is_waited_for_is_said(
+    founders: Founders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    enrol_offline(tmp_path, "north", founders)
+    running = _Running(NodeSettings.at(tmp_path / "north"), lambda words: None)
+    running._heard("mandate 0123abcd: mandate, not answered yet, since the source is away")
+    said = json.loads(capsys.readouterr().err)
+    assert (said["event"], said["level"], said["mandate"]) == ("source-away", "warning", "0123abcd")

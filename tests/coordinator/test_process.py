@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from coordinator.process import _carry
 from coordinator.settings import CoordinatorSettings
-from coordinator.worker import _carry
 from tests.faults.places import ASKED, Places
 from trust.errors import InvalidInput
 
@@ -36,6 +36,16 @@ def test_a_study_that_another_process_has_released_is_left_alone(released: tuple
     assert carried(settings, study) == []
     settings.result(study).unlink()
     assert carried(settings, study) == []  # and nothing was kept to write the file from
+
+
+def test_what_was_kept_of_one_whose_file_is_written_goes(released: tuple[CoordinatorSettings, str]) -> None:
+    """Its process was killed between the two."""
+    settings, study = released
+    with closing(settings.docket()) as docket:
+        docket.keep(study, "messages 0", b"")
+        assert docket.keeping() == [study]
+        assert carried(settings, study) == []
+        assert docket.keeping() == []
 
 
 def test_one_whose_file_was_not_written_is_gone_on_with(released: tuple[CoordinatorSettings, str]) -> None:

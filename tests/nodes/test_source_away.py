@@ -1,0 +1,178 @@
+"""A partner's database is killed and started again: the node waits for it, and its study is answered.
+
+Before its rows are read, while they are read, after they were read, and while the node itself starts again.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import psycopg
+import pytest
+import sqlalchemy
+
+from coordinator.conductor import Conducted, Coordinator, conduct
+from nodes.databases import SourceAway, database_columns, read_database
+from nodes.optouts import opted_out
+from nodes.sessions import Sessions
+from nodes.sources import Source
+from tests.faults.places import NAMES, Places, frame
+from tests.faults.test_node_restarts import same
+from tests.nodes.live import BY_ID
+from tests.postgres import Server, mortal, own_server
+from trust.errors import Fault, Refused
+from trust.study import Study
+from trust.wire import DOWN, UP, unpack
+
+__all__ = ["mortal", "own_server"]
+
+AWAY, AGAIN = 45.0, 10.0
+"""Seconds: as a node that serves has it, and between two copies of a message."""
+OURS = "b"
+
+
+class Trust:
+    """Three nodes, one of which has its rows in a database, and a clock that only moves between two copies."""
+
+    def __init__(self, places: Places, server: Server) -> None:
+        self.places, self.server, self.now = places, server, 0.0
+        self.source = Source(f"{server.url}#people")
+        self.sent: list[tuple[str, str]] = []
+        engine = sqlalchemy.create_engine(server.url.replace("postgresql:", "postgresql+psycopg:"))
+        frame(NAMES.index(OURS)).to_sql("people", engine, index=False, if_exists="replace")
+        engine.dispose()
+        self.restart()
+
+    def restart(self) -> None:
+        """Our node's process ends, and another starts over its folder."""
+        self.places.start(OURS)
+        node = replace(self.places.node(OURS), source=self.source)
+        self.places._node[OURS] = node
+        self.places.up[OURS] = Sessions(node, away=AWAY, clock=lambda: self.now, tell=self.places.told.append)
+
+    def conducted(
+        self, before: Callable[[str, int], None] = lambda kind, copy: None, patience: float = 600.0
+    ) -> tuple[Conducted, Study]:
+        """A study; `before` is called before each copy of a message to our node, with its kind and number."""
+        study, signed, mandate, scope = self.places.study()
+        keys = self.places.of.keys
+        self._before = before
+        coordinator = Coordinator(keys.coordinator, keys.root)
+        return conduct(coordinator, signed, mandate, scope, self, deadline=60.0, patience=patience), study
+
+    def exchange(self, messages: Mapping[str, bytes], *, deadline: float) -> dict[str, bytes]:
+        """As the deployed channel: what is not answered is sent again until the deadline."""
+        answers = {}
+        for name, raw in messages.items():
+            kind, end = unpack(raw, DOWN)[0]["kind"], self.now + deadline
+            for copy in itertools.count():
+                if name == OURS:
+                    self._before(kind, copy)
+                with suppress(SourceAway):
+                    answers[name] = self.places.up[name].handle(raw)
+                    self.sent.append((name, unpack(answers[name], UP)[0]["kind"]))
+                    break
+                self.now += AGAIN
+                if self.now >= end:
+                    break
+        return answers
+
+    def journal(self, study: Study) -> Counter[str]:
+        entries = self.places.node(OURS).store._journal.entries()
+        return Counter(entry.kind for entry in entries if entry.study == study.id)
+
+
+@pytest.fixture
+def trust(tmp_path: Any, mortal: Server) -> Trust:
+    return Trust(Places(tmp_path), mortal)
+
+
+def test_killed_before_and_after_its_rows_are_read_and_under_a_node_that_starts_again(trust: Trust) -> None:
+    calm, _ = trust.conducted()
+    asks = itertools.count()
+
+    def before(kind: str, copy: int) -> None:
+        if kind == "mandate" and copy == 0:
+            trust.server.kill()
+        if kind == "mandate" and copy == 3:
+            trust.server.start()
+        if kind == "start":
+            trust.server.kill()  # the rows are read
+        if kind == "ask" and copy == 0 and next(asks) == 2:
+            trust.restart()
+        if kind == "ask" and copy == 20:
+            trust.server.start()
+
+    disturbed, study = trust.conducted(before)
+    assert same(disturbed, calm)
+    assert trust.now == (3 + 20) * AGAIN, "it was waited for, twice"
+    journal = trust.journal(study)
+    assert journal["mandate-accepted"] == journal["study-approved"] == journal["study-closed"] == 1
+    assert journal["sum-contributed"] == len(disturbed.records)
+    assert any("the source is away" in words for words in trust.places.told)
+
+
+def test_killed_while_its_rows_are_read(mortal: Server) -> None:
+    busy = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%slow%' AND pid <> %s"
+    slow = "CREATE VIEW slow AS SELECT n AS x, pg_sleep(0.01) IS NULL AS y FROM generate_series(1, 10000) AS n"
+    with psycopg.connect(mortal.url, autocommit=True) as db:
+        db.execute(slow)
+
+        def kill() -> None:
+            while not db.execute(busy.replace("%slow%", "%%slow%%"), [db.info.backend_pid]).fetchall()[0][0]:
+                time.sleep(0.01)
+            mortal.kill()
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        with pytest.raises(SourceAway, match="refused the question"):
+            read_database(mortal.url, "slow", ["x", "y"], None)
+        killer.join()
+    with pytest.raises(SourceAway, match="cannot be reached"):
+        read_database(mortal.url, "slow", ["x"], None)
+    mortal.start()
+    assert database_columns(mortal.url, "slow") == ["x", "y"]
+
+
+def test_one_that_stays_away_is_refused_while_the_coordinator_still_waits(trust: Trust) -> None:
+    trust.server.kill()
+    with pytest.raises(Refused) as refused:
+        trust.conducted()
+    assert refused.value.rule == "organisations"
+    assert "those that do not, because of: fault" in refused.value.text
+    assert AWAY <= trust.now < 60
+    assert trust.sent.count((OURS, "refusal")) == 1
+
+
+def test_a_node_that_is_not_told_to_wait_refuses_at_once(trust: Trust) -> None:
+    """The control, and what a trust in one process does: nobody would send the message again."""
+    trust.places.up[OURS] = Sessions(trust.places.node(OURS))
+    trust.server.kill()
+    with pytest.raises(Refused):
+        trust.conducted()
+    assert trust.now == 0
+
+
+def test_a_node_that_starts_again_without_its_source_forgets_the_study_at_the_close(trust: Trust) -> None:
+    def before(kind: str, copy: int) -> None:
+        if kind == "ask" and copy == 0:
+            trust.server.kill()
+            trust.restart()
+
+    with pytest.raises(Fault, match="did not answer in time"):
+        trust.conducted(before)
+    assert trust.now >= 600
+    assert trust.places.node(OURS).store.open_studies() == []
+
+
+def test_a_list_of_opt_outs_that_is_away_is_waited_for_too(mortal: Server) -> None:
+    mortal.kill()
+    with pytest.raises(SourceAway):
+        opted_out(Source(frame(0), opt_out=f"{mortal.url}#gone"), BY_ID)
