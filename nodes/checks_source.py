@@ -7,7 +7,7 @@ from pathlib import Path
 
 import sqlalchemy
 
-from nodes.databases import writes_allowed
+from nodes.databases import encrypted, is_here, writes_allowed
 from nodes.edition import check_source, freeze
 from nodes.findings import Finding, failure, ok, warning
 from nodes.optouts import opted_out
@@ -16,7 +16,7 @@ from nodes.sources import Source, is_database, physical_names, scheme
 from trust.dataset import Dataset
 from trust.partner_policy import floor_of
 
-__all__ = ["check_dataset", "check_optouts", "check_persons", "check_reached", "check_reading"]
+__all__ = ["check_dataset", "check_encryption", "check_optouts", "check_persons", "check_reached", "check_reading"]
 
 _READER = (
     "give the node an account of its own: CREATE ROLE reader LOGIN PASSWORD '…'; GRANT SELECT ON the table TO reader; "
@@ -28,6 +28,20 @@ def check_reached(settings: NodeSettings) -> Finding:
     """The table is there, with columns."""
     source = _source(settings)
     return ok("source", f"{_kind(source)}: reached, {len(physical_names(source))} columns")
+
+
+def check_encryption(settings: NodeSettings) -> Finding:
+    """Rows come from this machine, or over TLS."""
+    source = _source(settings)
+    url = str(source.url)
+    if not is_database(source.url) or is_here(url):
+        return ok("encryption", "the rows are on this machine")
+    found = encrypted(url, source.table)
+    if found:
+        return ok("encryption", "the connection with the database is over TLS")
+    said = "is not encrypted" if found is False else "may not be encrypted: it cannot be seen from here"
+    remedy = "write ?sslmode=verify-full before the # of url in source.toml"
+    return warning("encryption", f"the connection with the database {said}", remedy)
 
 
 def check_reading(settings: NodeSettings) -> Finding:

@@ -5,6 +5,7 @@ No message holds an address, a user, a password or a value.
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,10 @@ from sqlalchemy.types import NullType
 from nodes.files import missing_columns
 from trust.errors import Fault, SourceInvalid
 
-__all__ = ["DATABASES", "Condition", "SourceAway", "database_columns", "read_database", "writes_allowed"]
+__all__ = [
+    "DATABASES", "Condition", "SourceAway",
+    "database_columns", "encrypted", "is_here", "read_database", "writes_allowed",
+]  # fmt: skip
 
 DATABASES = ("postgresql", "sqlite", "mysql", "mariadb", "oracle", "mssql", "duckdb")
 Condition = Callable[[sqlalchemy.Table, str], ColumnElement[bool] | None]
@@ -112,6 +116,39 @@ def writes_allowed(url: str, table: str) -> list[str]:
     finally:
         engine.dispose()
     return allowed
+
+
+def is_here(url: str) -> bool:
+    """Whether a database is a file, or is reached over this machine's loopback or a Unix socket."""
+    parsed = sqlalchemy.make_url(url.rpartition("#")[0] or url)
+    asked = parsed.query.get("host", parsed.host or "")
+    hosts = asked.split(",") if isinstance(asked, str) else asked
+    return all(not host or host.startswith(("/", "@")) or _is_loopback(host) for host in hosts)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def encrypted(url: str, table: str) -> bool | None:
+    """Whether the rows come over TLS; None where only the database's administrator can say.
+
+    Source: PostgreSQL, pg_stat_ssl.  Raises: SourceInvalid, Fault.
+    """
+    engine, _ = _reflected(url, table)
+    try:
+        if engine.dialect.name != "postgresql":
+            return None
+        with engine.connect() as connection:
+            asked = sqlalchemy.text("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+            return bool(connection.execute(asked).scalar())
+    except sqlalchemy.exc.SQLAlchemyError as wrong:
+        raise Fault(f"the database refused the question ({type(wrong).__name__})") from None
+    finally:
+        engine.dispose()
 
 
 def _passes(connection: sqlalchemy.Connection, statement: Any) -> bool:

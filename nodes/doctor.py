@@ -62,6 +62,7 @@ def doctor(home: Path) -> Iterator[Finding]:
     if reached.state == "ok":
         yield from _asked(
             {
+                "encryption": partial(checks_source.check_encryption, settings),
                 "read-only": partial(checks_source.check_reading, settings),
                 "dataset": partial(checks_source.check_dataset, settings),
                 "persons": partial(checks_source.check_persons, settings),

@@ -16,8 +16,11 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from datatrust.certificates import Authority
 from tests.conftest import missing
+from trust.times import now
 
 
 def _programs() -> Path:
@@ -36,6 +39,8 @@ def _as_postgres() -> list[str]:
 class Server:
     """A server that can be killed and started again at the same address; its one user needs no password.
 
+    It offers TLS.
+
     Attributes:
         url: of its database, `postgresql://…/postgres`.
     """
@@ -49,8 +54,23 @@ class Server:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         self.url = f"postgresql://tester@127.0.0.1:{port}/postgres"
-        self._options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories=''"
+        self._options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c ssl=on"
         self._call("initdb", "-U", "tester", "-A", "trust", "--no-sync", "-E", "UTF8")
+        self._certify()
+
+    def _certify(self) -> None:
+        """A certificate of its own: who does not ask for `sslmode=disable` gets TLS."""
+        own = Authority.make(now())
+        parts = (
+            ("server.crt", own.certificate.public_bytes(Encoding.PEM)),
+            ("server.key", own.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())),
+        )
+        for name, content in parts:
+            path = self._folder / "data" / name
+            path.touch(mode=0o600)
+            path.write_bytes(content)
+            if self._run:
+                shutil.chown(path, "postgres", "postgres")
 
     def _call(self, program: str, *arguments: str) -> None:
         command = [*self._run, str(self._programs / program), "-D", str(self._folder / "data"), *arguments]

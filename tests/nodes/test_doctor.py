@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 
-from nodes import checks, checks_network, checks_source, doctor
+from nodes import checks, checks_network, checks_source, databases, doctor
 from nodes.databases import writes_allowed
 from nodes.findings import Finding, found
 from nodes.keys import NodeKeys, rotate
@@ -233,6 +233,39 @@ def rows_in(server: str, table: str) -> None:
 def source_of(home: NodeSettings, server: str, user: str, table: str) -> None:
     address = server.replace("tester@", f"{user}:{PASSWORD}@")
     (home.own / "source.toml").write_text(f'url = "{address}#{table}"\n')
+
+
+@pytest.mark.parametrize(
+    ("place", "here"),
+    [
+        ("127.0.0.1:5432/records", True),
+        ("[::1]/records", True),
+        ("localhost/records", True),
+        ("/records", True),
+        ("/records?host=/run/postgresql", True),
+        ("records.example/records", False),
+        ("10.0.0.5/records", False),
+        ("127.0.0.1/records?host=records.example", False),
+        ("/records?host=127.0.0.1,records.example", False),
+        ("localhost.example/records", False),
+    ],
+)
+def test_whether_a_database_is_on_this_machine(place: str, here: bool) -> None:
+    assert databases.is_here(f"postgresql://reader:x@{place}#patients") is here
+
+
+@pytest.mark.parametrize(("mode", "state"), [("disable", "warning"), ("require", "ok"), ("", "ok")])
+def test_a_connection_over_a_network_without_tls_is_found(
+    mode: str, state: str, home: NodeSettings, postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows_in(postgres, "patients")
+    place = f"{postgres}?sslmode={mode}" if mode else postgres
+    source_of(home, place, "reader", "patients")
+    assert checks_source.check_encryption(home).text == "the rows are on this machine"
+    monkeypatch.setattr(checks_source, "is_here", lambda url: False)  # as if the server were elsewhere
+    finding = checks_source.check_encryption(home)
+    assert (finding.state, "verify-full" in finding.remedy) == (state, state == "warning"), finding
+    assert PASSWORD not in str(finding)
 
 
 @pytest.mark.parametrize(
