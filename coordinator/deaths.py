@@ -40,7 +40,7 @@ class Deaths:
             return _FIRST_PAUSE * 2 ** (min(deaths, _MOST) - 2) if deaths > 1 else 0.0
         if docket.find(study).state == "mandated":
             docket.move(study, "running")
-        text = f"the coordinator's process for it has ended {deaths} times at the same place, as for want of memory"
+        text = f"the coordinator's process for it has ended {deaths} times at one place, perhaps for want of memory"
         remedy = "ask for less at once, or have the coordinator's operator look at its log"
         docket.refused(study, Refused("fault", text, remedy), "failed")
         docket.free(study, holder)

@@ -187,8 +187,8 @@ def _through_wire(message: Message) -> Message:
 
 # ---- on a SuperLink
 
-_POLL, _LONGEST_POLL = 0.02, 1.0
-"""Seconds between two looks for answers: a twentieth of the wait so far, within these."""
+_POLL, _LONGEST_POLL, _PULL = 0.02, 1.0, 5.0
+"""Seconds between two looks for answers: a twentieth of the wait so far, within these; for content of one announced."""
 _BEAT = 15.0
 """Seconds between signs of life; without one for 60 s the SuperLink ends the run."""
 _NO_CODE = {
@@ -213,12 +213,13 @@ class Secrets:
 class _RunGrid(http_grid.HttpGrid):
     """Flower's Grid over HTTP with a polling of our own, which any number of threads may share.
 
-    What is lost on the way is sent once more at half of the time; a node gives the same bytes the same answer.
+    What is lost on the way is sent once more at half of the time, and at once where an answer was announced and its
+    content did not come, as of a node that was killed in between; a node gives the same bytes the same answer.
     """
 
     def __init__(self, address: str, authority: bytes, token: str) -> None:
-        # its first wait for an object that is still on its way up is a whole second
-        vars(http_grid)["pull_objects"] = partial(pull_objects, initial_backoff=0.01, backoff_cap=0.25, max_time=300)
+        # its first wait for an object that is still on its way up is a whole second, its last one five minutes long
+        vars(http_grid)["pull_objects"] = partial(pull_objects, initial_backoff=0.01, backoff_cap=0.25, max_time=_PULL)
         super().__init__(address, False, authority, token=token)
         self._retry_invoker = cast(Any, Retry())
         self._one = threading.Lock()
@@ -234,18 +235,23 @@ class _RunGrid(http_grid.HttpGrid):
     def _exchange(self, messages: Iterable[Message], timeout: float | None) -> list[Message]:
         waiting = {message.metadata.dst_node_id: message for message in messages}
         begun, limit = time.monotonic(), 60.0 if timeout is None else timeout
-        ids, again, found = self._send(waiting.values()), False, []
+        ids, again, found, lost = self._send(waiting.values()), False, list[Message](), set[int]()
         while waiting and (waited := time.monotonic() - begun) < limit:
             for reply in self._receive(ids):
                 node = ids.pop(reply.metadata.reply_to_message_id, None)
-                if node is not None and not reply.has_error() and reply.metadata.src_node_id == node in waiting:
-                    del waiting[node]
+                if node is None or node not in waiting:
+                    continue
+                if reply.has_error():
+                    lost |= {node} if reply.error.code == ErrorCode.MESSAGE_UNAVAILABLE else set()
+                elif reply.metadata.src_node_id == node:
                     found.append(reply)
+                    del waiting[node]
             if not waiting:
                 break
             if not again and waited > limit / 2:
-                again = True
-                ids |= self._send(Message(m.content, node, "query") for node, m in waiting.items())
+                again, lost = True, set(waiting)
+            ids |= self._send(Message(waiting[node].content, node, "query") for node in lost & waiting.keys())
+            lost = set()
             time.sleep(min(max(_POLL, waited / 20), _LONGEST_POLL))
         return found
 

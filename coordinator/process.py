@@ -127,7 +127,8 @@ def _carry(
 
     state = docket.find(study).state
     if state in ENDED and docket.kept(study, "messages 0") is None:
-        return  # whoever had it before has ended it meanwhile
+        docket.forget(study)  # whoever had it before has ended it meanwhile; one that had lost it may have kept more
+        return
     if state == "released" and settings.result(study).exists():
         docket.forget(study)
         return
@@ -166,7 +167,7 @@ def _hold(settings: CoordinatorSettings, study: str, holder: str, stop: threadin
     """Renew the lease; a process that has lost it ends at once, since another one carries the study out."""
     last, docket = time.monotonic(), None
     while not stop.wait(_RENEW):
-        with suppress(DataTrustError):  # a database that is away for a while
+        with suppress(Exception):  # a database that is away for a while, or no memory: without a lease it ends
             docket = docket or settings.docket()
             if not docket.renew(study, holder, LEASE):
                 os._exit(PARKED)

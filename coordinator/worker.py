@@ -31,7 +31,7 @@ from coordinator.lifecycle import ENDED
 from coordinator.process import LEASE, PARKED, say
 from coordinator.replay import Parked
 from coordinator.settings import CoordinatorSettings
-from trust.errors import DataTrustError, Fault
+from trust.errors import DataTrustError, Fault, InvalidInput
 from trust.times import now, write_time
 
 __all__ = ["READY", "Worker", "main"]
@@ -44,6 +44,8 @@ two notes of it in the docket, and two looks for studies that have ended and of 
 _AGAIN, _SOON = 30.0, 2.0
 """Seconds after which a study is tried again whose process could not begin it, or was left by it as it stands."""
 _END = 5.0
+_UNKNOWN = 255
+"""What multiprocessing says of a process whose starter has died; it may go on, with its lease."""
 
 
 @dataclass(frozen=True)
@@ -84,10 +86,11 @@ class Worker:
     def run(self) -> None:
         """Until `stop`; a SuperLink that has forgotten the nodes is told them again.
 
-        Raises: DataTrustError of what cannot be used at the beginning; later it is said, and tried again.
+        Raises: DataTrustError of what cannot be used at the beginning, and InvalidInput later where the newest root
+            names another charter than this process has.  A fault is said, and what failed is tried again.
         """
         with suppress(Parked), closing(self._settings.docket()) as docket:
-            self._settings.nodes(docket.trust)  # raise now what the loop would say again and again
+            self._settings.nodes(docket.trust)
             try:
                 while not self.stop.is_set():
                     try:
@@ -95,7 +98,7 @@ class Worker:
                         self._reap(docket)
                         self._hand_out(docket)
                         self._trouble = ""
-                    except DataTrustError as wrong:
+                    except Fault as wrong:
                         if not self.stop.is_set():
                             self._report(str(wrong))
                         self.stop.wait(0.5)
@@ -112,7 +115,11 @@ class Worker:
         """Enrol whom the SuperLink does not know, and say who is connected.  Raises: Fault."""
         if time.monotonic() < self._look:
             return
-        self._partners = self._settings.nodes(docket.trust)
+        trust = docket.trust
+        try:
+            self._partners = self._settings.nodes(trust)
+        except InvalidInput as wrong:  # it could be read at the beginning
+            raise Fault(str(wrong)) from None
         self._calling = True
         try:
             self._engine.enrol(self._partners)
@@ -168,7 +175,9 @@ class Worker:
                 self._say(f"{each.study}: its process has ended (code {code}); another goes on with what is left")
                 self._later[each.study] = time.monotonic() + (_SOON if code > 0 else 0.0)
             self._next_left = 0.0  # what it has kept is gone now, or is to be gone on with
-            if code not in (0, PARKED) and (wait := self._deaths.another(docket, each.study, each.holder, LEASE)):
+            if code in (0, PARKED, _UNKNOWN):
+                continue
+            if wait := self._deaths.another(docket, each.study, each.holder, LEASE):
                 self._later[each.study] = time.monotonic() + wait
 
     def _kill_who_hangs(self, docket: Docket) -> None:

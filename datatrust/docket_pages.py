@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +13,7 @@ from trust.errors import Fault, MessageInvalid
 __all__ = ["shown_studies"]
 
 _PAGE, _LARGEST = 100, 1 << 24
-_MOST_PAGES = 10_000
+_MOST_PAGES = 1_000
 
 
 def shown_studies(link: Link) -> Iterator[Any]:
@@ -21,13 +23,19 @@ def shown_studies(link: Link) -> Iterator[Any]:
     Raises: MessageInvalid for an answer that is no page, or that does not lead on; Fault where the pages do not end;
     what `Link.json` raises.
     """
-    after = 0
+    after, seen = 0, set[str]()
     for _ in range(_MOST_PAGES):
         page = link.json(f"/v1/studies?after={after}&limit={_PAGE}", most=_LARGEST)
         studies = page.get("studies") if isinstance(page, dict) else None
-        if not isinstance(studies, list):
-            raise MessageInvalid("the coordinator shows no list of studies", expected="a list")
-        yield from studies
+        if not isinstance(studies, list) or len(studies) > _PAGE:
+            raise MessageInvalid("the coordinator shows no list of studies", expected=f"a list of up to {_PAGE}")
+        for study in studies:
+            named = study.get("study") if isinstance(study, dict) else study
+            mark = hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()
+            if mark in seen:
+                raise MessageInvalid("the coordinator shows a study twice", expected="each once")
+            seen.add(mark)
+            yield study
         then = page.get("next")
         if then is None:
             return

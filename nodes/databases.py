@@ -27,7 +27,7 @@ __all__ = [
 DATABASES = ("postgresql", "sqlite", "mysql", "mariadb", "oracle", "mssql", "duckdb")
 Condition = Callable[[sqlalchemy.Table, str], ColumnElement[bool] | None]
 """Given the reflected table and the database's kind, which rows are enough; None: all."""
-_PATIENCE = 10
+_PATIENCE = 5
 _UNLOGGED = "datatrust"
 """SQLAlchemy logs each row that it fetches where its logger is set to DEBUG: our engines have one that says nothing.  A
 filter stays on it whatever is configured later; whether it is `disabled` does not.

@@ -14,6 +14,7 @@ os.environ["FLWR_DISABLE_UPDATE_CHECK"] = "1"
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -35,6 +36,7 @@ from flwr.proto.fleet_pb2 import (
     PushMessagesRequest,
 )
 from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
+from flwr.proto.message_pb2 import Message as ProtoMessage
 from flwr.proto.message_pb2 import ObjectTree
 from flwr.proto.node_pb2 import Node
 from flwr.supercore.inflatable.inflatable_object import (
@@ -68,6 +70,10 @@ _BEAT = 10.0
 """Seconds between signs of life: the least that Flower takes; it calls a node dead after two."""
 _MOST_OBJECTS = 1024
 """A message may not make the node fetch more."""
+_PULL, _PULL_AGAIN, _INCOMPLETE = 3.0, 0.5, 180.0
+"""Seconds for which content that is not there yet is waited for: at first; each time later; in all."""
+_MOST_ASIDE = 64
+"""Messages whose content is waited for."""
 _POLL, _LONGEST_POLL = 0.02, 1.0
 """Seconds between two looks for a message: a tenth of the silence so far, within these."""
 
@@ -114,6 +120,17 @@ class Link:
     authority: bytes
     key: EllipticCurvePrivateKey = field(repr=False)
     id_file: Path
+
+
+@dataclass(frozen=True)
+class _Pulled:
+    """A message whose content is still to be fetched.  It may be on its way to the SuperLink, or never come, where the
+    process that sent it was killed: what others ask is not to wait for it.
+    """
+
+    head: ProtoMessage
+    tree: ObjectTree
+    since: float = field(default_factory=time.monotonic)
 
 
 class _Unknown(Exception):
@@ -234,19 +251,28 @@ class FleetNode:
             self._beat(node)
 
     def _serve(self, node: Node) -> None:
-        last = time.monotonic()
+        last, aside = time.monotonic(), deque[_Pulled]()
         while not self.stop.is_set():
             found = self._call(self._client.PullMessages, PullMessagesRequest(node=node))
-            if not found.messages_list:
+            if found.messages_list:
+                one, wait = _Pulled(found.messages_list[0], found.message_object_trees[0]), _PULL
+            elif aside:
+                one, wait = aside.popleft(), _PULL_AGAIN
+            else:
                 self.stop.wait(min(max(_POLL, (time.monotonic() - last) / 10), _LONGEST_POLL))
                 continue
             try:
-                self._answer(node, message_from_proto(found.messages_list[0]), found.message_object_trees[0])
-            except (ObjectPullError, ObjectPushError, httpx.HTTPStatusError, ValueError, TypeError) as wrong:
+                self._answer(node, message_from_proto(one.head), one.tree, wait)
+            except ObjectPullError:
+                if time.monotonic() - one.since < _INCOMPLETE and len(aside) < _MOST_ASIDE:
+                    aside.append(one)
+                else:
+                    self._tell("a message was left out (incomplete)")
+            except (ObjectPushError, httpx.HTTPStatusError, ValueError, TypeError) as wrong:
                 self._tell(f"a message was left out ({type(wrong).__name__})")  # malformed, or its run has ended
             last = time.monotonic()
 
-    def _answer(self, node: Node, head: Message, tree: ObjectTree) -> None:
+    def _answer(self, node: Node, head: Message, tree: ObjectTree, wait: float) -> None:
         run = head.metadata.run_id
         if head.metadata.src_node_id != SUPERLINK_NODE_ID or _count(tree) > _MOST_OBJECTS:
             raise ValueError("not a coordinator's message, or too many objects")
@@ -255,7 +281,7 @@ class FleetNode:
             lambda asked: self._call(self._client.ConfirmMessageReceived, asked), node, run
         )
         message = pull_and_inflate_object_from_tree(
-            tree, pull, confirm, return_type=Message, initial_backoff=0.01, backoff_cap=0.25, max_time=300
+            tree, pull, confirm, return_type=Message, initial_backoff=0.01, backoff_cap=0.25, max_time=wait
         )
         message.metadata.__dict__["_message_id"] = tree.object_id
         begun = time.monotonic()

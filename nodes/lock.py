@@ -33,8 +33,9 @@ def locked(own: Path) -> Iterator[None]:
                 which = f"process {pid}" if pid else "another process"
                 raise Fault(f"{which} serves {str(own)!r} already; one process a home")
             time.sleep(0.05)
-        os.ftruncate(file, 0)
-        os.write(file, f"{os.getpid()}\n".encode("ascii"))
+        with suppress(OSError):  # on a full disk: who holds it is for words alone
+            os.ftruncate(file, 0)
+            os.write(file, f"{os.getpid()}\n".encode("ascii"))
         yield
     finally:
         os.close(file)

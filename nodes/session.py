@@ -53,6 +53,7 @@ class Session:
     Attributes:
         egress: what left, message by message.
         trouble: why the last message before the close was refused, in full; for the node's own operator, never sent.
+        genuine: whether the coordinator has signed the last message.
     """
 
     def __init__(self, node: Node, *, keep: bool = False) -> None:
@@ -63,11 +64,12 @@ class Session:
         self.trouble: DataTrustError | None = None
         self._answered = Answered(node.store.db, node.editions)
         self._to_record: tuple[Taken, list[str]] | None = None
-        self._genuine = False
+        self.genuine = False
         self._state = "new"
         self._on: Begun
         self._computation: Computation | None = None
-        self._again = self._accepted = False
+        self._again = False
+        self._accepted = ""
 
     @classmethod
     def again(cls, node: Node, study: str, *, wait: bool = False) -> Session:
@@ -105,7 +107,7 @@ class Session:
         Raises: SourceAway, where `wait`, for a source that does not answer now; nothing has changed.
         """
         try:
-            self._genuine = False
+            self.genuine = False
             header, body = self._read(raw)
             if self._state == "closed":
                 raise Refused("study-closed", "the study is closed at this partner")
@@ -136,7 +138,7 @@ class Session:
             self._notices.refresh()
         newer = self._notices.newer(header.get("roots", []))
         check_signature(header, body, coordinators(newer[-1][0] if newer else self._notices.root))
-        self._genuine = True
+        self.genuine = True
         self._notices.accept_roots(newer)
         self._notices.accept_revocations(header.get("revocations", []))
         return {name: value for name, value in header.items() if name not in ("sig", "roots", "revocations")}, body
@@ -157,7 +159,7 @@ class Session:
         rule = wrong.rule if isinstance(wrong, Refused) else wrong.code
         if self._state == "new":
             self._forget()
-            if self._genuine:  # anybody can send garbage; a journal that grew with it would fill the disk
+            if self.genuine:  # anybody can send garbage; a journal that grew with it would fill the disk
                 with suppress(Exception):  # a store that cannot write refuses all the same
                     self._node.journal("gate-refused", "", {"rule": rule})
         elif self._state != "closed" and not isinstance(wrong, MessageInvalid):
@@ -222,7 +224,7 @@ class Session:
             rules, digest = [decision.rule for decision in allowed], mandate.digest.hex()
             about = {"decisions": rules, "mandate": digest, "root": mandate.mandate.root}
             node.journal("mandate-accepted", study.id, about)
-            self._accepted = True
+            self._accepted = digest
         taken, names = self._rows(study)
         after = self._judged(asked, taken, names)
         self._begin(asked, taken, names)
@@ -374,12 +376,17 @@ class Session:
         return next((key for key in keys if signed_by(key, record.sig, record.message())), keys[0])
 
     def _close(self, header: Mapping[str, Any], body: bytes) -> bytes:
-        """Forget rows and keys."""
-        self._in("approved", "started")
+        """Forget rows and keys, or that rows are waited for."""
+        waiting = self._state == "new" and self._accepted
+        if not waiting:
+            self._in("approved", "started")
         closed(header, {"kind", "v", "mandate"}, body)
-        if header["mandate"] != self._on.mandate.digest.hex():
+        if header["mandate"] != (waiting or self._on.mandate.digest.hex()):
             raise MessageInvalid("a close of another mandate", expected="this study's")
-        self._end("mandate-revoked" if self._node.store.revoked(self._on.mandate.digest) else "closed")
+        if waiting:
+            self._state = "closed"
+        else:
+            self._end("mandate-revoked" if self._node.store.revoked(self._on.mandate.digest) else "closed")
         return self.egress.send({"kind": "ready", "name": self._node.name, "T": "", "head": self._node.head()})
 
     def _end(self, reason: str) -> None:

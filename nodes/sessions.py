@@ -24,6 +24,7 @@ from nodes.node import Node
 from nodes.session import Session
 from trust.errors import DataTrustError
 from trust.secure_sum import close_study
+from trust.secure_sum.errors import StoreUnavailable
 from trust.signing import Envelope, sha256
 from trust.times import write_time
 from trust.wire import DOWN, unpack
@@ -91,7 +92,7 @@ class Sessions:
         if held is None:
             if len(self._held) >= self._most:
                 return self._busy()
-            held = self._waiting.pop(mandate, None) or _Held(self._session(mandate, kind), self._clock())
+            held = self._waiting.get(mandate) or _Held(self._session(mandate, kind), self._clock())
         mark = hashlib.sha256(raw).digest()
         if mark in held.before:
             return self._late(kind, mandate)
@@ -106,6 +107,11 @@ class Sessions:
             if was_open and not held.session.open:
                 self._ended.add(mandate)
             self._say(kind, mandate, held.session)
+        if mandate in self._waiting:
+            if not held.session.genuine:
+                return held.answer  # anybody's message: the session goes on waiting
+            if kind != "close":  # after which a late copy of the mandate is to find it closed
+                del self._waiting[mandate]
         held.heard = self._clock()
         if mandate and held.session.open:
             self._held[mandate] = held
@@ -127,23 +133,21 @@ class Sessions:
         One that has ended here stays so, where the store could not write that it was closed: it is closed now.  A
         source that is away is waited for as long as the coordinator asks; a close needs none.
         """
+        ended = mandate in self._ended
         try:
             study = self._node.store.of_mandate(bytes.fromhex(mandate))
-            if study is not None:
-                ended = mandate in self._ended
-                session = Session.again(self._node, study, wait=self._away > 0 and kind != "close" and not ended)
-                if ended:
-                    with suppress(DataTrustError):
-                        session.abandon()
-                    return session
-                went = f"cannot go on, because: {session.trouble}" if session.trouble else "goes on after a restart"
-                self._tell(f"mandate {mandate[:8]}: {went}")
-                return session
-        except SourceAway:
-            raise
-        except DataTrustError:  # a store that cannot be read: the new session says so
-            pass
-        return Session(self._node, keep=True)
+            if study is None:
+                return Session(self._node, keep=True)
+            session = Session.again(self._node, study, wait=self._away > 0 and kind != "close" and not ended)
+        except StoreUnavailable:
+            return Session(self._node, keep=True)  # which says so
+        if ended:
+            with suppress(DataTrustError):
+                session.abandon()
+            return session
+        went = f"cannot go on, because: {session.trouble}" if session.trouble else "goes on after a restart"
+        self._tell(f"mandate {mandate[:8]}: {went}")
+        return session
 
     def _give_up(self) -> None:
         until = self._clock() - self._idle

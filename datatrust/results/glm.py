@@ -295,7 +295,7 @@ class GlmResult(Released):
         matrix = self._contrasts(hypothesis)
         estimate = matrix @ self.values["params"]
         spread = matrix @ self.values["cov_params"] @ matrix.T
-        statistic, df = float(estimate @ np.linalg.solve(spread, estimate)), len(matrix)
+        statistic, df = max(float(estimate @ np.linalg.solve(spread, estimate)), 0.0), len(matrix)
         if self.use_t:
             return WaldTest(statistic / df, float(fdtrc(df, self.df_resid, statistic / df)), df, self.df_resid)
         return WaldTest(statistic, float(chdtrc(df, statistic)), df, None)

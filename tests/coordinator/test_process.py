@@ -48,6 +48,15 @@ def test_what_was_kept_of_one_whose_file_is_written_goes(released: tuple[Coordin
         assert docket.keeping() == []
 
 
+def test_what_a_process_kept_that_had_lost_its_lease_goes(released: tuple[CoordinatorSettings, str]) -> None:
+    """It was stopped for longer than its lease, and another has released the study meanwhile."""
+    settings, study = released
+    with closing(settings.docket()) as docket:
+        docket.keep(study, "answers 3", b"")
+        assert carried(settings, study) == []
+        assert docket.keeping() == []
+
+
 def test_one_whose_file_was_not_written_is_gone_on_with(released: tuple[CoordinatorSettings, str]) -> None:
     """The control: it wants the SuperLink's secrets, which are not there."""
     settings, study = released

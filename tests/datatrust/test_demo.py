@@ -129,6 +129,7 @@ def test_leaving_out_one_patient_is_refused_and_would_have_told_a_value(found: d
     assert (patient["hospital"], patient["cholesterol"]) == tuple(attack["patient"].values())
 
 
+@pytest.mark.slow
 def test_the_files_beside_the_report_can_be_verified(found: dict[str, Any], folder: Path) -> None:
     proof = found["proof"]
     assert proof["verified"]
@@ -185,6 +186,7 @@ def test_the_screen_in_french(tmp_path: Path) -> None:
     assert '<html lang="fr">' in (tmp_path / "report.html").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_the_screen_in_english_twice_in_one_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for _ in range(2):
         assert run_demo(out=tmp_path) == 0
@@ -203,6 +205,7 @@ def test_the_screen_in_english_twice_in_one_folder(tmp_path: Path, capsys: pytes
     assert "67 patients aged 40 to 45 became 66" in text
 
 
+@pytest.mark.slow
 def test_the_program_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code = demo("--show-code", "--out", str(tmp_path / "it's here"))
     assert len(code.splitlines()) <= 24

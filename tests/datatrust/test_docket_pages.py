@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from datatrust.desk import RemoteDesk
+from datatrust.docket_pages import shown_studies
 from datatrust.key_files import read_signer
 from datatrust.remote import RemoteTrust
 from datatrust.state import State
@@ -63,6 +64,8 @@ def test_all_of_250_studies_are_seen(
         (lambda it: it | {"next": "1"}, MessageInvalid, "does not go on"),
         (lambda it: it | {"next": True}, MessageInvalid, "does not go on"),
         (lambda it: {"studies": [], "next": 1}, MessageInvalid, "does not go on"),
+        (lambda it: it | {"studies": it["studies"] * 101}, MessageInvalid, "no list of studies"),
+        (lambda it: it | {"studies": it["studies"] * 2}, MessageInvalid, "a study twice"),
     ],
 )
 def test_a_list_that_is_none_or_leads_nowhere_is_refused(
@@ -78,14 +81,13 @@ def test_a_list_without_an_end_is_given_up(
 ) -> None:
     monkeypatch.setattr("datatrust.docket_pages._MOST_PAGES", 3)
     places = iter(range(1, 100))
-    shown: list[Any] = []
 
     def endless(it: dict[str, Any]) -> dict[str, Any]:
-        shown.extend(it["studies"])
-        return {"studies": shown[:1], "next": next(places)}
+        place = next(places)
+        return {"studies": [{"study": place}], "next": place}
 
     liar[0].lies["/v1/studies"] = endless
     liar[0].asked.clear()
     with pytest.raises(Fault, match="more than 3 pages"):
-        trust.jobs()
+        list(shown_studies(trust._met.link))
     assert len(liar[0].asked) == 3

@@ -10,6 +10,7 @@ import signal
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from flwr.proto.control_pb2 import ListNodesRequest, RegisterNodeRequest, StartR
 from flwr.proto.fleet_pb2 import ActivateNodeRequest, RegisterNodeFleetRequest
 from flwr.proto.runtime_pb2 import AcquireTaskRequest
 from flwr.supercore.control import ControlHttpClient
+from flwr.supercore.inflatable.inflatable_utils import push_objects
 from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
 from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supernode.fleet_http_client import FleetHttpClient
@@ -34,18 +36,22 @@ from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 import coordinator.flower
 import datatrust as dt
+import nodes.flower
 from coordinator.flower import FIELD, RECORD, Engine, unpacked
 from coordinator.settings import CoordinatorSettings
 from datatrust.client import StudyHandle
 from datatrust.demo.hospitals import COHORT, EDGES, Written, write
 from datatrust.demo.question import CHARTER, PURPOSE, WOMEN
 from datatrust.deployment import DeployedTrust, Processes
+from nodes.flower import FleetNode, Link
 from nodes.settings import NodeSettings
 from tests.conftest import missing
 from trust.charter import Charter
 from trust.dataset import Dataset
 from trust.errors import InvalidInput
 from trust.wire import UP, unpack
+
+pytestmark = pytest.mark.slow
 
 VERSION = RuntimeVersionHttpInterceptor(component_name="test")
 DEMO = [sys.executable, "-c", "from datatrust.cli import main; main()", "demo", "--engine", "flower"]
@@ -62,6 +68,15 @@ class Live:
     def study(self, cohort: str = COHORT) -> StudyHandle:
         asked = {"ages": dt.Histogram("age", edges=list(EDGES)), "table": dt.Describe(["age"], by=["sex"])}
         return self.trust.study("Ages", purpose=PURPOSE, cohort=cohort, analyses=asked)
+
+    def restart(self, name: str) -> None:
+        """A node that was ended; until it is connected."""
+        log = self.processes._log(f"node {name}")
+        before, end = log.read_text().count("connected"), time.monotonic() + 40
+        self.processes._start(f"node {name}", "nodes.serve", str(self.folder), name, self.processes.address)
+        while log.read_text().count("connected") == before:
+            assert time.monotonic() < end, log.read_text()
+            time.sleep(0.1)
 
     def settings(self) -> CoordinatorSettings:
         return CoordinatorSettings(self.folder)
@@ -223,6 +238,61 @@ def test_no_node_runs_what_it_is_sent(live: Live, tmp_path: Path, monkeypatch: p
     assert not mark.exists()
 
 
+@pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")
+def test_a_message_whose_content_never_comes_holds_up_no_study(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a study's process is killed between the two; its run counts as alive for a minute."""
+    settings = live.settings()
+    engine = Engine(live.processes.address, settings.secrets())
+    engine.open()
+    try:
+        there = engine.online(settings.nodes())
+        with monkeypatch.context() as patched:
+            patched.setattr(coordinator.flower.http_grid, "push_objects", lambda *_, **__: None)
+            assert engine.channel(there).exchange(dict.fromkeys(there, b"x" * 1000), deadline=1) == {}
+        begun = time.monotonic()
+        live.study().run()
+        assert time.monotonic() - begun < 30
+        answers = engine.channel(there).exchange(dict.fromkeys(there, b"y" * 1000), deadline=20)
+        assert sorted(answers) == sorted(there), "the control: in that run, too, nodes answer what is whole"
+    finally:
+        engine.close()
+
+
+@pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")
+def test_an_answer_whose_content_never_comes_is_asked_for_again(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a node is killed between the two."""
+    process = live.processes._running.pop("node west")
+    process.terminate()
+    process.wait(30)
+    settings, west = live.settings(), NodeSettings(live.folder, "west")
+    link = Link(live.processes.address, west.authority(), west.connection_key(), west.connection / "node_id")
+    node, pushed = FleetNode(link, lambda raw: raw.upper()), list[int]()
+
+    def push(*arguments: Any, **named: Any) -> None:
+        pushed.append(1)
+        if len(pushed) > 1:
+            push_objects(*arguments, **named)
+
+    monkeypatch.setattr(nodes.flower, "push_objects", push)
+    thread = threading.Thread(target=node.run, daemon=True)
+    thread.start()
+    engine = Engine(live.processes.address, settings.secrets())
+    engine.open()
+    try:
+        end, there = time.monotonic() + 30, {}
+        while not there and time.monotonic() < end:
+            there = engine.online({"west": settings.nodes()["west"]})
+        begun = time.monotonic()
+        assert engine.channel(there).exchange({"west": b"what?"}, deadline=20) == {"west": b"WHAT?"}
+        assert time.monotonic() - begun < 9, "not at half of the time only"
+        assert len(pushed) == 2
+    finally:
+        engine.close()
+        node.stop.set()
+        thread.join(30)
+        live.restart("west")
+
+
 # ---- a node alone
 
 
@@ -252,22 +322,16 @@ def test_a_name_does_not_lead_elsewhere(name: str, tmp_path: Path) -> None:
         NodeSettings(tmp_path, name)
 
 
-@pytest.mark.slow
 def test_a_node_that_was_killed_comes_back(live: Live) -> None:
     os.kill(live.processes.pids["node east"], signal.SIGKILL)
     live.processes._running.pop("node east").wait()
-    live.processes._start("node east", "nodes.serve", str(live.folder), "east", live.processes.address)
-    log = live.processes._log("node east")
-    end, before = time.monotonic() + 40, log.read_text().count("connected")
-    while log.read_text().count("connected") == before and time.monotonic() < end:
-        time.sleep(0.1)
+    live.restart("east")
     assert live.study().run().provenance["partners"] == list(live.trust.partners)
 
 
 # ---- the command
 
 
-@pytest.mark.slow
 def test_the_demo_stays_until_ctrl_c_and_leaves_nothing_running(tmp_path: Path) -> None:
     command = [*DEMO, "--keep", "--out", str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as demo:
@@ -302,7 +366,6 @@ def of(pid: int, state: Path) -> bool:
         return False
 
 
-@pytest.mark.slow
 def test_ctrl_c_while_it_starts(tmp_path: Path) -> None:
     command = [*DEMO, "--out", str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as demo:
@@ -313,7 +376,6 @@ def test_ctrl_c_while_it_starts(tmp_path: Path) -> None:
     assert demo.returncode == 130
 
 
-@pytest.mark.slow
 def test_it_runs_without_a_route(tmp_path: Path) -> None:
     """In a network namespace that has loopback alone: no telemetry, no look for updates, no download is waited for."""
     if not hasattr(os, "geteuid") or os.geteuid() or not shutil.which("unshare") or not shutil.which("ip"):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import os
 import threading
 from pathlib import Path
 
@@ -19,6 +21,15 @@ def test_who_looks_for_a_moment_keeps_nobody_out(tmp_path: Path) -> None:
         with locked(tmp_path):
             assert holder(tmp_path) is not None
     assert holder(tmp_path) is None
+
+
+def test_a_disk_that_is_full_keeps_nobody_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    with locked(tmp_path):
+        assert holder(tmp_path) == 0, "held, by whom is not known"
 
 
 def test_who_stays_is_named(tmp_path: Path) -> None:

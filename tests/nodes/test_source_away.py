@@ -17,6 +17,7 @@ from typing import Any
 import psycopg
 import pytest
 import sqlalchemy
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from coordinator.conductor import Conducted, Coordinator, conduct
 from nodes.databases import SourceAway, database_columns, read_database
@@ -28,8 +29,9 @@ from tests.faults.test_node_restarts import same
 from tests.nodes.live import BY_ID
 from tests.postgres import Server, mortal, own_server
 from trust.errors import Fault, Refused
+from trust.signing import Signer, sha256
 from trust.study import Study
-from trust.wire import DOWN, UP, unpack
+from trust.wire import DOWN, UP, pack_signed, unpack
 
 __all__ = ["mortal", "own_server"]
 
@@ -149,6 +151,47 @@ def test_one_that_stays_away_is_refused_while_the_coordinator_still_waits(trust:
     assert "those that do not, because of: fault" in refused.value.text
     assert AWAY <= trust.now < 60
     assert trust.sent.count((OURS, "refusal")) == 1
+
+
+def test_a_study_that_is_waited_for_is_one_whatever_else_is_sent(trust: Trust) -> None:
+    """A message of somebody else changes nothing; after a close a late copy of the mandate does not begin it again."""
+    study, signed, mandate, _ = trust.places.study()
+    keys = trust.places.of.keys
+    about = sha256(mandate.unverified_payload).removeprefix("sha256:")
+    wanted = pack_signed(
+        {"kind": "mandate", "mandate": mandate.document(), "study": signed.document()}, keys.coordinator
+    )
+    close = pack_signed({"kind": "close", "mandate": about}, keys.coordinator)
+    forged = pack_signed({"kind": "close", "mandate": about}, Signer(Ed25519PrivateKey.generate()))
+    node = trust.places.up[OURS]
+    trust.server.kill()
+
+    def rule(raw: bytes) -> str:
+        return str(unpack(node.handle(raw), UP)[0].get("rule", ""))
+
+    with pytest.raises(SourceAway):
+        node.handle(wanted)
+    for _ in range(3):
+        assert rule(forged) == "message-invalid"
+        trust.now += AGAIN
+        with pytest.raises(SourceAway):
+            node.handle(wanted)
+    assert rule(close) == ""
+    trust.server.start()
+    assert rule(wanted) == "study-closed"
+    assert trust.journal(study)["mandate-accepted"] == 1
+    assert trust.places.node(OURS).store.open_studies() == []
+
+
+def test_what_somebody_else_sends_does_not_make_the_wait_longer(trust: Trust) -> None:
+    def before(kind: str, copy: int) -> None:
+        node = trust.places.up[OURS]
+        for mandate in list(node._waiting):
+            node.handle(pack_signed({"kind": "close", "mandate": mandate}, Signer(Ed25519PrivateKey.generate())))
+
+    trust.server.kill()
+    with pytest.raises(Refused, match="because of: fault"):
+        trust.conducted(before)
 
 
 def test_a_node_that_is_not_told_to_wait_refuses_at_once(trust: Trust) -> None:

@@ -62,7 +62,7 @@ def test_a_study_is_filed_over_tls_and_a_body_of_50_megabytes_is_not_read(served
             assert answer.status_code == status
         assert "server" not in answer.headers
         listed = client.get(url, headers=sign_request(served.keys.researcher, "GET", url, b"", now()))
-        assert [one["id"] for one in listed.json()] == [answer.json()["id"]]
+        assert [one["id"] for one in listed.json()["studies"]] == [answer.json()["id"]]
         query = f"{served.url}/v1/register/entries?start=0&limit=1"
         assert client.get(query).json()["size"] > 1
 
