@@ -222,6 +222,7 @@ def drips(where: str) -> Callable[[BaseHTTPRequestHandler], None]:
     return answer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["head", "body"])
 def test_an_answer_that_never_ends_holds_a_node_up_for_a_bounded_time(
     monkeypatch: pytest.MonkeyPatch, where: str

@@ -247,6 +247,7 @@ def test_a_server_that_is_not_there_is_a_fault() -> None:
     unsaid(error.value)
 
 
+@pytest.mark.slow
 def test_a_server_that_does_not_answer_is_a_fault_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "_CONNECT", 2)
     with socket.create_server(("127.0.0.1", 0)) as silent:

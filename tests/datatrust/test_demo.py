@@ -223,6 +223,7 @@ def test_the_program_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 # ---- its parts
 
 
+@pytest.mark.slow
 def test_a_comparison_that_fails_is_said_and_changes_the_exit_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -240,6 +241,7 @@ def test_a_comparison_that_fails_is_said_and_changes_the_exit_code(
     assert said.err.count("a check failed: check_risk: coefficient of") == 8
 
 
+@pytest.mark.slow
 def test_a_refusal_that_does_not_come_is_said_and_changes_the_exit_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

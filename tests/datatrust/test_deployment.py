@@ -72,6 +72,7 @@ def test_a_policy_is_not_left_behind(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.slow
 def test_a_port_that_another_process_takes_first_is_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

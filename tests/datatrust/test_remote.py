@@ -344,6 +344,7 @@ def test_a_later_root_that_follows_is_taken_and_an_older_one_never_comes_back(
     dt.connect(here.url).close()
 
 
+@pytest.mark.slow
 def test_a_root_that_has_expired_is_the_end(here: Served, trust: RemoteTrust) -> None:
     first = State(here.folder).roots[0]
     soon = write_time(now() + timedelta(seconds=4))

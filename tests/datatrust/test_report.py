@@ -149,6 +149,7 @@ def test_every_section_is_in_the_contents(page: Page) -> None:
     assert len(named) == 9
 
 
+@pytest.mark.slow
 def test_it_is_small_and_the_same_each_time(report: tuple[str, Path], tmp_path: Path) -> None:
     lang, path = report
     assert path.stat().st_size < 100_000

@@ -111,11 +111,13 @@ class TestACohortKeepsWhatDuckDBKeeps:
     def test_of_a_frame(self, text: str, oracle: Any) -> None:
         assert kept(Source(ROWS), text) == oracle(text)
 
+    @pytest.mark.slow
     @given(text=cohorts)
     @settings(ORDINARY, max_examples=100)
     def test_of_sqlite_which_is_asked_for_fewer_rows(self, text: str, oracle: Any, sqlite: Source) -> None:
         assert sorted(kept(sqlite, text)) == oracle(text)
 
+    @pytest.mark.slow
     @given(text=cohorts)
     @settings(ORDINARY, max_examples=60)
     def test_of_postgresql_which_is_asked_for_fewer_rows(self, text: str, oracle: Any, postgresql: Source) -> None:

@@ -128,6 +128,7 @@ def test_a_file_of_a_newer_version_does_not_open(at: Open, tmp_path: Path) -> No
         at()
 
 
+@pytest.mark.slow
 def test_flipped_bytes_are_found_or_change_nothing(tmp_path: Path) -> None:
     """Bytes all over the file, two at a time; an error is ours, and a store that opens has the journal as it was."""
     store = write(SqliteStore(tmp_path / "a", durable=False), 30)

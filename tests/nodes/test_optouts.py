@@ -73,6 +73,7 @@ class TestAListInADatabase:
         engine.dispose()
         return postgres
 
+    @pytest.mark.slow
     def test_of_its_own_and_beside_the_rows(self, address: str) -> None:
         for opt_out in (f"{address}#optouts", "#optouts"):
             source = Source(f"{address}#optable", opt_out=opt_out)

@@ -172,6 +172,7 @@ def test_each_key_that_a_dataset_uses_is_missed_when_it_is_misspelt(key: str) ->
         Dataset.parse(re.sub(rf"\b{key}:", f"{key}x:", HEART))
 
 
+@pytest.mark.slow
 def test_sixty_thousand_keys_take_linear_time() -> None:
     began = perf_counter()
     with pytest.raises(DatasetInvalid, match="unknown key 'k0'"):

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.sizes import FULL
 from trust.analyses import AnyAnalysis, Glm
 from trust.analyses.terms import Category
 from trust.canonical import canonical
@@ -317,7 +318,7 @@ mandates = st.fixed_dictionaries(
 )  # fmt: skip
 
 
-@settings(max_examples=200)
+@settings(max_examples=1000 if FULL else 60)
 @given(studies, studies, mandates, mandates, st.sampled_from(LANGUAGES), st.booleans(), st.booleans())
 def test_two_different_mandates_never_read_the_same(
     study: Any, other: Any, mandate: Any, second: Any, lang: str, one_study: bool, one_mandate: bool

@@ -335,6 +335,7 @@ def test_words_of_others_forge_no_section_and_no_line(text: str, lang: str) -> N
     kept_in_place(text, lang)
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60), st.sampled_from(LANGUAGES))
 def test_no_text_at_all_does(text: str, lang: str) -> None:

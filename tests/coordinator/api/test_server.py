@@ -132,6 +132,7 @@ def received(stream: ssl.SSLSocket) -> bytes:
     return b"".join(parts)
 
 
+@pytest.mark.slow
 def test_the_process_ends_in_order_when_it_is_told_to(tmp_path: Path) -> None:
     port = free_port()
     with opened(tmp_path / "coordinator", url=f"https://localhost:{port}") as world:
