@@ -25,6 +25,7 @@ from coordinator.notify import Notifier
 from coordinator.parts import PARTS, SUPERVISOR, not_listening, say_opened
 from coordinator.settings import CoordinatorSettings
 from trust.errors import InvalidInput
+from trust.files import lock
 from trust.times import now, read_time
 
 __all__ = ["LOCK", "Supervisor", "environment_of", "pids", "supervise"]
@@ -38,8 +39,6 @@ _PROBE, _REMIND = 0.5, 10.0
 """Seconds between two looks at who answers, and between two reminders of what is missing."""
 _END = {"api": 3.5, "worker": 3.0, "superlink": 2.5}
 """Seconds for a process to end by itself; together less than ten."""
-_BUSY = 1.0
-"""Seconds for which somebody may be looking whether the lock is held."""
 _SOON = 30
 """Days before the certificate's end from which on it is spoken of."""
 
@@ -210,7 +209,7 @@ def supervise(settings: CoordinatorSettings, *, as_json: bool | None = None) -> 
     _ = (settings.identity, settings.secrets(), settings.place)  # raise now what the processes would raise again
     days = settings.days_left(now())
     without = sorted(settings.trust.root.root.partners.keys() - settings.nodes().keys())
-    with _alone(settings) as lock:
+    with _alone(settings) as held:
         supervisor = Supervisor(settings, log)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: supervisor.stop.set())
@@ -221,7 +220,7 @@ def supervise(settings: CoordinatorSettings, *, as_json: bool | None = None) -> 
             log.warning("the trust root ends soon, or has ended: sign the next version", days=left)
         for name in without:
             log.warning("the trust root has no key for its connection; it cannot be let in", partner=name)
-        supervisor.run(lock)
+        supervisor.run(held)
     return 0
 
 
@@ -245,32 +244,22 @@ def _alone(settings: CoordinatorSettings) -> Iterator[int]:
     """Hold the home's lock.  Raises: InvalidInput where another supervisor does."""
     path: Path = settings.folder / "coordinator" / LOCK
     try:
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as wrong:
         raise InvalidInput(
             f"{str(path)!r} cannot be written ({wrong.strerror})", remedy="mend disk or rights"
         ) from None
     try:
-        end = time.monotonic() + _BUSY
-        while not _locked(lock):
-            if time.monotonic() > end:
-                raise InvalidInput(
-                    f"{str(settings.folder)!r} runs already (process {pids(settings).get('run', 'unknown')})",
-                    expected="one `datatrust coordinator run` a home",
-                    remedy="end that one first",
-                )
-            time.sleep(0.05)
-        yield lock
-        os.ftruncate(lock, 0)
+        if not lock(held):
+            raise InvalidInput(
+                f"{str(settings.folder)!r} runs already (process {pids(settings).get('run', 'unknown')})",
+                expected="one `datatrust coordinator run` a home",
+                remedy="end that one first",
+            )
+        yield held
+        os.ftruncate(held, 0)
     finally:
-        os.close(lock)
-
-
-def _locked(lock: int) -> bool:
-    with suppress(BlockingIOError):
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    return False
+        os.close(held)
 
 
 def _has_ended(process: subprocess.Popen[str]) -> bool:

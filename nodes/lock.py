@@ -5,17 +5,14 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from trust.errors import Fault
+from trust.files import lock
 
 __all__ = ["holder", "locked"]
-
-_BUSY = 1.0
-"""Seconds for which a process that is being killed, or somebody who looks whether the lock is held, may have it."""
 
 
 @contextmanager
@@ -26,26 +23,16 @@ def locked(own: Path) -> Iterator[None]:
     except OSError as wrong:
         raise Fault(f"{str(own)!r} cannot be written ({wrong.strerror}); mend its rights") from None
     try:
-        end = time.monotonic() + _BUSY
-        while not _taken(file):
-            if time.monotonic() > end:
-                pid = holder(own)
-                which = f"process {pid}" if pid else "another process"
-                raise Fault(f"{which} serves {str(own)!r} already; one process a home")
-            time.sleep(0.05)
+        if not lock(file):
+            pid = holder(own)
+            which = f"process {pid}" if pid else "another process"
+            raise Fault(f"{which} serves {str(own)!r} already; one process a home")
         with suppress(OSError):  # on a full disk: who holds it is for words alone
             os.ftruncate(file, 0)
             os.write(file, f"{os.getpid()}\n".encode("ascii"))
         yield
     finally:
         os.close(file)
-
-
-def _taken(file: int) -> bool:
-    with suppress(BlockingIOError):
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    return False
 
 
 def holder(own: Path) -> int | None:

@@ -6,9 +6,11 @@ And how a file is written so that it is there whole or not at all.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import secrets
 import stat
+import time
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -23,6 +25,7 @@ from trust.signing import Envelope
 
 __all__ = [
     "closed_to_others",
+    "lock",
     "read_curve",
     "read_envelope",
     "read_file",
@@ -114,6 +117,20 @@ def _other_kind(path: Path, kind: str) -> InvalidInput:
 
 
 # ---- writing
+
+
+def lock(file: int, patience: float = 1.0) -> bool:
+    """Take the lock (flock(2)) of an open file; whether it could be had within so many seconds: a process that is being
+    killed, or somebody who looks whether it is held, may have it for a moment.
+    """
+    end = time.monotonic() + patience
+    while True:
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
 
 
 def write_new(path: Path, content: bytes, mode: int) -> None:
