@@ -89,6 +89,7 @@ def test_entries_of_many_are_one_chain(place: Path | str, way: Callable[..., lis
     on.close()
 
 
+@pytest.mark.slow
 def test_many_that_open_an_empty_place_make_one_state(place: Path | str) -> None:
     given = race(place, "open", 3)
     on = running(place)

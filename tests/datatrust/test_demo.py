@@ -64,6 +64,7 @@ def found(folder: Path) -> dict[str, Any]:
 # ---- as JSON
 
 
+@pytest.mark.slow
 def test_the_worked_example(found: dict[str, Any]) -> None:
     assert found["seed"]["case1"]["local"] is None
     assert found["seed"]["case2"]["local"] == pytest.approx(math.sqrt(1 / 48))

@@ -115,21 +115,21 @@ small_tables = st.one_of(
 
 class TestAnAttacker:
     @given(counts=small_tables)
-    @settings(deadline=None, max_examples=80)
+    @settings(deadline=None, max_examples=80 if FULL else 40)
     def test_finds_no_hidden_cell_to_within_less_than_k(self, counts: Any) -> None:
         hidden = hide(counts)
         assert (counts[~hidden] >= K).all()
         assert hidden.all() or least_width(counts, hidden, K) >= K
 
     @given(counts=small_tables)
-    @settings(deadline=None, max_examples=40)
+    @settings(deadline=None, max_examples=40 if FULL else 20)
     def test_finds_none_where_zeros_are_shown(self, counts: Any) -> None:
         hidden = hide(counts, zero_is_small=False)
         assert ((counts[~hidden] >= K) | (counts[~hidden] == 0)).all()
         assert hidden.all() or least_width(counts, hidden, K, zero_is_small=False) >= K
 
     @given(counts=small_tables, data=st.data())
-    @settings(deadline=None, max_examples=40)
+    @settings(deadline=None, max_examples=40 if FULL else 20)
     def test_finds_no_cell_of_too_few_partners(self, counts: Any, data: st.DataObject) -> None:
         few = np.array(data.draw(st.lists(st.booleans(), min_size=counts.size, max_size=counts.size))).reshape(
             counts.shape

@@ -24,7 +24,7 @@ from tests.sizes import FULL
 from trust.log import Entry
 from trust.result import read_result
 
-SOME, MORE = 3, 60
+SOME, MORE = 3, 40
 """Writes, on each change and in the slow test; all of them with FULL=1."""
 ROOT = Path(__file__).parents[2]
 

@@ -27,6 +27,7 @@ from tests.faults import killer
 from tests.faults.places import NAMES
 from tests.faults.test_killed import ROOT
 from tests.faults.test_network import OTHERS, Live, live, patience, same
+from tests.sizes import FULL
 from trust.errors import Fault
 
 __all__ = ["live"]
@@ -181,7 +182,7 @@ def test_a_call_that_waits_for_the_superlink_ends_with_its_process(trust: Path) 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("who", ["node south", "coordinator", "superlink"])
-@pytest.mark.parametrize("when", ["at rest", "in a study"])
+@pytest.mark.parametrize("when", ["in a study", *(["at rest"] if FULL else [])])
 def test_told_to_stop_and_started_again(live: Live, who: str, when: str) -> None:
     patience(live.folder, 120)
     study = live.begin() if when == "in a study" else ""

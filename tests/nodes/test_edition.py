@@ -106,6 +106,7 @@ def oracle() -> Iterator[Any]:
 
 
 class TestACohortKeepsWhatDuckDBKeeps:
+    @pytest.mark.slow
     @given(text=cohorts)
     @settings(ORDINARY, max_examples=150)
     def test_of_a_frame(self, text: str, oracle: Any) -> None:

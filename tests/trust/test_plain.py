@@ -289,6 +289,7 @@ models = st.builds(
 )  # fmt: skip
 
 
+@settings(max_examples=1000 if FULL else 50)
 @given(models, models, st.sampled_from(LANGUAGES))
 def test_two_models_never_read_the_same(one: Glm, other: Glm, lang: str) -> None:
     texts = [body(lang, {"analyses": {"a": model.document()}}) for model in (one, other)]

@@ -28,6 +28,7 @@ from tests.corpus.honest import (
     signed_root,
 )
 from tests.corpus.release import HONEST, SIGNED, Release, mandate, register
+from tests.sizes import FULL
 from trust.canonical import canonical
 from trust.decision import Decisions
 from trust.errors import DataTrustError, MessageInvalid, Refused
@@ -48,7 +49,7 @@ RAW = file_of(SIGNED)
 PINNED = TrustRoot.founding(ROOT)
 ORDER = ["file", "root", "result", "mandate", "study", "rules", "register"]
 many = settings(max_examples=1_000, deadline=None, suppress_health_check=list(HealthCheck))
-some = settings(many, max_examples=300)
+some = settings(many, max_examples=1_000 if FULL else 150)
 
 
 def judged(release: Release, pinned: TrustRoot | None = PINNED) -> Verified:

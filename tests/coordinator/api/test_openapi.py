@@ -143,7 +143,7 @@ def objections(event: events.EngineEvent) -> Iterator[str]:
 
 
 def test_every_address_does_what_its_description_says(signing: Signing) -> None:
-    found = wrong(signing, 1000 if FULL else 20, followed=False)
+    found = wrong(signing, 1000 if FULL else 12, followed=False)
     assert not found, "\n\n".join(found)
     best = {(*address, min(codes.values())) for address, (_, codes) in TABLE.items()}
     assert best - signing.seen == {("GET", "/v1/openapi.json", 200)}

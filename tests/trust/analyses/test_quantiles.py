@@ -47,6 +47,7 @@ def test_equals_r(ask_of: Any, oracle: Any, data: str, cases: list[str], cohort:
     npt.assert_allclose(sandbox.to_frame(), pooled[columns].quantile(probabilities), rtol=1e-9, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_a_bracket_holds_persons_and_partners_enough(ask_of: Any, heart: Any) -> None:
     probabilities = np.linspace(0, 1, 21)
     pooled = heart.pooled
