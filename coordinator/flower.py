@@ -235,8 +235,9 @@ class _RunGrid(http_grid.HttpGrid):
     def _exchange(self, messages: Iterable[Message], timeout: float | None) -> list[Message]:
         waiting = {message.metadata.dst_node_id: message for message in messages}
         begun, limit = time.monotonic(), 60.0 if timeout is None else timeout
-        ids, again, found, lost = self._send(waiting.values()), False, list[Message](), set[int]()
+        ids, found, twice = self._send(waiting.values()), list[Message](), set[int]()
         while waiting and (waited := time.monotonic() - begun) < limit:
+            lost = set(waiting) if waited > limit / 2 else set[int]()
             for reply in self._receive(ids):
                 node = ids.pop(reply.metadata.reply_to_message_id, None)
                 if node is None or node not in waiting:
@@ -248,10 +249,9 @@ class _RunGrid(http_grid.HttpGrid):
                     del waiting[node]
             if not waiting:
                 break
-            if not again and waited > limit / 2:
-                again, lost = True, set(waiting)
-            ids |= self._send(Message(waiting[node].content, node, "query") for node in lost & waiting.keys())
-            lost = set()
+            lost = (lost & waiting.keys()) - twice
+            ids |= self._send(Message(waiting[node].content, node, "query") for node in lost)
+            twice |= lost
             time.sleep(min(max(_POLL, waited / 20), _LONGEST_POLL))
         return found
 

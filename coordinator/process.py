@@ -126,11 +126,9 @@ def _carry(
             docket.tell(study, words)
 
     state = docket.find(study).state
-    if state in ENDED and docket.kept(study, "messages 0") is None:
+    done = docket.kept(study, "messages 0") is None or (state == "released" and settings.result(study).exists())
+    if state in ENDED and done:
         docket.forget(study)  # whoever had it before has ended it meanwhile; one that had lost it may have kept more
-        return
-    if state == "released" and settings.result(study).exists():
-        docket.forget(study)
         return
     engine = Engine(address, settings.secrets())
     replay: Replay | None = None

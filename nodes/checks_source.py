@@ -36,7 +36,7 @@ def check_encryption(settings: NodeSettings) -> Finding:
     url = str(source.url)
     if not is_database(source.url) or is_here(url):
         return ok("encryption", "the rows are on this machine")
-    found = encrypted(url, source.table)
+    found = encrypted(url)
     if found:
         return ok("encryption", "the connection with the database is over TLS")
     said = "is not encrypted" if found is False else "may not be encrypted: it cannot be seen from here"

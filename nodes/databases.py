@@ -120,7 +120,7 @@ def writes_allowed(url: str, table: str) -> list[str]:
 
 def is_here(url: str) -> bool:
     """Whether a database is a file, or is reached over this machine's loopback or a Unix socket."""
-    parsed = sqlalchemy.make_url(url.rpartition("#")[0] or url)
+    parsed = sqlalchemy.make_url(_split(url)[0])
     asked = parsed.query.get("host", parsed.host or "")
     hosts = asked.split(",") if isinstance(asked, str) else asked
     return all(not host or host.startswith(("/", "@")) or _is_loopback(host) for host in hosts)
@@ -133,12 +133,12 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def encrypted(url: str, table: str) -> bool | None:
+def encrypted(url: str) -> bool | None:
     """Whether the rows come over TLS; None where only the database's administrator can say.
 
     Source: PostgreSQL, pg_stat_ssl.  Raises: SourceInvalid, Fault.
     """
-    engine, _ = _reflected(url, table)
+    engine = _engine(_split(url)[0])
     try:
         if engine.dialect.name != "postgresql":
             return None
@@ -163,11 +163,17 @@ def _passes(connection: sqlalchemy.Connection, statement: Any) -> bool:
     return True
 
 
-def _reflected(url: str, table: str) -> tuple[sqlalchemy.Engine, sqlalchemy.Table]:
-    """Engine and table.  The `#table` is split off here: SQLAlchemy takes it for part of the database's name."""
+def _split(url: str) -> tuple[str, str]:
+    """Address, and what is named behind `#`: SQLAlchemy takes it for part of the database's name."""
     address, mark, named = url.rpartition("#")
     if not mark or "@" in named or "/" in named:  # a `#` of the password
-        address, named = url, ""
+        return url, ""
+    return address, named
+
+
+def _reflected(url: str, table: str) -> tuple[sqlalchemy.Engine, sqlalchemy.Table]:
+    """Engine and table."""
+    address, named = _split(url)
     name = named or table
     if not name:
         raise SourceInvalid("a database without a table", expected="…#table at the end of the URL, or table = '…'")

@@ -261,10 +261,12 @@ class FleetNode:
             else:
                 self.stop.wait(min(max(_POLL, (time.monotonic() - last) / 10), _LONGEST_POLL))
                 continue
+            begun = time.monotonic()
             try:
                 self._answer(node, message_from_proto(one.head), one.tree, wait)
-            except ObjectPullError:
-                if time.monotonic() - one.since < _INCOMPLETE and len(aside) < _MOST_ASIDE:
+            except ObjectPullError:  # at once where the SuperLink does not have it any more
+                waited, known = time.monotonic() - begun, time.monotonic() - one.since
+                if waited >= wait and known < _INCOMPLETE and len(aside) < _MOST_ASIDE:
                     aside.append(one)
                 else:
                     self._tell("a message was left out (incomplete)")

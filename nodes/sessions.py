@@ -47,6 +47,8 @@ class _Held:
     answer: bytes = b""
     before: set[bytes] = field(default_factory=set)
     """Digests of the messages before the last."""
+    over: bool = False
+    """Its source was waited for, and the coordinator has closed it: a late copy of the mandate finds it closed."""
 
 
 class Sessions:
@@ -110,7 +112,8 @@ class Sessions:
         if mandate in self._waiting:
             if not held.session.genuine:
                 return held.answer  # anybody's message: the session goes on waiting
-            if kind != "close":  # after which a late copy of the mandate is to find it closed
+            held.over |= kind == "close"
+            if not held.over:
                 del self._waiting[mandate]
         held.heard = self._clock()
         if mandate and held.session.open:

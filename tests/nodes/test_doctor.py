@@ -248,6 +248,7 @@ def source_of(home: NodeSettings, server: str, user: str, table: str) -> None:
         ("127.0.0.1/records?host=records.example", False),
         ("/records?host=127.0.0.1,records.example", False),
         ("localhost.example/records", False),
+        ("127.0.0.1:5432/records?password=a#b@c", True),
     ],
 )
 def test_whether_a_database_is_on_this_machine(place: str, here: bool) -> None:

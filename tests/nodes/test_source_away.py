@@ -178,7 +178,10 @@ def test_a_study_that_is_waited_for_is_one_whatever_else_is_sent(trust: Trust) -
             node.handle(wanted)
     assert rule(close) == ""
     trust.server.start()
-    assert rule(wanted) == "study-closed"
+    late = pack_signed(
+        {"kind": "mandate", "mandate": mandate.document(), "study": signed.document(), "roots": []}, keys.coordinator
+    )
+    assert [rule(raw) for raw in (wanted, wanted, late, wanted)] == ["study-closed"] * 3 + ["message-order"]
     assert trust.journal(study)["mandate-accepted"] == 1
     assert trust.places.node(OURS).store.open_studies() == []
 

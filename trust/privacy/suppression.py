@@ -137,7 +137,7 @@ class _Table:
 
     def _interval(self, target: Mask) -> tuple[float, float]:
         """Least and greatest sum of the target's hidden cells, all cells being 0 or more."""
-        from scipy.optimize import linprog  # here, since loading it takes a quarter of the time that a command takes
+        from scipy.optimize import linprog  # here, since every command would load it and few need it
 
         if self._solved is None:
             self._solved = self._equations()
