@@ -27,21 +27,23 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 from cryptography import x509
 from pydantic import AfterValidator, Field, StrictInt
 
-from coordinator.docket import Docket, Trust
+from coordinator.docket.docket import Docket
+from trust.documents.filed_study import Trust
 from trust.canonical import Model, read_model
-from trust.charter import Charter
-from trust.connection_key import connection_pem
-from trust.dataset import Dataset
+from trust.charters.charter import Charter
+from trust.signing.connection_key import connection_pem
+from trust.dataset.dataset import Dataset
 from trust.errors import Fault, InvalidInput
-from trust.files import closed_to_others, read_file, read_roots, read_secret, read_signing, write_new
-from trust.invitation import Invitation
-from trust.signing import Envelope, Signer
+from trust.files import closed_to_others, read_file, read_secret, write_new
+from trust.signing.read import read_roots, read_signing
+from trust.documents.invitation import Invitation
+from trust.signing.envelope import Envelope, Signer
 from trust.times import now
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
-    from coordinator.flower import Secrets
+    from coordinator.flower.grid import Secrets
 
 __all__ = ["CoordinatorSettings", "File", "Listen", "is_wildcard"]
 
@@ -269,7 +271,7 @@ class CoordinatorSettings:
 
     def secrets(self) -> Secrets:
         """What the SuperLink knows the coordinator by."""
-        from coordinator.flower import Secrets  # here, since loading Flower takes a second
+        from coordinator.flower.grid import Secrets  # here, since loading Flower takes a second
 
         return Secrets(
             read_file(self.engine / "ca.pem"),

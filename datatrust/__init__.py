@@ -12,25 +12,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from datatrust.ask import Anova, Correlation, Crosstab, Describe, Glm, Histogram, Quantiles, TTest
-    from datatrust.client import Result
-    from datatrust.federation import local
-    from datatrust.remote import connect
-    from nodes.sources import Source
-    from trust.dataset import Dataset
+    from datatrust.research.questions import Anova, Correlation, Crosstab, Describe, Glm, Histogram, Quantiles, TTest
+    from datatrust.research.result import Result
+    from datatrust.in_process.trust import local
+    from datatrust.remote.trust import connect
+    from nodes.rows.source import Source
+    from trust.dataset.dataset import Dataset
     from trust.errors import Cancelled, DataTrustError, InvalidInput, Refused, TimedOut
 
 # Loaded when they are used: a command such as `datatrust key new` needs none of them, and they take a second.
 _ASK = ("Anova", "Correlation", "Crosstab", "Describe", "Glm", "Histogram", "Quantiles", "TTest")
 _ERRORS = ("Cancelled", "DataTrustError", "InvalidInput", "Refused", "TimedOut")
 _MODULES = {
-    **dict.fromkeys(_ASK, "datatrust.ask"),
+    **dict.fromkeys(_ASK, "datatrust.research.questions"),
     **dict.fromkeys(_ERRORS, "trust.errors"),
-    "Dataset": "trust.dataset",
-    "Result": "datatrust.client",
-    "Source": "nodes.sources",
-    "connect": "datatrust.remote",
-    "local": "datatrust.federation",
+    "Dataset": "trust.dataset.dataset",
+    "Result": "datatrust.research.result",
+    "Source": "nodes.rows.source",
+    "connect": "datatrust.remote.trust",
+    "local": "datatrust.in_process.trust",
 }
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 
 from trust.errors import Fault, InvalidInput, MessageInvalid
-from trust.json_text import read_json
+from trust.signing.json_text import read_json
 
 __all__ = ["Interface", "tls_context", "why"]
 

@@ -10,19 +10,19 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from nodes.editions import Editions
-from nodes.sources import Source
-from nodes.store import SqliteStore
-from trust.charter import Charter
-from trust.checkpoint import journal_origin, read_checkpoint
-from trust.dataset import Dataset
+from nodes.rows.editions import Editions
+from nodes.rows.source import Source
+from nodes.state.store import SqliteStore
+from trust.charters.charter import Charter
+from trust.logs.checkpoint import journal_origin, read_checkpoint
+from trust.dataset.dataset import Dataset
 from trust.decision import Decision
 from trust.errors import MessageInvalid, Refused
-from trust.partner_policy import PartnerPolicy
-from trust.root import TrustRoot
+from trust.charters.partner_policy import PartnerPolicy
+from trust.documents.root import TrustRoot
 from trust.secure_sum import close_if_rolled_back
 from trust.secure_sum.errors import SecureSumError
-from trust.signing import Signer
+from trust.signing.envelope import Signer
 from trust.times import read_time, write_time
 
 __all__ = ["Node"]
@@ -38,7 +38,7 @@ class Node:
     `identity` signs, `seal` opens what is sealed to this partner, `root` is pinned, `store` keeps the state, `policy`
     is the partner's own, `revocations` a folder where revocations may be dropped as files.  `former` are raw public
     keys that roots have named for this partner before, whose heads are of this journal too; `abandoned` those of a
-    history that was given up (`nodes/restored.py`).
+    history that was given up (`nodes/state/restored.py`).
     """
 
     name: str

@@ -26,21 +26,22 @@ from typing import Annotated, Any, TypeAlias
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from pydantic import AfterValidator, StrictBool, TypeAdapter, ValidationError
 
-from nodes.editions import Editions
+from nodes.rows.editions import Editions
 from nodes.node import Node
-from nodes.restored import abandoned_keys
-from nodes.sources import Source
-from nodes.store import SqliteStore
+from nodes.state.restored import abandoned_keys
+from nodes.rows.source import Source
+from nodes.state.store import SqliteStore
 from trust.canonical import Model, read_model
-from trust.charter import Charter
-from trust.dataset import Dataset
+from trust.charters.charter import Charter
+from trust.dataset.dataset import Dataset
 from trust.errors import InvalidInput
-from trust.files import read_curve, read_envelope, read_file, read_roots, read_sealing, read_signing
-from trust.invitation import Place, Url
-from trust.partner_policy import PartnerPolicy, floor_of
-from trust.root import Name, TrustRoot
+from trust.signing.read import read_curve, read_envelope, read_roots, read_sealing, read_signing
+from trust.files import read_file
+from trust.documents.invitation import Place, Url
+from trust.charters.partner_policy import PartnerPolicy, floor_of
+from trust.documents.root import Name, TrustRoot
 from trust.secure_sum.frames import is_name
-from trust.signing import Envelope, Signer
+from trust.signing.envelope import Envelope, Signer
 from trust.times import now
 
 __all__ = ["NodeSettings", "NodeToml"]

@@ -7,15 +7,15 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from coordinator.conductor import Conducted, Coordinator, conduct
-from datatrust.federation import LocalTrust
-from nodes.session import Session
-from trust.charter import Charter
-from trust.mandate import Mandate, draft
-from trust.root import TrustRoot
-from trust.signing import Envelope, sha256, sign
-from trust.study import Study
-from trust.wire import DOWN, UP, pack_signed, unpack
+from coordinator.study.conductor import Conducted, Coordinator, conduct
+from datatrust.in_process.trust import LocalTrust
+from nodes.study.session import Session
+from trust.charters.charter import Charter
+from trust.documents.mandate import Mandate, draft
+from trust.documents.root import TrustRoot
+from trust.signing.envelope import Envelope, sha256, sign
+from trust.documents.study import Study
+from trust.protocol.messages import DOWN, UP, pack_signed, unpack
 
 Change = Callable[[str, dict[str, Any], bytes], "tuple[dict[str, Any], bytes] | None"]
 """Takes the partner's name, header and body of a message down; returns what is sent instead, None to send nothing."""

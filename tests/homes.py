@@ -8,18 +8,18 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from nodes.enrolment import enrol, given, init
+from nodes.operate.enrolment import enrol, given, init
 from nodes.keys import PartnerFile
 from tests.test_study_flow import DATASET, HOSPITALS
 from trust.analyses import Describe
-from trust.charter import Charter
-from trust.connection_key import connection_hex
-from trust.dataset import Dataset
-from trust.invitation import Invitation
-from trust.protections import Protections
-from trust.root import Partner, Researcher, Role, Root, TrustRoot
-from trust.signing import Envelope, Signer, distinct, sign
-from trust.study import Study
+from trust.charters.charter import Charter
+from trust.signing.connection_key import connection_hex
+from trust.dataset.dataset import Dataset
+from trust.documents.invitation import Invitation
+from trust.privacy.protections import Protections
+from trust.documents.root import Partner, Researcher, Role, Root, TrustRoot
+from trust.signing.envelope import Envelope, Signer, distinct, sign
+from trust.documents.study import Study
 from trust.times import write_time
 
 PARTNERS = tuple(HOSPITALS)

@@ -9,10 +9,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
 
-from coordinator.database import open_database
+from coordinator.docket.database import open_database
 from trust.canonical import canonical
-from trust.log import Tree, leaf_hash
-from trust.logbook import _grown
+from trust.logs.merkle import Tree, leaf_hash
+from trust.logs.logbook import _grown
 
 AT = "2026-11-24T12:00:01Z"
 Change = Callable[[sqlite3.Connection, int], object]

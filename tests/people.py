@@ -14,7 +14,7 @@ import sqlalchemy
 
 import datatrust as dt
 from tests.conftest import DATA
-from trust.dataset import Dataset
+from trust.dataset.dataset import Dataset
 
 PEOPLE = Dataset.load(DATA / "people.yaml")
 FOUR = ("east", "north", "south", "west")

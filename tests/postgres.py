@@ -18,7 +18,7 @@ import psycopg
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from datatrust.certificates import Authority
+from coordinator.operate.certificates import Authority
 from tests.conftest import missing
 from trust.times import now
 

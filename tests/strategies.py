@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from trust.canonical import canonical
-from trust.wire import pack
+from trust.protocol.messages import pack
 
 # ---- values and bytes
 

@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 from flwr.app import Message, RecordDict
 
-import coordinator.flower
-import nodes.flower
-from coordinator.flower import InMemoryGrid
+import coordinator.flower.grid
+import nodes.serve.flower
+from coordinator.flower.grid import InMemoryGrid
 
 ROOT = Path(__file__).parents[1]
 TESTED = "1.42"
-FILES = {"nodes/flower.py", "coordinator/flower.py", "coordinator/superlink.py"}
+FILES = {"nodes/serve/flower.py", "coordinator/flower/grid.py", "coordinator/flower/superlink.py"}
 ATTRIBUTES = """
 flwr.supernode.fleet_http_client:FleetHttpClient.from_server_address(server_address,insecure,root_certificates,interceptors)
 flwr.supernode.fleet_http_client:FleetHttpClient.ActivateNode
@@ -130,14 +130,14 @@ def test_no_other_file_touches_flower_and_both_sides_agree_where_the_bytes_are()
         if flower_names(path.relative_to(ROOT).as_posix()) or "import flwr" in path.read_text(encoding="utf-8")
     }
     assert touching == FILES
-    assert (coordinator.flower.RECORD, coordinator.flower.FIELD) == (nodes.flower.RECORD, nodes.flower.FIELD)
+    assert (coordinator.flower.grid.RECORD, coordinator.flower.grid.FIELD) == (nodes.serve.flower.RECORD, nodes.serve.flower.FIELD)
     for raw in (b"", b"x", bytes(9_000_000)):
-        assert nodes.flower.unpacked(coordinator.flower.packed(raw)) == raw
-        assert coordinator.flower.unpacked(nodes.flower.packed(raw)) == raw
+        assert nodes.serve.flower.unpacked(coordinator.flower.grid.packed(raw)) == raw
+        assert coordinator.flower.grid.unpacked(nodes.serve.flower.packed(raw)) == raw
 
 
 def test_a_node_never_asks_for_a_run_or_its_bundle() -> None:
-    source = (ROOT / "nodes/flower.py").read_text(encoding="utf-8")
+    source = (ROOT / "nodes/serve/flower.py").read_text(encoding="utf-8")
     for call in ("GetRun", "GetFab", "RegisterNode", "pickle", "exec(", "eval(", "import_module"):
         assert call not in source
-    assert "/v1/fleet/get-fab" not in (ROOT / "coordinator/superlink.py").read_text(encoding="utf-8")
+    assert "/v1/fleet/get-fab" not in (ROOT / "coordinator/flower/superlink.py").read_text(encoding="utf-8")

@@ -13,16 +13,16 @@ import pytest
 import statsmodels.api as sm
 
 import datatrust as dt
-from coordinator.conductor import Coordinator, conduct
-from coordinator.release import publish
-from datatrust.client import Result
-from nodes.session import Session
+from coordinator.study.conductor import Coordinator, conduct
+from coordinator.study.release import publish
+from datatrust.research.result import Result
+from nodes.study.session import Session
 from tests.federation import Sessions, World
 from trust.errors import Refused
-from trust.mandate import SignedMandate
+from trust.documents.mandate import SignedMandate
 from trust.plain import plain
-from trust.study import plan
-from trust.wire import DOWN, UP, unpack
+from trust.documents.study import plan
+from trust.protocol.messages import DOWN, UP, unpack
 
 DATASET = """
 apiVersion: v3.1.0
@@ -55,10 +55,10 @@ POOLED = pd.concat(HOSPITALS.values(), ignore_index=True)
 
 
 def test_a_study_from_the_question_to_the_result() -> None:
-    trust = dt.local(HOSPITALS, dt.Dataset.parse(DATASET))  # datatrust/federation.py: all roles in this process
+    trust = dt.local(HOSPITALS, dt.Dataset.parse(DATASET))  # datatrust/in_process/trust.py: all roles in this process
     parts = World(trust)  # the same, taken apart
 
-    # 1  The researcher writes it: a closed document with one digest.  datatrust/ask.py, trust/study.py
+    # 1  The researcher writes it: a closed document with one digest.  datatrust/research/questions.py, trust/documents/study.py
     handle = trust.study(
         "Age and blood pressure",
         purpose="AcademicResearch",
@@ -67,16 +67,16 @@ def test_a_study_from_the_question_to_the_result() -> None:
     )
     study = handle.study
 
-    # 2  It is checked against the charter, at once, without a row.  trust/policy.py, trust/charter.py
+    # 2  It is checked against the charter, at once, without a row.  trust/policy/decide.py, trust/charters/charter.py
     assert handle.check().ok
 
-    # 3  The researcher signs and files it; the coordinator drafts the mandate.  trust/signing.py, coordinator/docket.py
+    # 3  The researcher signs and files it; the coordinator drafts the mandate.  trust/signing/envelope.py, coordinator/docket/docket.py
     docket = trust.docket
     filed = docket.file(parts.keys.study(study))
     assert (filed.state, filed.signers) == ("filed", frozenset())
 
     # 4  Members read it in words made from the bytes, and sign those bytes; a quorum puts it in force.
-    #    trust/plain/, trust/mandate.py
+    #    trust/plain/, trust/documents/mandate.py
     page = plain(filed.study.unverified_payload, filed.mandate.unverified_payload, trust.dataset, lang="en").text()
     assert "Age and blood pressure" in page
     assert "3 partners: east, north, south" in page
@@ -89,7 +89,7 @@ def test_a_study_from_the_question_to_the_result() -> None:
     with pytest.raises(Refused, match="signed by 1 of 3"):
         SignedMandate(mandate.model_copy(update={"signatures": mandate.signatures[:1]}), parts.keys.root)
 
-    # 5  The coordinator conducts it, here without Flower between.  coordinator/conductor.py, nodes/session.py
+    # 5  The coordinator conducts it, here without Flower between.  coordinator/study/conductor.py, nodes/study/session.py
     docket.move(study.id, "running")
     nodes = {name: Session(node) for name, node in parts.nodes.items()}
     wire = Sessions(nodes, parts.keys.coordinator)
@@ -97,7 +97,7 @@ def test_a_study_from_the_question_to_the_result() -> None:
     coordinator = Coordinator(parts.keys.coordinator, parts.keys.root, docket)
     conducted = conduct(coordinator, filed.study, mandate, scope, wire)
 
-    # 6  Roll call: each node's gate has passed, and its approval carries a key for this study only.  nodes/gate.py
+    # 6  Roll call: each node's gate has passed, and its approval carries a key for this study only.  nodes/study/gate.py
     asked = [unpack(raw, DOWN) for name, raw in wire.down if name == "east"]
     said = [unpack(raw, UP) for name, raw in wire.up if name == "east"]
     sums = len(conducted.records)
@@ -115,19 +115,19 @@ def test_a_study_from_the_question_to_the_result() -> None:
     assert [header["record"]["r"] for header, _ in asked if "record" in header] == list(range(sums - 1))
     assert all(session.trouble is None for session in nodes.values())
 
-    # 9  Forgotten: no node keeps a key of the study.  nodes/store.py
+    # 9  Forgotten: no node keeps a key of the study.  nodes/state/store.py
     for node in parts.nodes.values():
         kept = node.store.study(study.id)
         assert kept is not None
         assert (kept.status, kept.ephemeral, kept.keys) == ("closed", b"", {})
 
-    # 10 Release: rules on the result, its entry in the register, a signed file.  coordinator/release.py
+    # 10 Release: rules on the result, its entry in the register, a signed file.  coordinator/study/release.py
     plans = plan(study, scope)
     values, decisions, envelope = publish(conducted, scope, plans, docket, filed, parts.keys.coordinator)
     result = Result(study, scope, values, decisions, {"partners": list(conducted.partners)}, envelope)
     assert decisions.ok
 
-    # 11 Anybody checks the file, from the trust root to the register, offline.  trust/verification.py
+    # 11 Anybody checks the file, from the trust root to the register, offline.  trust/documents/verification.py
     assert result.verify(parts.keys.root).ok
     kinds = [entry.kind for entry in docket.register.entries()]
     assert [kind for kind in kinds if kind not in ("journal-head", "sum-record")] == [

@@ -1,7 +1,4 @@
-"""Files that a process reads by itself when it starts: signed documents, and keys that no passphrase closes.
-
-And how a file is written so that it is there whole or not at all.
-"""
+"""Files: read, closed to others, locked, and written whole or not at all; and where a person's data are."""
 
 from __future__ import annotations
 
@@ -13,26 +10,15 @@ import stat
 import time
 from pathlib import Path
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from trust.canonical import parse
-from trust.errors import InvalidInput, MessageInvalid
-from trust.signing import Envelope
+from trust.errors import InvalidInput
 
 __all__ = [
     "closed_to_others",
+    "data_folder",
     "lock",
-    "read_curve",
-    "read_envelope",
     "read_file",
-    "read_roots",
-    "read_sealing",
     "read_secret",
-    "read_signing",
     "write_new",
 ]
 
@@ -43,22 +29,6 @@ def read_file(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as wrong:
         raise InvalidInput(f"{str(path)!r} cannot be read ({wrong.strerror})", remedy="put it back") from None
-
-
-def read_envelope(path: Path) -> Envelope:
-    """A signed document in canonical JSON; nothing in it is verified.  Raises: InvalidInput."""
-    try:
-        return Envelope.read(parse(read_file(path).strip()))
-    except MessageInvalid as wrong:
-        raise InvalidInput(
-            f"{str(path)!r}: {wrong.got}", expected=wrong.expected or "a signed trust root", remedy="put it back"
-        ) from None
-
-
-def read_roots(folder: Path) -> tuple[Envelope, ...]:
-    """Every signed version of a trust root, `1.json`, `2.json`, …, in order.  Raises: InvalidInput."""
-    files = sorted(folder.glob("*.json"), key=lambda path: (len(path.name), path.name))
-    return tuple(map(read_envelope, files))
 
 
 # ---- secrets
@@ -79,41 +49,6 @@ def read_secret(path: Path) -> bytes:
     raw = read_file(path)
     closed_to_others(path, path.stat().st_mode)
     return raw
-
-
-def read_signing(path: Path) -> Ed25519PrivateKey:
-    """The Ed25519 key of a PEM file.  Raises: InvalidInput."""
-    key = _read_key(path)
-    if not isinstance(key, Ed25519PrivateKey):
-        raise _other_kind(path, "Ed25519")
-    return key
-
-
-def read_sealing(path: Path) -> X25519PrivateKey:
-    """The X25519 key of a PEM file.  Raises: InvalidInput."""
-    key = _read_key(path)
-    if not isinstance(key, X25519PrivateKey):
-        raise _other_kind(path, "X25519")
-    return key
-
-
-def read_curve(path: Path) -> EllipticCurvePrivateKey:
-    """The key on a NIST curve of a PEM file, as TLS uses them.  Raises: InvalidInput."""
-    key = _read_key(path)
-    if not isinstance(key, EllipticCurvePrivateKey):
-        raise _other_kind(path, "P-256")
-    return key
-
-
-def _read_key(path: Path) -> object:
-    try:
-        return load_pem_private_key(read_secret(path), None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        return None
-
-
-def _other_kind(path: Path, kind: str) -> InvalidInput:
-    return InvalidInput(f"{str(path)!r} is no key of this kind", expected=f"{kind} in PEM, not encrypted")
 
 
 # ---- writing
@@ -157,3 +92,10 @@ def write_new(path: Path, content: bytes, mode: int) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def data_folder() -> Path:
+    """DATATRUST_HOME, else `datatrust` under XDG_DATA_HOME, else ~/.local/share/datatrust."""
+    if named := os.environ.get("DATATRUST_HOME"):
+        return Path(named)
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "datatrust"

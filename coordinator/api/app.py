@@ -20,16 +20,16 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from coordinator.api import health, public, studies, trustees
+from coordinator.api import health, public, studies, governance as trustees
 from coordinator.api.access import Door
 from coordinator.api.context import Context, known_query
-from coordinator.api.desk import Dockets
+from coordinator.api.dockets import Dockets
 from coordinator.api.limits import Bodies, Bursts, Limits
 from coordinator.api.policies import Published
 from coordinator.api.problems import DESCRIPTION, Http, respond, status_of
 from coordinator.settings import CoordinatorSettings
 from trust.errors import DataTrustError, Fault
-from trust.http_signatures import authority_of
+from trust.signing.http_signatures import authority_of
 from trust.times import now
 
 __all__ = ["create_app"]

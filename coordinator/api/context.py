@@ -12,13 +12,13 @@ from fastapi.routing import APIRoute
 from fastapi.security import APIKeyHeader
 
 from coordinator.api.access import Asker, Door, json_only
-from coordinator.api.desk import Dockets, Writing
+from coordinator.api.dockets import Dockets, Writing
 from coordinator.api.policies import Published
 from coordinator.api.problems import Http
-from coordinator.docket import Docket
+from coordinator.docket.docket import Docket
 from coordinator.settings import CoordinatorSettings
-from trust.json_text import read_json
-from trust.signing import Envelope
+from trust.signing.json_text import read_json
+from trust.signing.envelope import Envelope
 
 __all__ = ["Asking", "Body", "Context", "Lent", "Now", "Office", "known_query", "read_body"]
 

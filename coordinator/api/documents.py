@@ -6,10 +6,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from coordinator.docket import Docket
-from coordinator.filed import Filed
-from coordinator.lifecycle import State
-from trust.signing import Envelope
+from coordinator.docket.docket import Docket
+from trust.documents.filed_study import Filed
+from trust.documents.study_states import State
+from trust.signing.envelope import Envelope
 
 __all__ = [
     "CharterDocument",

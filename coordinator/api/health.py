@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from coordinator.api.context import Context, Now, Office
 from coordinator.api.documents import Check
-from coordinator.docket import Docket
+from coordinator.docket.docket import Docket
 from trust.times import read_time
 
 __all__ = ["router"]

@@ -9,14 +9,14 @@ from datetime import datetime
 from pathlib import Path
 
 from coordinator.api.documents import Policy
-from coordinator.filed import Trust
-from trust.charter import cedar_files, read
+from trust.documents.filed_study import Trust
+from trust.charters.charter import cedar_files, read
 from trust.decision import Decisions, require
 from trust.errors import InvalidInput, Refused
-from trust.explain import explain
-from trust.partner_policy import PartnerPolicy
-from trust.policy import asker_of, decide
-from trust.study import Study, plan
+from trust.policy.explain import explain
+from trust.charters.partner_policy import PartnerPolicy
+from trust.policy.decide import asker_of, decide
+from trust.documents.study import Study, plan
 
 __all__ = ["Published"]
 

@@ -17,7 +17,7 @@ from coordinator.api.documents import (
 )
 from coordinator.api.problems import Http, titles
 from trust.files import read_file
-from trust.signing import Envelope
+from trust.signing.envelope import Envelope
 
 __all__ = ["checkpoint_of", "router"]
 

@@ -11,13 +11,13 @@ from coordinator.api.context import Asking, Body, Lent, Now, Office, Raw
 from coordinator.api.documents import FiledDocument, StudiesDocument
 from coordinator.api.problems import Http, respond
 from coordinator.api.public import Number
-from coordinator.docket import Docket
-from coordinator.filed import Filed
-from coordinator.lifecycle import no_such_move
+from coordinator.docket.docket import Docket
+from trust.documents.filed_study import Filed
+from trust.documents.study_states import no_such_move
 from trust.errors import InvalidInput, Refused, StudyInvalid
 from trust.files import read_file
-from trust.signing import Envelope, signed_by
-from trust.votes import read_refusal, read_revocation
+from trust.signing.envelope import Envelope, signed_by
+from trust.documents.votes import read_refusal, read_revocation
 
 __all__ = ["ENVELOPE", "router"]
 

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 import datatrust as dt
-from datatrust.client import Result
+from datatrust.research.result import Result
 from datatrust.demo import pooled
 from datatrust.demo.attack import Attack, attack
 from datatrust.demo.checks import Checks
@@ -29,9 +29,9 @@ from datatrust.demo.proof import Proof, prove
 from datatrust.demo.question import CHARTER, PURPOSE, TITLE, WOMEN, analyses
 from datatrust.demo.refusal import Refusal, run_refused
 from datatrust.demo.story import Answered, counts
-from datatrust.deployment import DeployedTrust, Processes
-from trust.charter import Charter
-from trust.dataset import Dataset
+from datatrust.demo.deployment import DeployedTrust, Processes
+from trust.charters.charter import Charter
+from trust.dataset.dataset import Dataset
 
 __all__ = ["EngineStory", "document", "run_engine"]
 

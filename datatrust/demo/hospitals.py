@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from nodes.sources import Source
+from nodes.rows.source import Source
 
 __all__ = ["COHORT", "DATASET", "EDGES", "FORMULA", "PAINS", "SEED", "WEST", "Written", "write"]
 

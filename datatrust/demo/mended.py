@@ -8,12 +8,12 @@ from typing import Any
 import pandas as pd
 
 import datatrust as dt
-from datatrust.client import Result, StudyHandle
+from datatrust.research.result import Result, StudyHandle
 from datatrust.demo.hospitals import COHORT
 from datatrust.demo.question import FORBIDDEN, SMALL, SMOKERS, smoking
-from datatrust.federation import LocalTrust
-from trust.explain import Change, Explanation, changed
-from trust.study import Study
+from datatrust.in_process.trust import LocalTrust
+from trust.policy.explain import Change, Explanation, changed
+from trust.documents.study import Study
 
 __all__ = ["Mended", "mend"]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from importlib.metadata import version
 from pathlib import Path
 
-from datatrust.commands import program
+from datatrust.person.program import program
 from datatrust.demo import pictures, sentences, tables
 from datatrust.demo.hospitals import SEED
 from datatrust.demo.story import Story
-from datatrust.report import render
-from datatrust.words import Words
-from trust.verification import STEPS
+from datatrust.demo.report import render
+from datatrust.demo.words import Words
+from trust.documents.verification import STEPS
 
 __all__ = ["write_page"]
 

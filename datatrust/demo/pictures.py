@@ -11,8 +11,8 @@ from markupsafe import Markup
 from datatrust.demo.hospitals import EDGES
 from datatrust.demo.sentences import ages_title
 from datatrust.demo.story import COEFFICIENTS, Story
-from datatrust.report import ACCENT, INK, MUTED, drawn
-from datatrust.words import Words
+from datatrust.demo.report import ACCENT, INK, MUTED, drawn
+from datatrust.demo.words import Words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

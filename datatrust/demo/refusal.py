@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import datatrust as dt
-from datatrust.client import StudyHandle
-from datatrust.federation import LocalTrust
+from datatrust.research.result import StudyHandle
+from datatrust.in_process.trust import LocalTrust
 
 __all__ = ["Refusal", "run_refused"]
 

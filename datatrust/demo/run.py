@@ -19,7 +19,7 @@ from datatrust.demo.page import write_page
 from datatrust.demo.program import program
 from datatrust.demo.screen import ending, engine_screen, screen
 from datatrust.demo.story import tell_story
-from datatrust.words import Words
+from datatrust.demo.words import Words
 from trust.errors import InvalidInput
 
 __all__ = ["run_demo", "run_engine_demo"]

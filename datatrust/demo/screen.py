@@ -6,7 +6,7 @@ import shlex
 import textwrap
 from collections.abc import Iterator
 
-from datatrust.commands import program
+from datatrust.person.program import program
 from datatrust.demo import tables
 from datatrust.demo.engine import EngineStory
 from datatrust.demo.hospitals import SEED
@@ -14,9 +14,9 @@ from datatrust.demo.proof import Proof
 from datatrust.demo.question import SMALL
 from datatrust.demo.sentences import asked, change_said, outcome, proved
 from datatrust.demo.story import Story
-from datatrust.report import Table
-from datatrust.words import Words
-from trust.verification import STEPS
+from datatrust.demo.report import Table
+from datatrust.demo.words import Words
+from trust.documents.verification import STEPS
 
 __all__ = ["ending", "engine_screen", "screen"]
 

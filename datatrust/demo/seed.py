@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 import datatrust as dt
-from datatrust.federation import LocalTrust
-from trust.dataset import Column
+from datatrust.in_process.trust import LocalTrust
+from trust.dataset.dataset import Column
 
 __all__ = ["ALLOWED", "EXPECTED", "REFUSING", "Case", "run_cases"]
 

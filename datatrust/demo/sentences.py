@@ -6,8 +6,8 @@ from datatrust.demo.hospitals import COHORT, EDGES
 from datatrust.demo.question import SMALL, WOMEN
 from datatrust.demo.seed import ALLOWED, REFUSING
 from datatrust.demo.story import Story
-from datatrust.words import Words
-from trust.explain import Reason, Without
+from datatrust.demo.words import Words
+from trust.policy.explain import Reason, Without
 
 __all__ = [
     "ages_title",

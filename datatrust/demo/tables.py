@@ -11,9 +11,9 @@ from datatrust.demo.question import COLUMNS
 from datatrust.demo.seed import REFUSING
 from datatrust.demo.sentences import change, outcome
 from datatrust.demo.story import COEFFICIENTS, Answered, Story
-from datatrust.report import Cell, Table
-from datatrust.words import Words
-from trust.verification import NOT_CHECKED, STEPS, Verified
+from datatrust.demo.report import Cell, Table
+from datatrust.demo.words import Words
+from trust.documents.verification import NOT_CHECKED, STEPS, Verified
 
 __all__ = [
     "by_pain",

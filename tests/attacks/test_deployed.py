@@ -20,17 +20,19 @@ from typing import Any
 
 import pytest
 
-from coordinator import process, replay
-from coordinator.lifecycle import State
-from coordinator.logs import of_line
-from coordinator.replay import Replay
-from datatrust.backups import read_backup, write_backup
-from datatrust.certificates import certify
-from nodes import health, interface
-from nodes.health import Health, Watch
+from coordinator.serve import study_process as process
+from coordinator.study import replay
+from trust.documents.study_states import State
+from coordinator.serve.logs import of_line
+from coordinator.study.replay import Replay
+from trust.signing.backup_file import read_backup, write_backup
+from coordinator.operate.certificates import certify
+from nodes.serve import health
+from nodes import interface
+from nodes.serve.health import Health, Watch
 from nodes.interface import Interface
 from tests.coordinator.committee import NAME, Desk
-from trust.charter import Charter
+from trust.charters.charter import Charter
 from trust.errors import CharterInvalid, Fault, InvalidInput, MessageInvalid, Refused
 
 # ---- files of strangers
@@ -144,7 +146,7 @@ def test_another_user_of_the_machine_cannot_fill_a_node_with_threads(monkeypatch
 _SPILL = """
 import os, sys
 import duckdb
-from nodes.sources import database
+from nodes.rows.source import database
 connection = database() if sys.argv[1] == "ours" else duckdb.connect()
 connection.execute("SET memory_limit='40MB'; SET threads=1")
 try:

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 import datatrust as dt
-from coordinator.parts import PARTS
-from coordinator.run import environment_of
+from coordinator.serve.processes import PARTS
+from coordinator.serve.supervisor import environment_of
 from coordinator.settings import CoordinatorSettings
-from coordinator.studies import carry_out
+from coordinator.study.carry_out import carry_out
 from tests.coordinator.committee import NAME, Desk, signed
 from tests.faults.places import Places
 from trust.errors import MessageInvalid, Refused, StudyInvalid
-from trust.signing import Signer
-from trust.wire import DOWN, UP, pack_signed, unpack
+from trust.signing.envelope import Signer
+from trust.protocol.messages import DOWN, UP, pack_signed, unpack
 
 
 @pytest.mark.parametrize(("letters", "taken"), [(500_000, True), (700_000, False), (1_000_000, False)])
@@ -39,7 +39,7 @@ def test_a_study_that_cannot_be_read_again_is_not_put_on_the_docket(tmp_path: Pa
 
 
 def test_a_signed_document_that_cannot_be_read_again_is_not_written(tmp_path: Path) -> None:
-    from coordinator.filed import read_text, write_text
+    from trust.documents.filed_study import read_text, write_text
 
     small, large = (signed(summary={"en": "x" * n, "fr": "y"}) for n in (700_000, 900_000))
     assert read_text(write_text(small)) == small  # the control

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import datatrust as dt
-from datatrust.client import Result
+from datatrust.research.result import Result
 from trust.decision import Decision
 from trust.errors import Refused
 
@@ -70,7 +70,7 @@ def trust() -> Any:
 
 def test_without_the_rule_the_difference_is_her_income(trust: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The positive control."""
-    monkeypatch.setattr("nodes.answered.differencing", lambda *_: Decision("differencing", True, "switched off"))
+    monkeypatch.setattr("nodes.study.answered_cohorts.differencing", lambda *_: Decision("differencing", True, "switched off"))
     assert total(asked(trust, WITH_HER)) - total(asked(trust, WITHOUT_HER)) == pytest.approx(SECRET, abs=1e-3)
 
 
@@ -102,7 +102,7 @@ def test_her_hospital_refuses_and_the_others_are_not_asked() -> None:
 
 def test_if_the_others_were_asked_her_hospitals_total_would_be_the_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     """The positive control: three of four answer, and the fourth is told apart."""
-    monkeypatch.setattr("coordinator.conductor._TELLS_APART", frozenset())
+    monkeypatch.setattr("coordinator.study.conductor._TELLS_APART", frozenset())
     trust = four()
     everybody = total(asked(trust, WITH_HER))
     others = asked(trust, WITHOUT_HER)
@@ -136,7 +136,7 @@ def test_a_stricter_threshold_does_not_tell_a_partner_apart() -> None:
 
 def test_if_it_did_the_difference_would_be_that_partners_total(monkeypatch: pytest.MonkeyPatch) -> None:
     """The positive control."""
-    monkeypatch.setattr("coordinator.conductor._THRESHOLDS", frozenset())
+    monkeypatch.setattr("coordinator.study.conductor._THRESHOLDS", frozenset())
     trust = uneven()
     everybody, others = total(asked(trust, WITH_HER)), stricter(trust, 30, ("income", "age"))
     assert others.provenance["absent"] == {"a": "persons"}

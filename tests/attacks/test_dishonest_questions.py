@@ -13,9 +13,9 @@ import datatrust as dt
 from tests.federation import World
 from trust.analyses.base import Ask
 from trust.errors import DataTrustError, Refused, StudyInvalid
-from trust.study import plan
+from trust.documents.study import plan
 from trust.times import read_time
-from trust.wire import pack_asks, unpack_asks
+from trust.protocol.messages import pack_asks, unpack_asks
 
 DATASET = """
 apiVersion: v3.1.0

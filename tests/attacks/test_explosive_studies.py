@@ -11,9 +11,9 @@ from tests.conftest import DATA
 from trust.analyses import Describe, Glm
 from trust.analyses.base import Scope
 from trust.canonical import read_model
-from trust.dataset import Column, Dataset
+from trust.dataset.dataset import Column, Dataset
 from trust.errors import StudyInvalid
-from trust.protections import Protections
+from trust.privacy.protections import Protections
 
 PARTNERS = ("a", "b", "c")
 HEART = Scope(Dataset.load(DATA / "heart.yaml"), PARTNERS, Protections())

@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 
 import datatrust as dt
-from coordinator.conductor import Conducted, Coordinator, conduct
-from nodes import sessions
-from nodes.session import Session
-from nodes.store import SqliteStore
+from coordinator.study.conductor import Conducted, Coordinator, conduct
+from nodes.study import sessions
+from nodes.study.session import Session
+from nodes.state.store import SqliteStore
 from tests.faults.places import NAMES, Disturbed, Places, frame
 from tests.nodes.test_policies import policy
 from trust.secure_sum import Party
 from trust.secure_sum.errors import StoreUnavailable
-from trust.study import plan
-from trust.wire import DOWN, UP, pack_asks, pack_signed, unpack, unpack_asks
+from trust.documents.study import plan
+from trust.protocol.messages import DOWN, UP, pack_asks, pack_signed, unpack, unpack_asks
 
 MODEL = {"r": dt.Glm("y ~ x", family="binomial")}
 

@@ -19,13 +19,14 @@ from unittest import mock
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from flwr.app import Message
 
-import coordinator.flower
-from coordinator.flower import Engine, Secrets, packed
-from datatrust.certificates import certify
-from datatrust.deployment import free_port
-from nodes.flower import FleetNode, Link
+import coordinator.flower.grid
+from coordinator.flower.grid import Engine, Secrets, packed
+from coordinator.operate.certificates import certify
+from datatrust.demo.deployment import free_port
+from nodes.serve.flower import FleetNode, Link
 from tests.benchmarks.study import line
-from trust.files import read_curve, read_secret
+from trust.signing.read import read_curve
+from trust.files import read_secret
 
 NODES = ("a", "b", "c")
 _BIN = Path(sys.executable).parent
@@ -150,7 +151,7 @@ def _stock(folder: Path, address: str, running: list[subprocess.Popen[bytes]]) -
         key.write_bytes(pem.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
         options = [f"--superlink={address}", f"--root-certificates={authority}", f"--port={free_port(9843 + 10 * at)}"]
         _run(folder, running, str(_BIN / "flower-supernode"), *options, f"--auth-supernode-private-key={key}")
-    bundle = {**coordinator.flower._NO_CODE, "none.py": _APP}
+    bundle = {**coordinator.flower.grid._NO_CODE, "none.py": _APP}
     try:
         nodes = _connected(run, _keys(own))
         with mock.patch.object(coordinator.flower, "_NO_CODE", bundle):

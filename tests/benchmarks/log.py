@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from coordinator.database import open_database
-from coordinator.register import Register
-from nodes.store import SqliteStore
+from coordinator.docket.database import open_database
+from coordinator.docket.register import Register
+from nodes.state.store import SqliteStore
 from tests.benchmarks.study import line
-from trust.checkpoint import register_origin
-from trust.signing import Signer
+from trust.logs.checkpoint import register_origin
+from trust.signing.envelope import Signer
 
 AT = "2026-11-24T12:00:01Z"
 BODY = {"asked": "risk/step", "bytes": 1234, "ctx": "62" * 32, "r": 3, "sha256": "ab" * 32}

@@ -9,11 +9,11 @@ from pathlib import Path
 import datatrust as dt
 from tests.benchmarks.study import line, median_time
 from tests.trust.charters import ASKER, NOW, analyses, forbid, permit, scope_of, study, write
-from trust.charter import Charter
-from trust.declaration import Declaration
-from trust.explain import explain
-from trust.policy import Bench, decide, judge
-from trust.study import plan
+from trust.charters.charter import Charter
+from trust.policy.declaration import Declaration
+from trust.policy.explain import explain
+from trust.policy.decide import Bench, decide, judge
+from trust.documents.study import plan
 
 POLICIES = 60
 

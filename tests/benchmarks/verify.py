@@ -13,8 +13,8 @@ import numpy as np
 from tests.benchmarks.study import line, median_time
 from tests.corpus.honest import ROOT, file_of
 from tests.corpus.release import VALUES, Release
-from trust.root import TrustRoot
-from trust.verification import require_verified
+from trust.documents.root import TrustRoot
+from trust.documents.verification import require_verified
 
 DOCS = Path(__file__).parents[2] / "docs"
 

@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
-from datatrust import cli, federation
+from datatrust.cli import main as cli
+from datatrust.in_process import trust as federation
 from trust.errors import DataTrustError, Refused
-from trust.wire import DOWN, UP, unpack
+from trust.protocol.messages import DOWN, UP, unpack
 
 ROOT = Path(__file__).parents[2]
 Before = Callable[[dict[str, Any]], object]
@@ -80,7 +81,7 @@ def command(*arguments: object) -> tuple[int, str]:
 def program(*arguments: object) -> tuple[int, str]:
     """The same in a process of its own, as a citizen would start it."""
     done = subprocess.run(
-        [sys.executable, "-c", "from datatrust.cli import main; main()", *map(str, arguments)],
+        [sys.executable, "-c", "from datatrust.cli.main import main; main()", *map(str, arguments)],
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},

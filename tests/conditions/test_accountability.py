@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 import datatrust as dt
-from nodes.journal import Journal
+from nodes.state.journal import Journal
 from tests import logs
 from tests.conditions.outside import command, rule_of, watched
 from tests.disclosure.trusts import dataset, rows, study, trust
 from trust.errors import DataTrustError
 from trust.secure_sum.errors import JournalCorrupt
-from trust.wire import UP, unpack
+from trust.protocol.messages import UP, unpack
 
 FRAMES = {name: rows(60, seed) for seed, name in enumerate("abc", 2)}
 FOUND = {

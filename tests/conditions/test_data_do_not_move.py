@@ -17,13 +17,13 @@ import duckdb
 import pytest
 
 import datatrust as dt
-from nodes.sources import Source
+from nodes.rows.source import Source
 from tests.conditions.outside import Wire, command, watched
 from tests.disclosure.planted import CANARIES, COHORT, COLUMN, DATASET, FOLDER, MAPPED, PASSWORD, REAL, found_in, table
 from tests.federation import World
 from trust.errors import DataTrustError
-from trust.signing import Signer
-from trust.wire import pack_signed
+from trust.signing.envelope import Signer
+from trust.protocol.messages import pack_signed
 
 AT_A_PARTNER = [what for what in CANARIES if what != "a value of the environment"]
 QUESTIONS = {

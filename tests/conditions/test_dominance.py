@@ -9,7 +9,7 @@ import pytest
 import datatrust as dt
 from tests.conditions.outside import rule_of, watched
 from tests.disclosure.trusts import absent, rows, study, trust
-from trust.wire import UP, unpack
+from trust.protocol.messages import UP, unpack
 
 SMALL = 20
 

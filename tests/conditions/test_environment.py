@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 
 import datatrust as dt
-from nodes import gate
-from nodes.journal import Journal
+from nodes.study import gate
+from nodes.state.journal import Journal
 from tests.conditions.outside import rule_of, watched
 from tests.disclosure.trusts import rows, study, trust
 from tests.federation import World
 from trust.analyses.base import Ask
-from trust.charter import Charter
-from trust.mandate import Mandate, SignedMandate
-from trust.study import plan
-from trust.sums import upload_bytes
-from trust.wire import UP, pack_asks, unpack, unpack_asks
+from trust.charters.charter import Charter
+from trust.documents.mandate import Mandate, SignedMandate
+from trust.documents.study import plan
+from trust.protocol.asks import upload_bytes
+from trust.protocol.messages import UP, pack_asks, unpack, unpack_asks
 
 FRAMES = {name: rows(60, seed) for seed, name in enumerate("abc", 2)}
 QUESTION = dt.Describe(["x", "z"], by=["sex"])

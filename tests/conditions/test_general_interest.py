@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 import datatrust as dt
-from nodes.session import Session
+from nodes.study.session import Session
 from tests.conditions.outside import rule_of
 from tests.disclosure.trusts import rows, study, trust
 from tests.federation import World
 from trust.canonical import canonical
 from trust.errors import DataTrustError, StudyInvalid
-from trust.signing import sign
-from trust.study import Study
-from trust.wire import UP, pack_signed, unpack
+from trust.signing.envelope import sign
+from trust.documents.study import Study
+from trust.protocol.messages import UP, pack_signed, unpack
 
 PERMITTED = {
     "the purpose itself": "ResearchAndDevelopment",

@@ -19,8 +19,8 @@ from tests.disclosure.trusts import dataset, rows, study
 from tests.federation import World
 from trust.analyses.base import Ask
 from trust.secure_sum import Record
-from trust.study import plan
-from trust.wire import pack_asks, unpack_asks
+from trust.documents.study import plan
+from trust.protocol.messages import pack_asks, unpack_asks
 
 MODEL = dt.Glm("y ~ x + z", family="binomial")
 Change = Callable[[dict[str, Ask]], dict[str, Ask]]

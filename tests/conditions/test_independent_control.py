@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 
 import datatrust as dt
-from nodes.session import Session
+from nodes.study.session import Session
 from tests.conditions.outside import command, rule_of
 from tests.disclosure.trusts import dataset, rows, study, trust
 from tests.federation import World
 from trust.errors import Refused
-from trust.mandate import quorum
-from trust.signing import Envelope, Signer, sign
-from trust.wire import UP, pack_signed, unpack
+from trust.documents.mandate import quorum
+from trust.signing.envelope import Envelope, Signer, sign
+from trust.protocol.messages import UP, pack_signed, unpack
 
 FRAMES = {name: rows(60, seed) for seed, name in enumerate("abc", 2)}
 

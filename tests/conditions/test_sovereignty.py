@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 
 import datatrust as dt
-from nodes.session import Session
+from nodes.study.session import Session
 from tests.conditions.outside import rule_of, watched
 from tests.disclosure.trusts import dataset, rows, study, trust
 from tests.federation import World
 from trust.errors import CharterInvalid
-from trust.mandate import Mandate
-from trust.signing import sign
-from trust.wire import UP, pack_signed, unpack
+from trust.documents.mandate import Mandate
+from trust.signing.envelope import sign
+from trust.protocol.messages import UP, pack_signed, unpack
 
 FRAMES = {name: rows(60, seed) for seed, name in enumerate("abcd", 2)}
 FORBIDDING = """

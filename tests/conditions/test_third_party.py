@@ -19,7 +19,7 @@ from tests.disclosure.trusts import dataset, rows
 from tests.federation import World
 from trust.errors import Fault
 from trust.secure_sum import party
-from trust.wire import DOWN, UP, unpack
+from trust.protocol.messages import DOWN, UP, unpack
 
 PARTNERS = ("a", "b", "c")
 TABLE = {"t": dt.Crosstab("sex", "g")}

@@ -13,16 +13,16 @@ from typing import Any
 import pytest
 
 import datatrust as dt
-from nodes.gate import still_allowed
+from nodes.study.gate import still_allowed
 from tests.conditions.outside import command, rule_of, watched
 from tests.disclosure.trusts import dataset, rows, study, trust
 from tests.federation import World
 from trust.decision import Decision
 from trust.errors import Refused
-from trust.mandate import SignedMandate
-from trust.signing import Envelope, sha256, sign
+from trust.documents.mandate import SignedMandate
+from trust.signing.envelope import Envelope, sha256, sign
 from trust.times import read_time
-from trust.votes import Revocation
+from trust.documents.votes import Revocation
 
 FRAMES = {name: rows(60, seed) for seed, name in enumerate("abc", 2)}
 NOW = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -16,11 +16,11 @@ import pytest
 import datatrust as dt
 from tests.conditions.outside import Wire, command, program, rule_of, watched
 from tests.disclosure.trusts import K, dataset, rows, study, trust
-from trust.checkpoint import read_checkpoint, register_origin
-from trust.log import check_inclusion, leaf_hash
-from trust.result import read_result, write_envelope
-from trust.verification import verify
-from trust.wire import UP, unpack
+from trust.logs.checkpoint import read_checkpoint, register_origin
+from trust.logs.merkle import check_inclusion, leaf_hash
+from trust.documents.result import read_result, write_envelope
+from trust.documents.verification import verify
+from trust.protocol.messages import UP, unpack
 
 FRAMES = {name: rows(60, seed) for seed, name in enumerate("abc", 2)}
 

@@ -14,7 +14,7 @@ import pytest
 import datatrust as dt
 from tests.conditions.outside import rule_of
 from tests.disclosure.trusts import rows, study, trust
-from trust.dataset import Column
+from trust.dataset.dataset import Column
 
 CASES = ("case1", "case2", "case3")
 COLUMNS = tuple(Column(name=name, type="integer", minimum=1, maximum=5) for name in ("v1", "v2"))

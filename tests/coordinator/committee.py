@@ -13,18 +13,19 @@ from typing import Any
 import pytest
 
 import datatrust as dt
-from coordinator.database import open_database
-from coordinator.docket import Docket, Trust
-from datatrust.keys import Keys
-from datatrust.register_checks import check_register
-from trust.charter import Charter
-from trust.dataset import Dataset
+from coordinator.docket.database import open_database
+from coordinator.docket.docket import Docket
+from trust.documents.filed_study import Trust
+from datatrust.in_process.keys import Keys
+from trust.documents.register_checks import check_register
+from trust.charters.charter import Charter
+from trust.dataset.dataset import Dataset
 from trust.errors import Refused
-from trust.root import Root
-from trust.signing import Envelope, Signer, sign
-from trust.study import Study
+from trust.documents.root import Root
+from trust.signing.envelope import Envelope, Signer, sign
+from trust.documents.study import Study
 from trust.times import write_time
-from trust.votes import Refusal, Revocation
+from trust.documents.votes import Refusal, Revocation
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 CHARTER = Charter.load("research")

@@ -10,7 +10,7 @@ import pytest
 
 from tests.coordinator.committee import KEYS, Desk, signed
 from tests.postgres import new_schema, postgres
-from trust.signing import Envelope
+from trust.signing.envelope import Envelope
 
 __all__ = ["postgres"]
 

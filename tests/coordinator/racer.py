@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from coordinator.database import open_database
-from coordinator.register import Register
-from coordinator.running import Running
-from trust.checkpoint import register_origin
-from trust.signing import Signer
+from coordinator.docket.database import open_database
+from coordinator.docket.register import Register
+from coordinator.docket.study_state import Running
+from trust.logs.checkpoint import register_origin
+from trust.signing.envelope import Signer
 from trust.times import now
 
 AT = "2026-11-24T12:00:01Z"

@@ -15,17 +15,17 @@ import pandas as pd
 import pytest
 
 import datatrust as dt
-from coordinator.conductor import Conducted, Coordinator, conduct
-from nodes.session import Session
-from nodes.store import SqliteStore
+from coordinator.study.conductor import Conducted, Coordinator, conduct
+from nodes.study.session import Session
+from nodes.state.store import SqliteStore
 from tests.federation import Sessions, World
 from tests.nodes.test_session import forgotten
-from trust.checkpoint import Checkpoint, journal_origin, sign_checkpoint
+from trust.logs.checkpoint import Checkpoint, journal_origin, sign_checkpoint
 from trust.errors import DataTrustError, Fault, MessageInvalid, Refused
 from trust.secure_sum.errors import CheckNumber, TranscriptDiffers, UploadShape, UploadSignature
 from trust.secure_sum.messages import Upload
-from trust.study import Study
-from trust.wire import DOWN, UP, pack, pack_signed, unpack
+from trust.documents.study import Study
+from trust.protocol.messages import DOWN, UP, pack, pack_signed, unpack
 
 DATASET = """
 apiVersion: v3.1.0

@@ -20,8 +20,8 @@ import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from coordinator import database, migrations
-from coordinator.database import Database, Postgres, open_database
+from coordinator.docket import database, migrations
+from coordinator.docket.database import Database, Postgres, open_database
 from tests.coordinator.committee import KEYS, LAY, NAME, SECOND, THIRD, Desk, checks, rotated, signed, vote
 from tests.coordinator.conftest import Opened
 from tests.postgres import new_schema
@@ -95,7 +95,7 @@ def test_the_list_of_versions_is_that_of_the_steps() -> None:
 def test_a_state_of_today_is_opened_at_once_without_the_software_that_makes_it(place: Path | str) -> None:
     opened(place).close()
     script = (
-        "import sys, time; from pathlib import Path; from coordinator.database import open_database\n"
+        "import sys, time; from pathlib import Path; from coordinator.docket.database import open_database\n"
         "def took():\n    began = time.perf_counter(); open_database(place).close()\n"
         "    return time.perf_counter() - began\n"
         "place = sys.argv[1] if '://' in sys.argv[1] else Path(sys.argv[1])\n"

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from coordinator.lifecycle import FOLLOWS
-from datatrust.keys import Keys
+from trust.documents.study_states import FOLLOWS
+from datatrust.in_process.keys import Keys
 from tests.coordinator.committee import (
     CHARTER,
     DATASET,
@@ -31,10 +31,10 @@ from tests.coordinator.committee import (
     without,
 )
 from tests.coordinator.conftest import Opened
-from trust.dataset import Dataset
+from trust.dataset.dataset import Dataset
 from trust.errors import InvalidInput, MessageInvalid, Refused, StudyInvalid
-from trust.mandate import SignedMandate
-from trust.signing import Envelope, Signature, Signer, sign
+from trust.documents.mandate import SignedMandate
+from trust.signing.envelope import Envelope, Signature, Signer, sign
 from trust.times import write_time
 
 STRANGER = Signer()

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from coordinator.register import Register
-from coordinator.roots import Roots
+from coordinator.docket.register import Register
+from coordinator.docket.roots import Roots
 from tests.coordinator.committee import (
     LAY,
     NAME,

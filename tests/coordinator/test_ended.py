@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.docket import Docket
-from coordinator.ended import tell_the_end
-from coordinator.replay import Parked, Replay, _write
+from coordinator.docket.docket import Docket
+from coordinator.study.close import tell_the_end
+from coordinator.study.replay import Parked, Replay, _write
 from coordinator.settings import CoordinatorSettings
-from coordinator.studies import carry_out
-from nodes.store import SqliteStore
+from coordinator.study.carry_out import carry_out
+from nodes.state.store import SqliteStore
 from tests.coordinator.committee import revocation
 from tests.faults.places import NAMES, Places
-from trust.wire import DOWN, unpack
+from trust.protocol.messages import DOWN, unpack
 
 
 class Left:

@@ -11,12 +11,12 @@ from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 import datatrust as dt
-from coordinator.conductor import Coordinator, conduct
-from coordinator.flower import FlowerChannel, InMemoryGrid
-from nodes.flower import FIELD, RECORD, client_app
-from nodes.session import Session
+from coordinator.study.conductor import Coordinator, conduct
+from coordinator.flower.grid import FlowerChannel, InMemoryGrid
+from nodes.serve.flower import FIELD, RECORD, client_app
+from nodes.study.session import Session
 from tests.federation import World
-from trust.wire import UP, unpack
+from trust.protocol.messages import UP, unpack
 
 DATASET = """
 apiVersion: v3.1.0

@@ -8,7 +8,7 @@ from typing import get_args
 
 import pytest
 
-from coordinator.lifecycle import ENDED, FOLLOWS, State, check_move
+from trust.documents.study_states import ENDED, FOLLOWS, State, check_move
 from trust.errors import Refused
 
 STATES: tuple[State, ...] = get_args(State)

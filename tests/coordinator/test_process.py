@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.process import _carry
+from coordinator.serve.study_process import _carry
 from coordinator.settings import CoordinatorSettings
 from tests.faults.places import ASKED, Places
 from trust.errors import InvalidInput

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from coordinator.running import Running
+from coordinator.docket.study_state import Running
 from tests.coordinator.racer import COUNT, WHAT, running
 
 MANY = 8

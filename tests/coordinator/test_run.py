@@ -19,12 +19,12 @@ from typing import Any
 
 import pytest
 
-from coordinator.logs import logger, of_line
-from coordinator.notify import Notifier
-from coordinator.parts import PARTS, main, not_listening, run_part
-from coordinator.run import LOCK, pids, supervise
+from coordinator.serve.logs import logger, of_line
+from coordinator.serve.systemd import Notifier
+from coordinator.serve.processes import PARTS, main, not_listening, run_part
+from coordinator.serve.supervisor import LOCK, pids, supervise
 from coordinator.settings import CoordinatorSettings
-from datatrust.certificates import Authority, new_server_key
+from coordinator.operate.certificates import Authority, new_server_key
 from tests.coordinator.test_settings import home
 from trust.errors import InvalidInput
 from trust.times import now, read_time
@@ -182,7 +182,7 @@ class Run:
 
     def __init__(self, settings: CoordinatorSettings, **environment: str) -> None:
         self.settings = settings
-        code = "import sys; from pathlib import Path; from coordinator.run import supervise;"
+        code = "import sys; from pathlib import Path; from coordinator.serve.supervisor import supervise;"
         code += "from coordinator.settings import CoordinatorSettings;"
         code += "sys.exit(supervise(CoordinatorSettings(Path(sys.argv[1]))))"
         self.log = settings.folder / "lines"

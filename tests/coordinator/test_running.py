@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from coordinator.docket import Docket
-from coordinator.lifecycle import ENDED, FOLLOWS
+from coordinator.docket.docket import Docket
+from trust.documents.study_states import ENDED, FOLLOWS
 from tests.coordinator.committee import (
     CHARTER,
     KEYS,
@@ -28,7 +28,7 @@ from tests.coordinator.committee import (
     without,
 )
 from trust.errors import InvalidInput, MessageInvalid, Refused
-from trust.signing import Envelope, Signer, sign
+from trust.signing.envelope import Envelope, Signer, sign
 from trust.times import write_time
 
 LATER = write_time(NOW + timedelta(days=2))

@@ -13,13 +13,13 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from coordinator.settings import CoordinatorSettings
-from datatrust.certificates import Authority, certify, new_server_key
-from datatrust.key_files import write_key
+from coordinator.operate.certificates import Authority, certify, new_server_key
+from trust.signing.key_files import write_key
 from tests.coordinator.committee import CHARTER, DATASET, KEYS, NOW, rotated
 from trust.canonical import canonical
-from trust.connection_key import connection_hex
+from trust.signing.connection_key import connection_hex
 from trust.errors import Fault, InvalidInput
-from trust.signing import Envelope
+from trust.signing.envelope import Envelope
 
 PARTNERS = ("east", "north", "south")
 SECRET = "hunter2-hunter2"

@@ -12,7 +12,7 @@ from flwr.proto.fleet_pb2 import PushMessagesRequest
 from flwr.proto.message_pb2 import Message, Metadata
 from flwr.proto.node_pb2 import Node
 
-from coordinator.superlink import FLEET, LONGEST, Gate, main
+from coordinator.flower.superlink import FLEET, LONGEST, Gate, main
 
 SECRET = b"a secret of the coordinator"
 BEARER = (b"authorization", b"Bearer " + SECRET)

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from coordinator import roots, worker
+from coordinator.docket import roots
+from coordinator.serve import worker
 from coordinator.settings import CoordinatorSettings
-from coordinator.worker import Worker
-from datatrust.certificates import certify
+from coordinator.serve.worker import Worker
+from coordinator.operate.certificates import certify
 from tests.faults import killer
 from tests.faults.places import NAMES
 from trust.errors import Fault, InvalidInput

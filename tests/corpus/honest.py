@@ -13,7 +13,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from trust.canonical import canonical
-from trust.signing import Envelope, Signature, Signer, distinct, payload_type, sha256, sign
+from trust.signing.envelope import Envelope, Signature, Signer, distinct, payload_type, sha256, sign
 
 Document = dict[str, Any]
 Files = dict[str, bytes]

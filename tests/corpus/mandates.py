@@ -45,7 +45,7 @@ from tests.corpus.honest import (
     without,
 )
 from trust.canonical import canonical
-from trust.signing import Envelope, Signature, Signer, payload_type, sha256, sign
+from trust.signing.envelope import Envelope, Signature, Signer, payload_type, sha256, sign
 
 __all__ = ["mandates"]
 

@@ -21,9 +21,9 @@ from tests.corpus.honest import (
     text_of,
 )
 from trust.canonical import canonical
-from trust.checkpoint import Checkpoint, journal_origin, register_origin, sign_checkpoint
-from trust.log import Entry, Tree, leaf_hash
-from trust.signing import Signer, sha256
+from trust.logs.checkpoint import Checkpoint, journal_origin, register_origin, sign_checkpoint
+from trust.logs.merkle import Entry, Tree, leaf_hash
+from trust.signing.envelope import Signer, sha256
 
 __all__ = ["registers"]
 

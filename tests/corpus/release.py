@@ -23,11 +23,11 @@ from tests.corpus.honest import (
     text_of,
 )
 from trust.canonical import canonical, digest
-from trust.checkpoint import Checkpoint, register_origin, sign_checkpoint
+from trust.logs.checkpoint import Checkpoint, register_origin, sign_checkpoint
 from trust.decision import Decision, Decisions
-from trust.log import Entry, Tree, leaf_hash
-from trust.result import result_document
-from trust.signing import Envelope, Signer, sha256, sign
+from trust.logs.merkle import Entry, Tree, leaf_hash
+from trust.documents.result import result_document
+from trust.signing.envelope import Envelope, Signer, sha256, sign
 
 __all__ = [
     "AT",

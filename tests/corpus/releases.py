@@ -33,9 +33,9 @@ from tests.corpus.honest import (
     with_signatures,
 )
 from tests.corpus.release import AT, DECISIONS, HONEST, SIGNED, VALUES, Release, array, files, mandate, register
-from trust.checkpoint import Checkpoint, register_origin, sign_checkpoint
+from trust.logs.checkpoint import Checkpoint, register_origin, sign_checkpoint
 from trust.decision import Decision, Decisions
-from trust.signing import sha256, sign
+from trust.signing.envelope import sha256, sign
 
 __all__ = ["releases"]
 

@@ -38,7 +38,7 @@ from tests.corpus.honest import (
     with_signatures,
     without,
 )
-from trust.signing import Envelope, Signature, Signer, payload_type, sha256, sign
+from trust.signing.envelope import Envelope, Signature, Signer, payload_type, sha256, sign
 
 __all__ = ["roots"]
 

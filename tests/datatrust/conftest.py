@@ -8,10 +8,10 @@ from typing import TypeAlias
 
 import pytest
 
-from datatrust import cli
-from datatrust.key_files import new_key, write_key
+from datatrust.cli import main as cli
+from trust.signing.key_files import new_key, write_key
 from tests.datatrust.founding import FOUNDING, PARTNERS, SIGNERS, opened
-from trust.root import Root
+from trust.documents.root import Root
 
 Run: TypeAlias = Callable[..., tuple[int, str, str]]
 

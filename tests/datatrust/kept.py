@@ -15,17 +15,17 @@ import pandas as pd
 import pytest
 
 import datatrust as dt
-from coordinator.database import open_database
-from coordinator.register import Register
-from datatrust.keys import Keys
-from datatrust.state import State
+from coordinator.docket.database import open_database
+from coordinator.docket.register import Register
+from datatrust.in_process.keys import Keys
+from datatrust.in_process.folder import State
 from tests.conftest import DATA
 from tests.logs import AT
 from trust.canonical import parse
-from trust.checkpoint import Checkpoint, journal_origin, register_origin, sign_checkpoint
+from trust.logs.checkpoint import Checkpoint, journal_origin, register_origin, sign_checkpoint
 from trust.errors import Refused
 from trust.secure_sum.messages import Context, Record
-from trust.signing import Envelope, Signer, sha256, sign
+from trust.signing.envelope import Envelope, Signer, sha256, sign
 
 Run = Callable[..., tuple[int, str, str]]
 PARTNERS = ("north", "south", "west")

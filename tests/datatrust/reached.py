@@ -10,14 +10,14 @@ import pytest
 
 import datatrust as dt
 from coordinator.api import create_app
-from datatrust.keys import Keys
-from datatrust.remote import RemoteTrust
-from datatrust.state import State
+from datatrust.in_process.keys import Keys
+from datatrust.remote.trust import RemoteTrust
+from datatrust.in_process.folder import State
 from tests.datatrust.served import WIDE, Liar, Served, served
 from tests.datatrust.states import ASKED, member
-from trust.charter import Charter
-from trust.root import Root
-from trust.signing import Envelope, sign
+from trust.charters.charter import Charter
+from trust.documents.root import Root
+from trust.signing.envelope import Envelope, sign
 from trust.times import now
 
 

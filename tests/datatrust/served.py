@@ -29,11 +29,11 @@ from cryptography.x509.oid import NameOID
 
 from coordinator.api import Limits, create_app
 from coordinator.settings import CoordinatorSettings
-from datatrust.federation import LocalTrust
-from datatrust.state import State
+from datatrust.in_process.trust import LocalTrust
+from datatrust.in_process.folder import State
 from tests.datatrust.states import close, copy, key, member, opened
 from trust.canonical import canonical
-from trust.invitation import Invitation
+from trust.documents.invitation import Invitation
 
 __all__ = ["Liar", "Raw", "Served", "authority", "free_port", "invite", "listening", "served"]
 

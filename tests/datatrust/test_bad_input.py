@@ -15,7 +15,7 @@ import datatrust as dt
 from tests.conftest import DATA
 from tests.people import FOUR, PEOPLE, people
 from trust.canonical import canonical
-from trust.dataset import Dataset
+from trust.dataset.dataset import Dataset
 from trust.errors import (
     Collinear,
     DataTrustError,
@@ -26,7 +26,7 @@ from trust.errors import (
     SourceInvalid,
     StudyInvalid,
 )
-from trust.study import Study
+from trust.documents.study import Study
 
 SECRET = 74310.25
 TABLE = {"t": dt.Describe(["bmi"])}

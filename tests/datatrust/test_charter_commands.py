@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 import datatrust as dt
-from datatrust import cli
+from datatrust.cli import main as cli
 from tests.conftest import DATA
 from tests.trust.charters import NOW, PERMIT, forbid, permit, study, write
-from trust.dataset import Dataset
-from trust.signing import Signer, sign
+from trust.dataset.dataset import Dataset
+from trust.signing.envelope import Signer, sign
 from trust.times import write_time
 
 Run = Callable[..., tuple[int, str, str]]

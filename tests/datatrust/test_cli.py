@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy
 
 import datatrust as dt
-from datatrust import cli
+from datatrust.cli import main as cli
 from tests.conftest import DATA
 
 Run = Callable[..., tuple[int, str, str]]
@@ -237,7 +237,7 @@ def test_a_terminal_that_cannot_show_a_letter(monkeypatch: pytest.MonkeyPatch) -
     assert raw.getvalue() == b"?\n"
 
 
-DATATRUST = [sys.executable, "-c", "from datatrust.cli import main; main()"]
+DATATRUST = [sys.executable, "-c", "from datatrust.cli.main import main; main()"]
 
 
 def test_a_pipe_gets_utf_8_whatever_the_locale() -> None:

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from coordinator.database import open_database
+from coordinator.docket.database import open_database
 from coordinator.settings import CoordinatorSettings
-from datatrust.backups import read_backup, write_backup
-from datatrust.coordinator_backup import LEFT_OUT, TABLES
+from trust.signing.backup_file import read_backup, write_backup
+from coordinator.operate.backup import LEFT_OUT, TABLES
 from tests.coordinator import committee
 from tests.coordinator.committee import Desk
 from tests.coordinator.test_settings import home as trust_home

@@ -12,14 +12,14 @@ import pytest
 from cryptography import x509
 
 from coordinator.settings import CoordinatorSettings
-from datatrust.certificates import names_of
-from datatrust.coordinator_home import fingerprint
-from datatrust.key_files import new_key, write_key
+from coordinator.operate.certificates import names_of
+from coordinator.operate.home import fingerprint
+from trust.signing.key_files import new_key, write_key
 from tests.datatrust.conftest import Run
 from tests.datatrust.founding import FOUNDING, ident
-from trust.invitation import Invitation
-from trust.json_text import read_envelopes
-from trust.root import TrustRoot
+from trust.documents.invitation import Invitation
+from trust.signing.json_text import read_envelopes
+from trust.documents.root import TrustRoot
 
 DATASET = Path(__file__).parents[2] / "datatrust" / "data" / "hospitals.yaml"
 PASSPHRASE = "correct horse battery"

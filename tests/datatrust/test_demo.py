@@ -25,10 +25,10 @@ from datatrust.demo.attack import find_victim
 from datatrust.demo.checks import Checks
 from datatrust.demo.hospitals import write
 from datatrust.demo.proof import change_one_byte
-from datatrust.words import Words
+from datatrust.demo.words import Words
 from trust.decision import Decision
-from trust.result import read_result
-from trust.verification import STEPS
+from trust.documents.result import read_result
+from trust.documents.verification import STEPS
 
 SEED = files("datatrust") / "data" / "seed"
 
@@ -40,7 +40,7 @@ def demo(*options: str) -> str:
         "-W",
         "error::UserWarning",
         "-c",
-        "from datatrust.cli import main; main()",
+        "from datatrust.cli.main import main; main()",
         "demo",
         *options,
     ]
@@ -142,7 +142,7 @@ def test_the_files_beside_the_report_can_be_verified(found: dict[str, Any], fold
     released, changed = (folder / name for name in ("result.json", "result-changed.json"))
     assert sum(a != b for a, b in zip(released.read_bytes(), changed.read_bytes(), strict=True)) == 1
     for file, code, verdict in ((released, 0, "verified"), (changed, 1, "not verified")):
-        command = ["-c", "from datatrust.cli import main; main()", "verify", str(file), "--root", proof["root"]]
+        command = ["-c", "from datatrust.cli.main import main; main()", "verify", str(file), "--root", proof["root"]]
         ran = subprocess.run([sys.executable, *command], capture_output=True, text=True, encoding="utf-8", check=False)
         assert (ran.returncode, ran.stdout.splitlines()[-1]) == (code, verdict)
 
@@ -247,7 +247,7 @@ def test_a_refusal_that_does_not_come_is_said_and_changes_the_exit_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Without the rule the attacker has both answers; without a change the forbidden study has none."""
-    monkeypatch.setattr("nodes.answered.differencing", lambda *_: Decision("differencing", True, ""))
+    monkeypatch.setattr("nodes.study.answered_cohorts.differencing", lambda *_: Decision("differencing", True, ""))
     monkeypatch.setattr("datatrust.demo.mended.changed", lambda *_: None)
     assert run_demo(out=tmp_path) == 3
     said = capsys.readouterr()

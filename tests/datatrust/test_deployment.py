@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 
 import datatrust as dt
-from datatrust.certificates import certify
-from datatrust.deployment import DeployedTrust, Processes, _toml
-from nodes.sources import Source
+from coordinator.operate.certificates import certify
+from datatrust.demo.deployment import DeployedTrust, Processes, _toml
+from nodes.rows.source import Source
 from tests.test_study_flow import DATASET, HOSPITALS
-from trust.charter import Charter
+from trust.charters.charter import Charter
 from trust.errors import InvalidInput
-from trust.partner_policy import PartnerPolicy
+from trust.charters.partner_policy import PartnerPolicy
 
 ODD = 'a "b" \\ \n \t \x7f é \U0001f600'
 
@@ -87,8 +87,8 @@ def test_a_port_that_another_process_takes_first_is_passed_over(
         other.bind(("127.0.0.1", 0))
         other.listen()
         taken = other.getsockname()[1]
-        monkeypatch.setattr("datatrust.deployment.free_port", lambda first=0: max(first, taken))
-        monkeypatch.setattr("datatrust.deployment._FIRST_PORT", taken)
+        monkeypatch.setattr("datatrust.demo.deployment.free_port", lambda first=0: max(first, taken))
+        monkeypatch.setattr("datatrust.demo.deployment._FIRST_PORT", taken)
         try:
             assert processes._superlink() > taken
         finally:

@@ -6,17 +6,17 @@ from typing import Any
 
 import pytest
 
-from datatrust.desk import RemoteDesk
-from datatrust.docket_pages import shown_studies
-from datatrust.key_files import read_signer
-from datatrust.remote import RemoteTrust
-from datatrust.state import State
+from datatrust.remote.committee import RemoteDesk
+from datatrust.remote.docket_pages import shown_studies
+from trust.signing.key_files import read_signer
+from datatrust.remote.trust import RemoteTrust
+from datatrust.in_process.folder import State
 from tests.datatrust.conftest import Run
 from tests.datatrust.reached import here, liar, own_home, trust
 from tests.datatrust.served import Liar, Served
 from tests.datatrust.states import PASSPHRASE, member, only
 from trust.errors import DataTrustError, Fault, MessageInvalid
-from trust.signing import sign
+from trust.signing.envelope import sign
 
 __all__ = ["here", "liar", "own_home", "trust"]
 
@@ -79,7 +79,7 @@ def test_a_list_that_is_none_or_leads_nowhere_is_refused(
 def test_a_list_without_an_end_is_given_up(
     trust: RemoteTrust, liar: list[Liar], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("datatrust.docket_pages._MOST_PAGES", 3)
+    monkeypatch.setattr("datatrust.remote.docket_pages._MOST_PAGES", 3)
     places = iter(range(1, 100))
 
     def endless(it: dict[str, Any]) -> dict[str, Any]:

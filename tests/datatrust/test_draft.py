@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 import datatrust as dt
 from tests.conftest import DATA
-from trust.dataset import Column, Level, TimeGrid
-from trust.draft import draft
+from trust.dataset.dataset import Column, Level, TimeGrid
+from trust.dataset.draft import draft
 
 
 def drafted(values: Any, **asked: Any) -> Column:

@@ -6,9 +6,9 @@ from time import perf_counter
 
 import pytest
 
-from datatrust.formulas import parse_formula
+from datatrust.research.formulas import parse_formula
 from tests.conftest import DATA
-from trust.dataset import Dataset
+from trust.dataset.dataset import Dataset
 from trust.errors import FormulaInvalid
 
 HEART = Dataset.load(DATA / "heart.yaml")

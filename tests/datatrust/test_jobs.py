@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 
 import datatrust as dt
-from coordinator import studies
-from coordinator.conductor import Coordinator, conduct
-from datatrust import federation
-from datatrust.client import Job, Result
-from datatrust.key_files import ENVIRONMENT
-from datatrust.state import State
+from coordinator.study import carry_out as studies
+from coordinator.study.conductor import Coordinator, conduct
+from datatrust.in_process import trust as federation
+from datatrust.research.result import Job, Result
+from trust.signing.key_files import ENVIRONMENT
+from datatrust.in_process.folder import State
 from tests.datatrust.conftest import Run
 from tests.datatrust.states import ASKED, PASSPHRASE, close, copy, key, member, only, opened
 from tests.logs import CHANGES

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from datatrust.key_files import ENVIRONMENT, read_public, read_seal, read_signer
+from trust.signing.key_files import ENVIRONMENT, read_public, read_seal, read_signer
 from tests.datatrust.conftest import Run
 
 PASSPHRASE = "correct horse battery"
@@ -120,7 +120,7 @@ def test_a_short_passphrase(run: Run, tmp_path: Path, monkeypatch: pytest.Monkey
 @pytest.mark.slow
 def test_in_a_process_of_its_own_without_a_terminal(tmp_path: Path) -> None:
     """Nothing waits for an answer that nobody can give."""
-    program = "from datatrust.cli import main; main()"
+    program = "from datatrust.cli.main import main; main()"
     base = [sys.executable, "-c", program, "key"]
     env = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path.cwd()), "HOME": str(tmp_path)}
     asked = subprocess.run([*base, "new", str(tmp_path / "a")], capture_output=True, env=env, input=b"", timeout=60)

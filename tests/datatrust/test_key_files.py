@@ -18,19 +18,10 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from datatrust import key_files
-from datatrust.key_files import (
-    KeyKind,
-    PublicKey,
-    new_key,
-    public_of,
-    read_public,
-    read_seal,
-    read_signer,
-    write_key,
-)
+from trust.signing import key_files
+from trust.signing.key_files import KeyKind, PublicKey, new_key, public_of, read_public, read_seal, read_signer, write_key
 from trust.errors import InvalidInput
-from trust.signing import Signer
+from trust.signing.envelope import Signer
 
 PASSPHRASE = "correct horse battery"
 KINDS: list[KeyKind] = ["sign", "seal"]

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from datatrust import progress
-from datatrust.progress import saying
+from datatrust.research import progress
+from datatrust.research.progress import saying
 
 SAYS = """
 import time
-from datatrust.progress import saying
+from datatrust.research.progress import saying
 with saying(True) as say:
     for number in (1, 2, 3):
         say(f"{number} of 3 signatures [red]")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import datatrust as dt
-from datatrust.state import State
+from datatrust.in_process.folder import State
 from tests.datatrust.kept import (
     PARTNERS,
     STRANGER,
@@ -28,9 +28,9 @@ from tests.datatrust.kept import (
     write,
 )
 from tests.logs import CHANGES, Change, changed, shorten, write_anew
-from trust.checkpoint import Checkpoint, register_origin, sign_checkpoint
-from trust.log import leaf_hash
-from trust.signing import sha256
+from trust.logs.checkpoint import Checkpoint, register_origin, sign_checkpoint
+from trust.logs.merkle import leaf_hash
+from trust.signing.envelope import sha256
 
 __all__ = ["made", "state"]
 

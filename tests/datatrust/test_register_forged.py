@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from datatrust.state import State
+from datatrust.in_process.folder import State
 from tests.datatrust.kept import (
     STRANGER,
     Run,
@@ -30,7 +30,7 @@ from tests.datatrust.kept import (
     write,
 )
 from trust.canonical import canonical, parse
-from trust.signing import Envelope, Signer, sign
+from trust.signing.envelope import Envelope, Signer, sign
 
 pytestmark = pytest.mark.slow
 

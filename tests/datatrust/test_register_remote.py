@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 
 from coordinator.api import create_app
-from datatrust.key_files import read_signer
-from datatrust.pins import folder
-from datatrust.state import State
+from trust.signing.key_files import read_signer
+from datatrust.person.pins import folder
+from datatrust.in_process.folder import State
 from tests.datatrust.conftest import Run
 from tests.datatrust.served import WIDE, Liar, Served, served
 from tests.datatrust.states import only
-from trust.checkpoint import Checkpoint, register_origin, sign_checkpoint
-from trust.log import Entry, Tree, leaf_hash
-from trust.signing import Signer
+from trust.logs.checkpoint import Checkpoint, register_origin, sign_checkpoint
+from trust.logs.merkle import Entry, Tree, leaf_hash
+from trust.signing.envelope import Signer
 
 
 @pytest.fixture

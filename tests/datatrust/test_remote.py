@@ -15,16 +15,16 @@ import pytest
 
 import datatrust as dt
 from coordinator.api import create_app
-from datatrust import pins
-from datatrust.http import base_url
-from datatrust.remote import RemoteTrust
-from datatrust.state import State
+from datatrust.person import pins
+from datatrust.remote.http import base_url
+from datatrust.remote.trust import RemoteTrust
+from datatrust.in_process.folder import State
 from tests.datatrust.reached import ask, founding, grow, here, liar, next_root, own_home, trust
 from tests.datatrust.served import WIDE, Liar, Served, invite, served
 from tests.datatrust.states import close, only
 from trust.canonical import canonical
 from trust.errors import Cancelled, InvalidInput, MessageInvalid, Refused, TimedOut, Unreachable
-from trust.signing import sha256
+from trust.signing.envelope import sha256
 from trust.times import now, write_time
 
 __all__ = ["here", "liar", "own_home", "trust"]
@@ -162,7 +162,7 @@ def test_a_wait_ends_and_says_for_what(trust: RemoteTrust, here: Served, capsys:
 def test_a_line_says_what_is_waited_for(
     trust: RemoteTrust, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("datatrust.progress._QUIET", 0.0)
+    monkeypatch.setattr("datatrust.research.progress._QUIET", 0.0)
     job = ask(trust).submit()
     with pytest.raises(TimedOut):
         job.wait(timeout=0.5)

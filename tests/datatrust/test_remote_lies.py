@@ -19,18 +19,19 @@ from typing import Any
 import pytest
 
 import datatrust as dt
-from datatrust import http, jobs
-from datatrust.http import Link
-from datatrust.remote import RemoteTrust
-from datatrust.state import State
+from datatrust.remote import http
+from datatrust.research import job as jobs
+from datatrust.remote.http import Link
+from datatrust.remote.trust import RemoteTrust
+from datatrust.in_process.folder import State
 from tests.datatrust.reached import ask, founding, grow, here, liar, next_root, own_home, trust
 from tests.datatrust.served import Liar, Raw, Served, authority, free_port, invite, listening
 from tests.datatrust.states import member
 from trust.canonical import canonical
 from trust.errors import DataTrustError, Fault, InvalidInput, MessageInvalid, Refused, Unreachable
-from trust.result import read_result
-from trust.root import Root
-from trust.signing import Envelope, Signer, sha256, sign
+from trust.documents.result import read_result
+from trust.documents.root import Root
+from trust.signing.envelope import Envelope, Signer, sha256, sign
 
 pytestmark = pytest.mark.slow
 

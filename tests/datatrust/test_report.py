@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from datatrust.demo import run_demo
-from datatrust.report import Table, drawn, render
-from datatrust.words import Words
+from datatrust.demo.report import Table, drawn, render
+from datatrust.demo.words import Words
 from tests.conftest import missing
 
 CHROMIUM = Path("/usr/bin/chromium")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import datatrust as dt
-from datatrust.state import State
+from datatrust.in_process.folder import State
 from tests.datatrust.served import Served, served
 
 GUIDE = Path(__file__).parents[2] / "docs" / "research.md"

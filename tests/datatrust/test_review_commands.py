@@ -14,21 +14,23 @@ from typing import Any, get_args
 
 import pytest
 
-import coordinator.lifecycle
-from coordinator.docket import Docket
-from datatrust import review_commands, review_words
-from datatrust.key_files import ENVIRONMENT, read_signer, write_key
-from datatrust.state import State
-from nodes.notices import Notices
-from nodes.store import SqliteStore
+import trust.documents.study_states
+from coordinator.docket.docket import Docket
+from datatrust.cli import review as review_commands
+from trust.plain import standing as review_words
+from trust.signing.key_files import ENVIRONMENT, read_signer, write_key
+from datatrust.in_process.folder import State
+from nodes.study.notices import Notices
+from nodes.state.store import SqliteStore
 from tests.datatrust.conftest import Run
 from tests.datatrust.states import PASSPHRASE, close, copy, key, member, only, opened, quick, submit
 from trust.errors import Refused
 from trust.plain import plain
-from trust.root import TrustRoot
-from trust.signing import Signature, Signer, sign
+from trust.documents.root import TrustRoot
+from trust.documents.study_states import State as State_
+from trust.signing.envelope import Signature, Signer, sign
 
-STATES = get_args(coordinator.lifecycle.State)
+STATES = get_args(trust.documents.study_states.State)
 NUMBER = f"{datetime.now(UTC):%Y}-0001"
 
 

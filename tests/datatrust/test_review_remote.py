@@ -13,16 +13,16 @@ from typing import Any
 import pytest
 
 from coordinator.api import create_app
-from coordinator.docket import Docket
-from datatrust.desk import Desk, RemoteDesk
-from datatrust.key_files import ENVIRONMENT
-from datatrust.state import State
+from coordinator.docket.docket import Docket
+from datatrust.remote.committee import Desk, RemoteDesk
+from trust.signing.key_files import ENVIRONMENT
+from datatrust.in_process.folder import State
 from tests.datatrust.conftest import Run
 from tests.datatrust.served import WIDE, Liar, Raw, Served, served
 from tests.datatrust.states import PASSPHRASE, close, member, only, submit
-from trust.root import TrustRoot
-from trust.signing import Envelope, Signer, sha256, sign
-from trust.votes import Refusal, read_revocation
+from trust.documents.root import TrustRoot
+from trust.signing.envelope import Envelope, Signer, sha256, sign
+from trust.documents.votes import Refusal, read_revocation
 
 pytestmark = pytest.mark.slow
 

@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from datatrust.key_files import new_key, write_key
+from trust.signing.key_files import new_key, write_key
 from nodes.keys import NodeKeys
 from tests.datatrust.conftest import Run
 from tests.datatrust.founding import FOUNDING, change, ident
 from trust.canonical import canonical
-from trust.json_text import read_envelopes
-from trust.root import Root, TrustRoot
-from trust.signing import sign
+from trust.signing.json_text import read_envelopes
+from trust.documents.root import Root, TrustRoot
+from trust.signing.envelope import sign
 
 # ---- signing
 
@@ -93,7 +93,7 @@ def test_a_disk_that_is_full_leaves_the_root_as_it_was(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("datatrust.root_commands.write_new", full)
+    monkeypatch.setattr("datatrust.cli.root.write_new", full)
     code, out, err = run("root", "sign", signed, "--key", keys / "member-2", "--yes")
     assert (code, out) == (2, "")
     assert "No space left on device" in err
@@ -244,7 +244,7 @@ def test_help(run: Run, words: tuple[str, ...]) -> None:
 
 @pytest.mark.slow
 def test_in_a_process_of_its_own(here: Path, keys: Path) -> None:
-    program = "from datatrust.cli import main; main()"
+    program = "from datatrust.cli.main import main; main()"
     env = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path(__file__).parents[2]), "HOME": str(here)}
 
     def call(*words: str) -> subprocess.CompletedProcess[bytes]:

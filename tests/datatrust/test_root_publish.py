@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 
 from coordinator.api import create_app
-from datatrust import pins
-from datatrust.key_files import ENVIRONMENT
-from datatrust.state import State
+from datatrust.person import pins
+from trust.signing.key_files import ENVIRONMENT
+from datatrust.in_process.folder import State
 from tests.datatrust.conftest import Run
 from tests.datatrust.served import WIDE, Liar, Served, served
 from tests.datatrust.states import PASSPHRASE, member
 from trust.canonical import canonical
-from trust.root import Root, TrustRoot
-from trust.signing import sign
+from trust.documents.root import Root, TrustRoot
+from trust.signing.envelope import sign
 from trust.times import now, write_time
 
 

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from datatrust.key_files import new_key, write_key
-from datatrust.keys import Keys
-from datatrust.root_show import _catalogue, as_json, in_words, shown
+from trust.signing.key_files import new_key, write_key
+from datatrust.in_process.keys import Keys
+from trust.plain.root import _catalogue, as_json, in_words, shown
 from tests.datatrust.conftest import Run
 from tests.datatrust.founding import NEXT_YEAR, ident, opened
-from trust.charter import Charter
-from trust.json_text import read_envelopes
-from trust.root import Root, TrustRoot
-from trust.signing import Envelope, Signer, sign
+from trust.charters.charter import Charter
+from trust.signing.json_text import read_envelopes
+from trust.documents.root import Root, TrustRoot
+from trust.signing.envelope import Envelope, Signer, sign
 from trust.times import read_time
 
 # ---- showing

@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 
 import datatrust as dt
-from datatrust.keys import Keys
-from datatrust.state import State
+from datatrust.in_process.keys import Keys
+from datatrust.in_process.folder import State
 from tests.coordinator.committee import rotated, without
 from tests.datatrust.states import PASSPHRASE, close, copy, key, only, opened, quick
 from tests.test_study_flow import DATASET, HOSPITALS
 from trust.canonical import canonical
 from trust.errors import Fault, InvalidInput, Refused
-from trust.signing import Signer
+from trust.signing.envelope import Signer
 
 
 @pytest.fixture(autouse=True)

@@ -14,14 +14,14 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from datatrust import pins
-from datatrust.cli import verify
+from datatrust.person import pins
+from datatrust.cli.main import verify
 from tests.corpus.honest import MEMBERS, ROOT, file_of, replace_key, root_document, set_to, signed_root, text_of
 from tests.corpus.honest import key as key_of
 from tests.corpus.release import QUORUM, SIGNED, Release, mandate
 from trust.errors import InvalidInput, Refused
-from trust.root import TrustRoot
-from trust.signing import sha256
+from trust.documents.root import TrustRoot
+from trust.signing.envelope import sha256
 
 ALONE = Path(__file__).parents[2] / "docs" / "verify.py"
 FINGERPRINT = sha256(ROOT.unverified_payload)

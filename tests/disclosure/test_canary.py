@@ -22,9 +22,9 @@ import pandas as pd
 import pytest
 
 import datatrust as dt
-from datatrust import ask
-from nodes.egress import Egress
-from nodes.sources import Source
+from datatrust.research import questions as ask
+from nodes.study.egress import Egress
+from nodes.rows.source import Source
 from tests.disclosure.planted import (
     CANARIES,
     COHORT,
@@ -49,8 +49,8 @@ from trust import analyses
 from trust.analyses import AnyAnalysis
 from trust.analyses.base import Analysis, Arrays, Ask, Run, Scope, Sum, count, real
 from trust.errors import DataTrustError
-from trust.protections import Protections
-from trust.rows import Rows
+from trust.privacy.protections import Protections
+from trust.dataset.rows import Rows
 from trust.secure_sum import decode_sum, encode_sum
 
 

@@ -11,7 +11,7 @@ import pytest
 import datatrust as dt
 from tests.disclosure.trusts import outcome, rows, study, trust
 from tests.federation import World
-from trust.charter import Charter, Floor
+from trust.charters.charter import Charter, Floor
 from trust.errors import Refused
 
 

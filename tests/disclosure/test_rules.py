@@ -15,8 +15,8 @@ from tests.disclosure.trusts import K, absent, dataset, outcome, rows, study, tr
 from tests.federation import World
 from trust.errors import Refused, StudyInvalid
 from trust.privacy.rules import EffectiveRecords, dominance
-from trust.protections import Protections
-from trust.rows import Rows
+from trust.privacy.protections import Protections
+from trust.dataset.rows import Rows
 
 
 def others(n: int = 60) -> dict[str, pd.DataFrame]:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 import datatrust as dt
-from trust.charter import Charter
+from trust.charters.charter import Charter
 from trust.errors import Refused
 
 K = 11

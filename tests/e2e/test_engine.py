@@ -34,27 +34,27 @@ from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
-import coordinator.flower
+import coordinator.flower.grid
 import datatrust as dt
-import nodes.flower
-from coordinator.flower import FIELD, RECORD, Engine, unpacked
+import nodes.serve.flower
+from coordinator.flower.grid import FIELD, RECORD, Engine, unpacked
 from coordinator.settings import CoordinatorSettings
-from datatrust.client import StudyHandle
+from datatrust.research.result import StudyHandle
 from datatrust.demo.hospitals import COHORT, EDGES, Written, write
 from datatrust.demo.question import CHARTER, PURPOSE, WOMEN
-from datatrust.deployment import DeployedTrust, Processes
-from nodes.flower import FleetNode, Link
+from datatrust.demo.deployment import DeployedTrust, Processes
+from nodes.serve.flower import FleetNode, Link
 from nodes.settings import NodeSettings
 from tests.conftest import missing
-from trust.charter import Charter
-from trust.dataset import Dataset
+from trust.charters.charter import Charter
+from trust.dataset.dataset import Dataset
 from trust.errors import InvalidInput
-from trust.wire import UP, unpack
+from trust.protocol.messages import UP, unpack
 
 pytestmark = pytest.mark.slow
 
 VERSION = RuntimeVersionHttpInterceptor(component_name="test")
-DEMO = [sys.executable, "-c", "from datatrust.cli import main; main()", "demo", "--engine", "flower"]
+DEMO = [sys.executable, "-c", "from datatrust.cli.main import main; main()", "demo", "--engine", "flower"]
 
 
 @dataclass
@@ -73,7 +73,7 @@ class Live:
         """A node that was ended; until it is connected."""
         log = self.processes._log(f"node {name}")
         before, end = log.read_text().count("connected"), time.monotonic() + 40
-        self.processes._start(f"node {name}", "nodes.serve", str(self.folder), name, self.processes.address)
+        self.processes._start(f"node {name}", "nodes.serve.loop", str(self.folder), name, self.processes.address)
         while log.read_text().count("connected") == before:
             assert time.monotonic() < end, log.read_text()
             time.sleep(0.1)
@@ -161,7 +161,7 @@ def test_a_stranger_can_neither_list_enrol_start_nor_stop(live: Live) -> None:
     assert refused(lambda: stranger.RegisterNode(RegisterNodeRequest(public_key=public, name="mallory"))) == 404
     assert refused(lambda: stranger.StopRun(StopRunRequest(run_id=1))) == 404
     assert refused(lambda: stranger.StartRun(StartRunRequest())) == 404
-    wrong = coordinator.flower.Bearer(b"another")
+    wrong = coordinator.flower.grid.Bearer(b"another")
     assert refused(lambda: live.client(ControlHttpClient, wrong).ListNodes(ListNodesRequest())) == 404
 
 
@@ -213,7 +213,7 @@ def test_no_node_runs_what_it_is_sent(live: Live, tmp_path: Path, monkeypatch: p
     """A bundle with a ClientApp, and pickled bytes in every place that a message has."""
     mark = tmp_path / "ran"
     code = f"import pathlib\npathlib.Path({str(mark)!r}).touch()\napp = None\n".encode()
-    monkeypatch.setattr(coordinator.flower, "_NO_CODE", {**coordinator.flower._NO_CODE, "none.py": code})
+    monkeypatch.setattr(coordinator.flower, "_NO_CODE", {**coordinator.flower.grid._NO_CODE, "none.py": code})
     settings = live.settings()
     engine = Engine(live.processes.address, settings.secrets())
     engine.open()
@@ -247,7 +247,7 @@ def test_a_message_whose_content_never_comes_holds_up_no_study(live: Live, monke
     try:
         there = engine.online(settings.nodes())
         with monkeypatch.context() as patched:
-            patched.setattr(coordinator.flower.http_grid, "push_objects", lambda *_, **__: None)
+            patched.setattr(coordinator.flower.grid.http_grid, "push_objects", lambda *_, **__: None)
             assert engine.channel(there).exchange(dict.fromkeys(there, b"x" * 1000), deadline=1) == {}
         begun = time.monotonic()
         live.study().run()

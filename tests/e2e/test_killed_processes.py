@@ -21,16 +21,16 @@ import sqlalchemy
 
 import datatrust as dt
 from coordinator.settings import CoordinatorSettings
-from datatrust.client import Result
+from datatrust.research.result import Result
 from datatrust.demo.hospitals import COHORT, write
 from datatrust.demo.question import CHARTER, PURPOSE
-from datatrust.deployment import DeployedTrust, Processes
-from nodes.sources import Source, whole_table
+from datatrust.demo.deployment import DeployedTrust, Processes
+from nodes.rows.source import Source, whole_table
 from tests.faults.test_killed import entries
 from tests.postgres import Server, children, runs
 from tests.sizes import FULL
-from trust.charter import Charter
-from trust.dataset import Dataset
+from trust.charters.charter import Charter
+from trust.dataset.dataset import Dataset
 
 _PATIENCE = 120.0
 OUTAGES = (5, 60) if FULL else (5,)
@@ -98,11 +98,11 @@ class Live:
         if name == "superlink":
             host, _, port = address.rpartition(":")
             engine = str(Path(folder) / "coordinator" / "engine")
-            self.processes._start(name, "coordinator.superlink", engine, host, port)
+            self.processes._start(name, "coordinator.flower.superlink", engine, host, port)
         elif name == "coordinator":
-            self.processes._start(name, "coordinator.worker", folder, address)
+            self.processes._start(name, "coordinator.serve.worker", folder, address)
         else:
-            self.processes._start(name, "nodes.serve", folder, name.partition(" ")[2], address)
+            self.processes._start(name, "nodes.serve.loop", folder, name.partition(" ")[2], address)
 
 
 @pytest.fixture(scope="module")

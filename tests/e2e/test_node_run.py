@@ -21,15 +21,15 @@ import httpx
 import pytest
 
 import datatrust as dt
-from datatrust.deployment import DeployedTrust, Processes
-from nodes.enrolment import node_toml
+from datatrust.demo.deployment import DeployedTrust, Processes
+from nodes.operate.enrolment import node_toml
 from nodes.settings import NodeToml
-from nodes.sources import Source
+from nodes.rows.source import Source
 from tests.test_study_flow import DATASET, HOSPITALS
-from trust.charter import Charter
+from trust.charters.charter import Charter
 
 pytestmark = pytest.mark.slow
-RUN = [sys.executable, "-c", "from datatrust.cli import main; main()", "node", "run", "--home"]
+RUN = [sys.executable, "-c", "from datatrust.cli.main import main; main()", "node", "run", "--home"]
 OURS = "east"
 
 

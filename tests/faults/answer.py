@@ -8,9 +8,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from nodes.sessions import Sessions
+from nodes.study.sessions import Sessions
 from nodes.settings import NodeSettings
-from trust.wire import UP, unpack
+from trust.protocol.messages import UP, unpack
 
 
 def main(folder: Path, name: str) -> None:

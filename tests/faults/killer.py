@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import datatrust as dt
-from coordinator.replay import Replay
+from coordinator.study.replay import Replay
 from coordinator.settings import CoordinatorSettings
-from coordinator.studies import carry_out
-from datatrust.deployment import _toml
-from nodes.sessions import Sessions
+from coordinator.study.carry_out import carry_out
+from datatrust.demo.deployment import _toml
+from nodes.study.sessions import Sessions
 from nodes.settings import NodeSettings
-from nodes.sources import as_source
+from nodes.rows.source import as_source
 from tests.faults.places import ASKED, DATASET, NAMES, frame
 from tests.faults.points import killed_at
-from trust.result import write_envelope
+from trust.documents.result import write_envelope
 
 
 class Straight:

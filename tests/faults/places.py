@@ -11,15 +11,15 @@ import numpy as np
 import pandas as pd
 
 import datatrust as dt
-from nodes.editions import Editions
+from nodes.rows.editions import Editions
 from nodes.node import Node
-from nodes.sessions import Sessions
-from nodes.store import SqliteStore
+from nodes.study.sessions import Sessions
+from nodes.state.store import SqliteStore
 from tests.federation import World
 from trust.analyses.base import Scope
-from trust.signing import Envelope
-from trust.study import Study
-from trust.wire import DOWN, unpack
+from trust.signing.envelope import Envelope
+from trust.documents.study import Study
+from trust.protocol.messages import DOWN, unpack
 
 DATASET = """
 apiVersion: v3.1.0

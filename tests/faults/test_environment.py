@@ -20,13 +20,13 @@ from typing import Any
 
 import pytest
 
-import coordinator.database
+import coordinator.docket.database
 import datatrust as dt
-import nodes.store
-from coordinator.database import Sqlite
-from coordinator.replay import Parked
+import nodes.state.store
+from coordinator.docket.database import Sqlite
+from coordinator.study.replay import Parked
 from coordinator.settings import CoordinatorSettings
-from nodes.sessions import Sessions
+from nodes.study.sessions import Sessions
 from tests.conftest import missing
 from tests.faults import killer
 from tests.faults.places import NAMES, Disturbed, Places
@@ -36,8 +36,8 @@ from tests.faults.test_node_restarts import same as same_conducted
 from tests.sizes import FULL
 from trust.errors import DataTrustError, Fault, Refused
 from trust.secure_sum.errors import StoreUnavailable
-from trust.signing import sha256
-from trust.wire import pack_signed
+from trust.signing.envelope import sha256
+from trust.protocol.messages import pack_signed
 
 pytestmark = pytest.mark.slow
 
@@ -153,7 +153,7 @@ def test_a_disk_that_may_only_be_read(disk: Disk) -> None:
     disk.mount("ro")
     try:
         ran = subprocess.run(
-            [sys.executable, "-m", "nodes.serve", str(gone), "a", "127.0.0.1:1"],
+            [sys.executable, "-m", "nodes.serve.loop", str(gone), "a", "127.0.0.1:1"],
             capture_output=True,
             text=True,
             check=False,
@@ -163,7 +163,7 @@ def test_a_disk_that_may_only_be_read(disk: Disk) -> None:
         assert ran.returncode == 3
         assert "cannot be written (Read-only file system); mend its rights" in ran.stderr
         with pytest.raises(StoreUnavailable, match="expected a folder that can be written"):
-            nodes.store.SqliteStore(gone / "nodes" / "a")
+            nodes.state.store.SqliteStore(gone / "nodes" / "a")
         with pytest.raises(Fault, match=r"cannot be used \(.*\); mend disk or rights"):
             CoordinatorSettings(gone).docket()
     finally:

@@ -19,12 +19,12 @@ import pandas as pd
 import pytest
 
 import datatrust as dt
-from coordinator import deaths
-from coordinator import worker as module
+from coordinator.serve import crash_loops as deaths
+from coordinator.serve import worker as module
 from coordinator.settings import CoordinatorSettings
-from coordinator.worker import Worker
-from datatrust.certificates import certify
-from nodes.files import file_columns
+from coordinator.serve.worker import Worker
+from coordinator.operate.certificates import certify
+from nodes.rows.from_file import file_columns
 from tests.e2e.test_killed_processes import children
 from tests.faults import killer
 from tests.faults.places import NAMES, Disturbed, Places
@@ -225,7 +225,7 @@ def test_a_node_that_cannot_keep_its_id_joins_all_the_same(live: Live) -> None:
     kept.mkdir()
     log = live.processes._log("node south")
     before = log.read_text().count("connected")
-    live.processes._start("node south", "nodes.serve", str(live.folder), "south", live.processes.address)
+    live.processes._start("node south", "nodes.serve.loop", str(live.folder), "south", live.processes.address)
     live.wait_for(lambda: log.read_text().count("connected") > before)
     kept.rmdir()
     assert same(live.trust.job(live.begin()).result(), live.several)

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 
-from coordinator.flower import Engine, Secrets
-from datatrust.certificates import Authority, new_server_key, private_pem
-from nodes.flower import FleetNode, Link
+from coordinator.flower.grid import Engine, Secrets
+from coordinator.operate.certificates import Authority, new_server_key, private_pem
+from nodes.serve.flower import FleetNode, Link
 from tests.faults import killer
 from tests.faults.test_killed import ROOT
 from trust.errors import Fault
@@ -110,7 +110,7 @@ def test_a_coordinator_does_not_start_with_an_expired_certificate(tmp_path: Path
     for name in ("server.pem", "server.key"):
         shutil.copyfile(tmp_path / name, engine / name)
     ran = subprocess.run(
-        [sys.executable, "-m", "coordinator.parts", str(state), part],
+        [sys.executable, "-m", "coordinator.serve.processes", str(state), part],
         capture_output=True,
         text=True,
         check=False,

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from coordinator import parts
-from coordinator.parts import not_listening
+from coordinator.serve import processes as parts
+from coordinator.serve.processes import not_listening
 from coordinator.settings import CoordinatorSettings
-from datatrust import http
-from datatrust.certificates import certify
-from datatrust.http import Link
-from nodes import checks_network
-from nodes.health import Watch
+from datatrust.remote import http
+from coordinator.operate.certificates import certify
+from datatrust.remote.http import Link
+from nodes.operate import check_network as checks_network
+from nodes.serve.health import Watch
 from nodes.interface import Interface
 from nodes.settings import NodeSettings
 from tests.faults.relay import Relay

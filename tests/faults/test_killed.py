@@ -21,8 +21,8 @@ import pytest
 from tests.faults.killer import mandated as made
 from tests.faults.places import NAMES
 from tests.sizes import FULL
-from trust.log import Entry
-from trust.result import read_result
+from trust.logs.merkle import Entry
+from trust.documents.result import read_result
 
 SOME, MORE = 3, 40
 """Writes, on each change and in the slow test; all of them with FULL=1."""

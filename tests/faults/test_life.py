@@ -23,19 +23,19 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 from hypothesis.stateful import run_state_machine_as_test as run_model
 
 import datatrust as dt
-from coordinator.conductor import Coordinator, conduct
-from coordinator.docket import Docket
-from coordinator.lifecycle import ENDED, FOLLOWS
-from coordinator.replay import Parked, Replay
+from coordinator.study.conductor import Coordinator, conduct
+from coordinator.docket.docket import Docket
+from trust.documents.study_states import ENDED, FOLLOWS
+from coordinator.study.replay import Parked, Replay
 from coordinator.settings import CoordinatorSettings
-from coordinator.studies import carry_out
+from coordinator.study.carry_out import carry_out
 from tests.coordinator.committee import revocation, vote
 from tests.faults.places import NAMES, Places
 from tests.sizes import FULL
 from trust.errors import DataTrustError, InvalidInput, Refused
-from trust.log import Entry
-from trust.mandate import SignedMandate
-from trust.signing import Envelope, sign
+from trust.logs.merkle import Entry
+from trust.documents.mandate import SignedMandate
+from trust.signing.envelope import Envelope, sign
 from trust.times import now
 
 __all__ = ["Life"]

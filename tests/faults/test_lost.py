@@ -20,17 +20,17 @@ import pytest
 from flwr.app import Message
 
 import datatrust as dt
-from coordinator.channel import Channel
-from coordinator.conductor import Conducted, Coordinator, conduct
-from coordinator.flower import Engine, FlowerChannel, InMemoryGrid
-from coordinator.process import Patient
-from nodes.flower import client_app
-from nodes.sessions import Sessions
+from coordinator.study.channel import Channel
+from coordinator.study.conductor import Conducted, Coordinator, conduct
+from coordinator.flower.grid import Engine, FlowerChannel, InMemoryGrid
+from coordinator.serve.study_process import Patient
+from nodes.serve.flower import client_app
+from nodes.study.sessions import Sessions
 from tests.faults.places import Places
 from tests.faults.test_node_restarts import same
 from tests.sizes import FULL
 from trust.errors import Fault, Refused
-from trust.wire import UP, unpack
+from trust.protocol.messages import UP, unpack
 
 SEEDS = 200 if FULL else 4
 NAMES = ("a", "b", "c", "d")

@@ -19,20 +19,20 @@ import pandas as pd
 import pytest
 
 import datatrust as dt
-import nodes.editions
-from coordinator.replay import Replay
+import nodes.rows.editions
+from coordinator.study.replay import Replay
 from coordinator.settings import CoordinatorSettings
-from coordinator.studies import carry_out
-from datatrust.deployment import _toml
-from nodes.editions import Editions
-from nodes.extract import Look
-from nodes.sessions import Sessions
+from coordinator.study.carry_out import carry_out
+from datatrust.demo.deployment import _toml
+from nodes.rows.editions import Editions
+from nodes.rows.edition import Look
+from nodes.study.sessions import Sessions
 from nodes.settings import NodeSettings
-from nodes.sources import as_source
+from nodes.rows.source import as_source
 from tests.faults.places import DATASET, frame
 from tests.faults.test_killed import entries
 from tests.sizes import FULL
-from trust.result import read_result, write_envelope
+from trust.documents.result import read_result, write_envelope
 
 SIZES = [(4, 5), *([(10, 20)] if FULL else [])]
 AT_ONCE = 16

@@ -12,12 +12,12 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 import datatrust as dt
-from coordinator.conductor import Conducted, Coordinator, conduct
+from coordinator.study.conductor import Conducted, Coordinator, conduct
 from tests.faults.places import NAMES, Places
 from tests.faults.test_node_restarts import same
 from tests.sizes import FULL
 from trust.errors import Fault, Refused
-from trust.wire import DOWN, UP, unpack
+from trust.protocol.messages import DOWN, UP, unpack
 
 EXAMPLES = 1000 if FULL else 12
 ASKED = {"r": dt.Glm("x ~ y", family="gaussian")}

@@ -20,15 +20,15 @@ import numpy as np
 import pytest
 
 import datatrust as dt
-from datatrust.client import Result
+from datatrust.research.result import Result
 from datatrust.demo.hospitals import COHORT, EDGES, write
 from datatrust.demo.question import CHARTER, PURPOSE
-from datatrust.deployment import DeployedTrust, Processes
+from datatrust.demo.deployment import DeployedTrust, Processes
 from tests.faults.relay import Relay
 from tests.faults.test_killed import entries
 from tests.sizes import FULL
-from trust.charter import Charter
-from trust.dataset import Dataset
+from trust.charters.charter import Charter
+from trust.dataset.dataset import Dataset
 
 PATIENCE = 15
 """Seconds: how long this coordinator waits for a partner."""

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import datatrust as dt
-from coordinator.conductor import Conducted, Coordinator, conduct
+from coordinator.study.conductor import Conducted, Coordinator, conduct
 from tests.faults.places import NAMES, Disturbed, Places
-from trust.wire import UP, unpack
+from trust.protocol.messages import UP, unpack
 
 
 def run(places: Places, channel: Disturbed) -> Conducted:

@@ -17,19 +17,20 @@ from typing import Any
 import pandas as pd
 import pytest
 
-import nodes.unfinished
-from coordinator.conductor import Coordinator, conduct
-from coordinator.docket import Docket, Trust
-from nodes.editions import Editions
-from nodes.sources import as_source
-from nodes.store import SqliteStore
+import nodes.rows.edition_files
+from coordinator.study.conductor import Coordinator, conduct
+from coordinator.docket.docket import Docket
+from trust.documents.filed_study import Trust
+from nodes.rows.editions import Editions
+from nodes.rows.source import as_source
+from nodes.state.store import SqliteStore
 from tests.coordinator.committee import CHARTER, DATASET, KEYS, LAY, NAME, NOW, SECOND, signed
 from tests.faults.disk import Commit, Files, contents, frames, put, recording
 from tests.faults.places import ASKED, Disturbed, Places
 from tests.faults.places import DATASET as MANY
 from tests.sizes import FULL
-from trust.checkpoint import Checkpoint
-from trust.dataset import Dataset
+from trust.logs.checkpoint import Checkpoint
+from trust.dataset.dataset import Dataset
 from trust.errors import Fault, Refused
 from trust.secure_sum.errors import JournalCorrupt, StateRolledBack
 

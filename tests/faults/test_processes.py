@@ -19,9 +19,9 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.flower import Engine
+from coordinator.flower.grid import Engine
 from coordinator.settings import CoordinatorSettings
-from datatrust.certificates import certify
+from coordinator.operate.certificates import certify
 from tests.conftest import missing
 from tests.faults import killer
 from tests.faults.places import NAMES
@@ -121,7 +121,7 @@ def free() -> str:
 
 @pytest.mark.slow
 def test_a_second_node_on_one_home_refuses(trust: Path) -> None:
-    command, address = ("nodes.serve", str(trust), "a"), free()
+    command, address = ("nodes.serve.loop", str(trust), "a"), free()
     with started(*command, address) as first:
         end = time.monotonic() + 40
         lock = trust / "nodes" / "a" / "lock"
@@ -156,7 +156,7 @@ def test_a_second_node_on_one_home_refuses(trust: Path) -> None:
     ],
 )
 def test_told_to_stop_while_the_superlink_is_away(trust: Path, who: str, where: str) -> None:
-    command = ("nodes.serve", str(trust), "b") if who == "node" else ("coordinator.worker", str(trust))
+    command = ("nodes.serve.loop", str(trust), "b") if who == "node" else ("coordinator.serve.worker", str(trust))
     with silent() as address, started(*command, address if where == "nothing is said" else free()) as one:
         one.handles_sigterm()
         time.sleep(2)
@@ -196,12 +196,12 @@ def test_told_to_stop_and_started_again(live: Live, who: str, when: str) -> None
         assert live.trust.docket.find(study).state in ("running", "released")
     folder, address = str(live.folder), live.processes.address
     if who == "superlink":
-        arguments = ["coordinator.superlink", str(live.folder / "coordinator" / "engine"), "127.0.0.1"]
+        arguments = ["coordinator.flower.superlink", str(live.folder / "coordinator" / "engine"), "127.0.0.1"]
         live.processes._start(who, *arguments, str(live.processes.relay.to))
     elif who == "coordinator":
-        live.processes._start(who, "coordinator.worker", folder, address)
+        live.processes._start(who, "coordinator.serve.worker", folder, address)
     else:
-        live.processes._start(who, "nodes.serve", folder, who.partition(" ")[2], address)
+        live.processes._start(who, "nodes.serve.loop", folder, who.partition(" ")[2], address)
     study = study or live.begin()
     assert same(live.trust.job(study).result(), live.several)
     live.once(study, live.sums(study))
@@ -219,7 +219,7 @@ def test_a_node_with_a_wrong_clock_is_not_let_in_until_it_is_right(live: Live) -
     process = live.processes._running.pop("node south")
     process.terminate()
     process.wait(30)
-    command = ["faketime", "-f", "-1h", sys.executable, "-m", "nodes.serve", str(live.folder), "south"]
+    command = ["faketime", "-f", "-1h", sys.executable, "-m", "nodes.serve.loop", str(live.folder), "south"]
     log = live.folder / "late.log"
     with log.open("w") as out:
         late = subprocess.Popen(
@@ -234,7 +234,7 @@ def test_a_node_with_a_wrong_clock_is_not_let_in_until_it_is_right(live: Live) -
             late.wait(30)
             for left in Path("/dev/shm").glob(f"*faketime*_{late.pid}"):
                 left.unlink()
-    live.processes._start("node south", "nodes.serve", str(live.folder), "south", live.processes.address)
+    live.processes._start("node south", "nodes.serve.loop", str(live.folder), "south", live.processes.address)
     live.wait_for(lambda: "south" in _online(live))
     assert same(live.trust.job(live.begin()).result(), live.several)
 

@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 
 import datatrust as dt
-from coordinator.conductor import Conducted
-from coordinator.replay import Parked
+from coordinator.study.conductor import Conducted
+from coordinator.study.replay import Parked
 from coordinator.settings import CoordinatorSettings
-from nodes.sessions import Sessions
+from nodes.study.sessions import Sessions
 from tests.faults import killer
 from tests.faults.failing import Failing
 from tests.faults.places import NAMES, Disturbed, Places
@@ -30,7 +30,7 @@ from tests.faults.test_node_restarts import same as same_conducted
 from tests.sizes import FULL
 from trust.errors import Fault, Refused
 from trust.secure_sum.errors import SecureSumError
-from trust.wire import UP, unpack
+from trust.protocol.messages import UP, unpack
 
 ASKED = {"r": dt.Glm("x ~ y", family="gaussian")}
 FOR_EVER = 1 << 30

@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 import sqlalchemy
 
-from nodes.answered import Answered
-from nodes.editions import Editions, Taken
-from nodes.sources import Source
-from trust.cohort import Cohort
-from trust.dataset import Column, Dataset
+from nodes.study.answered_cohorts import Answered
+from nodes.rows.editions import Editions, Taken
+from nodes.rows.source import Source
+from trust.dataset.cohort import Cohort
+from trust.dataset.dataset import Column, Dataset
 
 K, N = 5, 60
 COLUMNS = (

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from nodes.answered import columns_read
+from nodes.study.answered_cohorts import columns_read
 from tests.nodes.live import BY_ID, BY_ROW, VISITS, K, Table, people
 
 

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from datatrust.backups import read_backup, write_backup
-from nodes.backup import collect, export, put_back
+from trust.signing.backup_file import read_backup, write_backup
+from nodes.operate.backup import collect, export, put_back
 from nodes.keys import NodeKeys, rotate
-from nodes.restored import may_serve, restored
-from nodes.running import run
+from nodes.state.restored import may_serve, restored
+from nodes.serve.process import run
 from nodes.settings import NodeSettings
-from nodes.store import SqliteStore
+from nodes.state.store import SqliteStore
 from tests.homes import Founders, contents, enrol_offline, make_homes, partner_of
-from trust.checkpoint import journal_origin, read_checkpoint
+from trust.logs.checkpoint import journal_origin, read_checkpoint
 from trust.errors import InvalidInput, Refused
 from trust.secure_sum.errors import JournalCorrupt, StateRolledBack
 

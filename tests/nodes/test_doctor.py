@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 
-from nodes import checks, checks_network, checks_source, databases, doctor
-from nodes.databases import writes_allowed
-from nodes.findings import Finding, found
+from nodes.operate import check_machine as checks, check_network as checks_network, check_source as checks_source, doctor
+from nodes.rows import from_database as databases
+from nodes.rows.from_database import writes_allowed
+from nodes.operate.findings import Finding, found
 from nodes.keys import NodeKeys, rotate
-from nodes.lock import locked
+from nodes.state.lock import locked
 from nodes.settings import NodeSettings
 from tests.homes import Founders, enrol_offline, make_homes, partner_of
 from tests.postgres import postgres
@@ -163,7 +164,7 @@ def test_quick_needs_neither_network_nor_rows(home: NodeSettings, monkeypatch: p
         raise AssertionError("asked the network or the rows")
 
     monkeypatch.setattr("socket.create_connection", refuse)
-    monkeypatch.setattr("nodes.sources.open_table", refuse)
+    monkeypatch.setattr("nodes.rows.source.open_table", refuse)
     begun = time.monotonic()
     findings = list(doctor.quick(home.own))
     assert time.monotonic() - begun < 2

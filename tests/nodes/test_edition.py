@@ -15,12 +15,12 @@ import sqlalchemy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nodes.edition import freeze
-from nodes.sources import Source
+from nodes.rows.cohort_rows import freeze
+from nodes.rows.source import Source
 from tests.people import as_csv, as_postgres, as_rows, as_sqlite
 from tests.strategies import cohorts
-from trust.cohort import Cohort
-from trust.dataset import Column, Dataset, Level
+from trust.dataset.cohort import Cohort
+from trust.dataset.dataset import Column, Dataset, Level
 from trust.errors import SourceInvalid
 
 LETTERS = tuple(Level(value=v) for v in "ABC")

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nodes.edition import freeze
-from nodes.sources import Source
+from nodes.rows.cohort_rows import freeze
+from nodes.rows.source import Source
 from tests.nodes.live import BY_ID, BY_ROW, COLUMNS, K, N, Place, Table, people, values
-from trust.cohort import Cohort
-from trust.dataset import Column
+from trust.dataset.cohort import Cohort
+from trust.dataset.dataset import Column
 from trust.errors import Fault, SourceInvalid
 
 
@@ -122,8 +122,8 @@ def test_a_file_that_is_written_anew_within_one_tick_is_seen(table: Table, tmp_p
 def test_an_unchanged_source_is_not_read_again(table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     frame = people()
     table.ask(frame)
-    monkeypatch.setattr("nodes.editions.ids_of", None)
-    monkeypatch.setattr("nodes.editions.take", None)
+    monkeypatch.setattr("nodes.rows.editions.ids_of", None)
+    monkeypatch.setattr("nodes.rows.editions.take", None)
     assert table.ask(frame) is not None
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from nodes.egress import Egress
+from nodes.study.egress import Egress
 from trust.secure_sum import Approval, Upload
-from trust.signing import Signer
-from trust.wire import UP, check_signature, pack, pack_signed, unpack
+from trust.signing.envelope import Signer
+from trust.protocol.messages import UP, check_signature, pack, pack_signed, unpack
 
 NODES = Path(__file__).parents[2] / "nodes"
 PACKING = {"pack", "pack_signed"}
@@ -48,7 +48,7 @@ def test_no_file_of_a_node_takes_the_whole_module_that_packs() -> None:
     for path in others():
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Import):
-                assert not any(alias.name == "trust.wire" for alias in node.names), path.name
+                assert not any(alias.name == "trust.protocol.messages" for alias in node.names), path.name
             if isinstance(node, ast.ImportFrom) and node.module == "trust":
                 assert not any(alias.name == "wire" for alias in node.names), path.name
             if isinstance(node, ast.Attribute):
@@ -56,8 +56,8 @@ def test_no_file_of_a_node_takes_the_whole_module_that_packs() -> None:
 
 
 def test_the_check_finds_what_it_looks_for() -> None:
-    assert imported("from trust.wire import pack_signed as p") & PACKING
-    assert not imported("from trust.wire import unpack") & PACKING
+    assert imported("from trust.protocol.messages import pack_signed as p") & PACKING
+    assert not imported("from trust.protocol.messages import unpack") & PACKING
 
 
 OPENS = {

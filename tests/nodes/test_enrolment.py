@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from nodes.enrolment import Shared, enrol, fetched, given, init, newer_of
+from nodes.operate.enrolment import Shared, enrol, fetched, given, init, newer_of
 from nodes.interface import Interface
 from nodes.keys import NodeKeys, rotate
-from nodes.restored import may_serve, restored
+from nodes.state.restored import may_serve, restored
 from nodes.settings import NodeSettings
 from tests.homes import CHARTER, Founders, contents, enrol_offline, make_homes, partner_of
 from tests.test_study_flow import DATASET
 from tests.tls import tls_server
 from trust.errors import DataTrustError, Fault, InvalidInput, Refused
-from trust.root import TrustRoot
+from trust.documents.root import TrustRoot
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ from typing import Any
 import httpx
 import pytest
 
-import nodes.store
-from nodes.figures import Figures
-from nodes.findings import failure
-from nodes.health import Health, Watch
+import nodes.state.store
+from nodes.serve.metrics import Figures
+from nodes.operate.findings import failure
+from nodes.serve.health import Health, Watch
 from nodes.settings import NodeSettings
 from tests.faults.failing import Failing
 from tests.homes import enrol_offline, make_homes

@@ -13,15 +13,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nodes.journal import KINDS, Journal
-from nodes.store import SqliteStore
+from nodes.state.journal import KINDS, Journal
+from nodes.state.store import SqliteStore
 from tests.logs import AT, CHANGES, Change, changed, forget_the_head, shorten, tree, write_anew
-from trust.checkpoint import Checkpoint, journal_origin, read_checkpoint
+from trust.logs.checkpoint import Checkpoint, journal_origin, read_checkpoint
 from trust.errors import MessageInvalid
-from trust.log import EMPTY, Entry
-from trust.logbook import LARGEST_ENTRY
+from trust.logs.merkle import EMPTY, Entry
+from trust.logs.logbook import LARGEST_ENTRY
 from trust.secure_sum.errors import JournalCorrupt, StateRolledBack
-from trust.signing import Signer
+from trust.signing.envelope import Signer
 
 SIZE = 7
 KEY = Signer()

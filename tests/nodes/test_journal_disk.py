@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from nodes.journal import Journal
-from nodes.store import SqliteStore
+from nodes.state.journal import Journal
+from nodes.state.store import SqliteStore
 from tests.logs import AT, changed
 from tests.nodes.test_journal import Open, at, head_of, write
-from trust.log import EMPTY
+from trust.logs.merkle import EMPTY
 from trust.secure_sum.errors import JournalCorrupt, StoreUnavailable
 
 __all__ = ["at"]

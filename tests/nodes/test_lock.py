@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from nodes.lock import holder, locked
+from nodes.state.lock import holder, locked
 from trust.errors import Fault
 
 

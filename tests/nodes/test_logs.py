@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from nodes.logs import node_log, only_listed
+from nodes.serve.logs import node_log, only_listed
 
 CANARY = "Jeanne Martin, 47, 12.345"
 

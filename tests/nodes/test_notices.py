@@ -13,23 +13,23 @@ from typing import Any
 
 import pytest
 
-from nodes.journal import Journal
-from nodes.notices import Notices
-from nodes.session import Session
-from nodes.store import SqliteStore
+from nodes.state.journal import Journal
+from nodes.study.notices import Notices
+from nodes.study.session import Session
+from nodes.state.store import SqliteStore
 from tests.federation import World
 from tests.nodes.test_session import Scene, scene, world, written
 from trust.canonical import canonical
-from trust.checkpoint import Checkpoint, journal_origin, sign_checkpoint
+from trust.logs.checkpoint import Checkpoint, journal_origin, sign_checkpoint
 from trust.errors import MessageInvalid, Refused
-from trust.log import EMPTY
-from trust.mandate import SignedMandate
-from trust.root import TrustRoot
+from trust.logs.merkle import EMPTY
+from trust.documents.mandate import SignedMandate
+from trust.documents.root import TrustRoot
 from trust.secure_sum.errors import StateRolledBack
-from trust.signing import Envelope, Signer, sha256, sign
-from trust.study import Study
+from trust.signing.envelope import Envelope, Signer, sha256, sign
+from trust.documents.study import Study
 from trust.times import write_time
-from trust.votes import Revocation
+from trust.documents.votes import Revocation
 
 NOW = "2026-11-25T00:00:00Z"
 
@@ -189,7 +189,7 @@ def asked(of: World, study: Study, root: TrustRoot, roots: list[Envelope], signe
 
 
 def _by(signer: Signer, header: dict[str, Any]) -> bytes:
-    from trust.wire import pack_signed
+    from trust.protocol.messages import pack_signed
 
     return pack_signed(header, signer)
 

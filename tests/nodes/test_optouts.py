@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 import sqlalchemy
 
-from nodes.databases import SourceAway
-from nodes.edition import check_source, freeze
-from nodes.optouts import opted_out
-from nodes.sources import Source
+from nodes.rows.from_database import SourceAway
+from nodes.rows.cohort_rows import check_source, freeze
+from nodes.rows.opt_outs import opted_out
+from nodes.rows.source import Source
 from tests.nodes.live import BY_ID, BY_ROW, K, N, Table, people
 from trust.errors import SourceInvalid
 

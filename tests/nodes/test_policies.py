@@ -10,9 +10,9 @@ import pytest
 import datatrust as dt
 from tests.federation import World
 from tests.nodes.test_session import DATASET, frame, world, written
-from trust.charter import Charter
+from trust.charters.charter import Charter
 from trust.errors import CharterInvalid, Refused, StudyInvalid
-from trust.partner_policy import PartnerPolicy
+from trust.charters.partner_policy import PartnerPolicy
 
 POLICY = """
 @id("{name}/never-y") @article("1")

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from coordinator.conductor import Coordinator, conduct
-from nodes.rehearsal import Rehearsal, asked_of, from_register, rehearse
-from nodes.session import Session
+from coordinator.study.conductor import Coordinator, conduct
+from nodes.operate.rehearsal import Rehearsal, asked_of, from_register, rehearse
+from nodes.study.session import Session
 from nodes.settings import NodeSettings
 from tests.federation import Sessions
 from tests.homes import CHARTER, PARTNERS, Founders, contents, enrol_offline, make_homes
@@ -21,12 +21,12 @@ from tests.tls import tls_server
 from trust.analyses import Describe
 from trust.analyses.base import Scope
 from trust.errors import InvalidInput
-from trust.mandate import draft
-from trust.root import TrustRoot
-from trust.signing import sha256, sign
-from trust.study import Study
+from trust.documents.mandate import draft
+from trust.documents.root import TrustRoot
+from trust.signing.envelope import sha256, sign
+from trust.documents.study import Study
 from trust.times import write_time
-from trust.wire import UP, unpack
+from trust.protocol.messages import UP, unpack
 
 
 @pytest.fixture

@@ -14,17 +14,17 @@ from typing import Any
 import pytest
 
 from nodes.keys import NodeKeys, rotate
-from nodes.notices import Notices
-from nodes.running import _heading, _notify, _Running, follow_roots
-from nodes.serve import _take_roots
+from nodes.study.notices import Notices
+from nodes.serve.process import _heading, _notify, _Running, follow_roots
+from nodes.serve.loop import _take_roots
 from nodes.settings import NodeSettings
 from tests.homes import CHARTER, Founders, contents, enrol_offline, make_homes, partner_of
 from tests.tls import tls_server
 from trust.analyses.base import Scope
 from trust.errors import DataTrustError, Refused
-from trust.mandate import draft
-from trust.signing import sha256, sign
-from trust.wire import pack_signed
+from trust.documents.mandate import draft
+from trust.signing.envelope import sha256, sign
+from trust.protocol.messages import pack_signed
 
 
 @pytest.fixture

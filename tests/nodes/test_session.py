@@ -16,19 +16,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import datatrust as dt
-from nodes import gate
-from nodes.session import Session
+from nodes.study import gate
+from nodes.study.session import Session
 from tests.federation import World
 from tests.sizes import FULL
 from trust.analyses.base import Ask
 from trust.analyses.glm import Glm
 from trust.errors import Refused, SourceInvalid
-from trust.mandate import SignedMandate
+from trust.documents.mandate import SignedMandate
 from trust.secure_sum.errors import StoreUnavailable
-from trust.signing import Signer
-from trust.study import Study, plan
+from trust.signing.envelope import Signer
+from trust.documents.study import Study, plan
 from trust.times import read_time
-from trust.wire import DOWN, UP, pack, pack_asks, pack_signed, unpack, unpack_asks
+from trust.protocol.messages import DOWN, UP, pack, pack_asks, pack_signed, unpack, unpack_asks
 
 DATASET = """
 apiVersion: v3.1.0

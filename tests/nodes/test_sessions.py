@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 
 import datatrust as dt
-from coordinator.conductor import Coordinator, conduct
-from nodes.sessions import Sessions
+from coordinator.study.conductor import Coordinator, conduct
+from nodes.study.sessions import Sessions
 from tests.federation import World
 from trust.analyses.base import Scope
-from trust.signing import Envelope
-from trust.study import Study
-from trust.wire import DOWN, UP, unpack
+from trust.signing.envelope import Envelope
+from trust.documents.study import Study
+from trust.protocol.messages import DOWN, UP, unpack
 
 DATASET = """
 apiVersion: v3.1.0

@@ -19,19 +19,19 @@ import pytest
 import sqlalchemy
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from coordinator.conductor import Conducted, Coordinator, conduct
-from nodes.databases import SourceAway, database_columns, read_database
-from nodes.optouts import opted_out
-from nodes.sessions import Sessions
-from nodes.sources import Source
+from coordinator.study.conductor import Conducted, Coordinator, conduct
+from nodes.rows.from_database import SourceAway, database_columns, read_database
+from nodes.rows.opt_outs import opted_out
+from nodes.study.sessions import Sessions
+from nodes.rows.source import Source
 from tests.faults.places import NAMES, Places, frame
 from tests.faults.test_node_restarts import same
 from tests.nodes.live import BY_ID
 from tests.postgres import Server, mortal, own_server
 from trust.errors import Fault, Refused
-from trust.signing import Signer, sha256
-from trust.study import Study
-from trust.wire import DOWN, UP, pack_signed, unpack
+from trust.signing.envelope import Signer, sha256
+from trust.documents.study import Study
+from trust.protocol.messages import DOWN, UP, pack_signed, unpack
 
 __all__ = ["mortal", "own_server"]
 

@@ -17,11 +17,11 @@ import numpy.testing as npt
 import pandas as pd
 import pytest
 
-from nodes.edition import check_source, freeze
-from nodes.sources import Source
+from nodes.rows.cohort_rows import check_source, freeze
+from nodes.rows.source import Source
 from tests.people import PEOPLE, as_csv, as_postgres, as_sqlite, people
-from trust.cohort import Cohort
-from trust.dataset import Dataset
+from trust.dataset.cohort import Cohort
+from trust.dataset.dataset import Dataset
 from trust.errors import DataTrustError, Fault, SourceInvalid
 
 ALL = ["age", "bmi", "income", "sex", "region", "smoker", "obese", "log_bmi", "high"]
@@ -263,7 +263,7 @@ def test_a_derived_column_is_held_to_its_own_bounds() -> None:
 
 
 def test_names_of_a_dataset_may_be_any_word_of_ours(tmp_path: Path) -> None:
-    from trust.dataset import Column
+    from trust.dataset.dataset import Column
 
     names = ["raw", "typed", "kept", "c0", "_person", "_", "select", "n", "id", "ph.ecog", "row"]
     dataset = Dataset(

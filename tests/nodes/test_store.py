@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from nodes import store as store_module
-from nodes.store import SqliteStore
+from nodes.state import store as store_module
+from nodes.state.store import SqliteStore
 from tests.logs import CHANGES, changed
 from tests.trust.secure_sum.federation import (
     COORDINATOR,
@@ -31,13 +31,13 @@ from tests.trust.secure_sum.federation import (
     yes,
 )
 from trust.canonical import canonical
-from trust.checkpoint import Checkpoint
+from trust.logs.checkpoint import Checkpoint
 from trust.errors import Refused
 from trust.secure_sum import party as party_module
 from trust.secure_sum.errors import JournalCorrupt, StoreUnavailable
 from trust.secure_sum.parameters import Parameters
 from trust.secure_sum.party import Party
-from trust.signing import Signer, sign
+from trust.signing.envelope import Signer, sign
 
 
 def _bytes_on_disk(folder: Path) -> bytes:

@@ -69,7 +69,7 @@ def confine(allowed: list[int]) -> None:
 
 if __name__ == "__main__":
     confine([int(number) for number in sys.argv[1].split(",")])
-    from datatrust.cli import main
+    from datatrust.cli.main import main
 
     sys.argv = ["datatrust", *sys.argv[2:]]
     main()

@@ -68,7 +68,7 @@ COMMANDS = [list(words) for words in dict.fromkeys(tuple(words) for _, words in 
 THERE = """
 import json, sys
 from typer.testing import CliRunner
-from datatrust.cli import application
+from datatrust.cli.main import application
 for words in json.loads(sys.argv[1]):
     at = next((i for i, word in enumerate(words) if word.startswith("--")), len(words))
     at = min(at, 2)
@@ -169,7 +169,7 @@ def works_as_the_images_user(built: Path, folder: Path) -> None:
         "try: os.posix_spawn('/bin/sh', ['sh', '-c', ':'], {}); print('shell')\nexcept OSError: print('no shell')"
     )
     assert run(*command, control, folder=home).stdout.split("\n")[:2] == ["read-only", "no shell"]
-    start = "import sys; from datatrust.cli import main; sys.argv[0] = 'datatrust'; main()"
+    start = "import sys; from datatrust.cli.main import main; sys.argv[0] = 'datatrust'; main()"
     done = run(*command, start, "demo", "--json", folder=home)
     assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-1500:]
 

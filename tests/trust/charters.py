@@ -10,11 +10,11 @@ from typing import Any
 
 import datatrust as dt
 from trust.analyses.base import Scope
-from trust.charter import Charter
-from trust.dataset import Dataset
+from trust.charters.charter import Charter
+from trust.dataset.dataset import Dataset
 from trust.decision import Decisions
-from trust.policy import Asker, decide
-from trust.study import Study, plan
+from trust.policy.decide import Asker, decide
+from trust.documents.study import Study, plan
 from trust.times import write_time
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)

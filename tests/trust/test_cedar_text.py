@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from tests import strategies as our
 from tests.trust.charters import PERMIT, WORDS, forbid, write
-from trust.cedar_text import never_fires, policies_of
-from trust.charter import Charter
+from trust.charters.cedar_text import never_fires, policies_of
+from trust.charters.charter import Charter
 from trust.errors import CharterInvalid
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.trust.charters import MENDED, PERMIT, PURPOSES, TOML, forbid, write
-from trust.cedar_text import policies_of
-from trust.charter import Charter
-from trust.charter_words import charter_in_words
+from trust.charters.cedar_text import policies_of
+from trust.charters.charter import Charter
+from trust.plain.charter import charter_in_words
 from trust.errors import CharterInvalid, InvalidInput
 
 READY = files("trust") / "charters" / "research"

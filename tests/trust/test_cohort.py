@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import DATA
-from trust.cohort import Cohort
-from trust.dataset import Column, Dataset, Level
+from trust.dataset.cohort import Cohort
+from trust.dataset.dataset import Column, Dataset, Level
 from trust.errors import CohortInvalid
 
 HEART = Dataset.load(DATA / "heart.yaml")

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.conftest import DATA
-from trust.dataset import Dataset
+from trust.dataset.dataset import Dataset
 from trust.errors import DatasetInvalid, StudyInvalid
 
 HEART = (DATA / "heart.yaml").read_text()

@@ -29,11 +29,11 @@ from tests.trust.charters import (
     with_floor,
     write,
 )
-from trust.charter import Charter
+from trust.charters.charter import Charter
 from trust.errors import InvalidInput
-from trust.explain import Explanation, Without, changed, explain
-from trust.partner_policy import PartnerPolicy
-from trust.study import Study, plan
+from trust.policy.explain import Explanation, Without, changed, explain
+from trust.charters.partner_policy import PartnerPolicy
+from trust.documents.study import Study, plan
 from trust.times import write_time
 
 RESEARCH = permit('context.purpose in Trust::Purpose::"Research"')
@@ -366,7 +366,7 @@ def test_a_change_that_the_plan_would_undo_is_not_told(mine: Charter, monkeypatc
     asked = study({"persons": 5})
     scope = scope_of(asked)
     plans = plan(asked, scope)
-    monkeypatch.setattr("trust.explain.plan", lambda *_: (_ for _ in ()).throw(InvalidInput("no plan")))
+    monkeypatch.setattr("trust.policy.explain.plan", lambda *_: (_ for _ in ()).throw(InvalidInput("no plan")))
     assert explain(asked, mine, scope, plans, now=NOW, asker=ASKER).changes == ()
 
 

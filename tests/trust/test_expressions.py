@@ -7,9 +7,9 @@ import pytest
 
 from tests.conftest import DATA
 from trust.canonical import read_model
-from trust.dataset import Dataset
+from trust.dataset.dataset import Dataset
 from trust.errors import FormulaInvalid, StudyInvalid
-from trust.expressions import Calculate, parse_expression, written
+from trust.dataset.expressions import Calculate, parse_expression, written
 
 HEART = Dataset.load(DATA / "heart.yaml")
 

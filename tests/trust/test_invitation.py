@@ -11,7 +11,7 @@ from hypothesis import given
 from tests.coordinator.committee import KEYS, rotated
 from tests.strategies import json_values
 from trust.errors import DataTrustError, InvalidInput, Refused
-from trust.invitation import LARGEST, Invitation
+from trust.documents.invitation import LARGEST, Invitation
 
 FIELDS: dict[str, Any] = {
     "schema": "datatrust/invitation/1",

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.vectors.make_log import FILES, FOLDER, LEAVES
 from trust.errors import MessageInvalid, Refused
-from trust.log import EMPTY, Entry, Tree, check_consistency, check_inclusion, leaf_hash
+from trust.logs.merkle import EMPTY, Entry, Tree, check_consistency, check_inclusion, leaf_hash
 
 MOST = 64
 DATA = [bytes([at]) * at for at in range(MOST)]

@@ -12,11 +12,11 @@ import datatrust as dt
 from tests.federation import World
 from trust.canonical import canonical, parse
 from trust.errors import MessageInvalid, Refused
-from trust.mandate import Mandate, SignedMandate
-from trust.root import TrustRoot
-from trust.signing import Envelope, Signer, sha256, sign
-from trust.study import plan, plan_digest, sums_at_most
-from trust.sums import upload_bytes
+from trust.documents.mandate import Mandate, SignedMandate
+from trust.documents.root import TrustRoot
+from trust.signing.envelope import Envelope, Signer, sha256, sign
+from trust.documents.study import plan, plan_digest, sums_at_most
+from trust.protocol.asks import upload_bytes
 from trust.times import read_time, write_time
 
 DATASET = """

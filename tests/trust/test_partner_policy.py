@@ -9,7 +9,7 @@ import pytest
 import datatrust as dt
 from tests.trust.charters import FLOORS, PERMIT, analyses, charter, decided, forbid, refusals, strict, study, with_floor
 from trust.errors import CharterInvalid
-from trust.partner_policy import PartnerPolicy
+from trust.charters.partner_policy import PartnerPolicy
 
 
 def partner(folder: Path, cedar: str | None = None, floor: str = "", name: str = "east-own") -> PartnerPolicy:

@@ -12,15 +12,15 @@ from tests.sizes import FULL
 from trust.analyses import AnyAnalysis, Glm
 from trust.analyses.terms import Category
 from trust.canonical import canonical
-from trust.dataset import Dataset
+from trust.dataset.dataset import Dataset
 from trust.errors import CohortInvalid, InvalidInput, MessageInvalid, Refused, StudyInvalid
-from trust.expressions import Apply, Calculate, Compare, Name, Number
-from trust.mandate import Mandate
+from trust.dataset.expressions import Apply, Calculate, Compare, Name, Number
+from trust.documents.mandate import Mandate
 from trust.plain import Page, plain
-from trust.plain.speech import LANGUAGES
-from trust.protections import Protections
-from trust.signing import sha256
-from trust.study import Study
+from trust.words.speech import LANGUAGES
+from trust.privacy.protections import Protections
+from trust.signing.envelope import sha256
+from trust.documents.study import Study
 
 COLUMNS: list[dict[str, Any]] = [
     {"name": "age", "type": "integer", "minimum": 0, "maximum": 120, "unit": "years"},

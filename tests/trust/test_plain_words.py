@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 import trust.plain
 from tests.trust.test_plain import COLUMNS, DATASET, FACTORS, GLM, STUDY, TABLE, body, changes, dataset, written
 from trust.analyses.families import FAMILIES
-from trust.cohort import _ALLOWED, Cohort
-from trust.dataset import Dataset
-from trust.expressions import parse_expression
+from trust.dataset.cohort import _ALLOWED, Cohort
+from trust.dataset.dataset import Dataset
+from trust.dataset.expressions import parse_expression
 from trust.plain.conditions import condition
 from trust.plain.names import Names
-from trust.plain.page import columns, wrap
-from trust.plain.safe import escaped
-from trust.plain.speech import LANGUAGES, Speech, catalogue
+from trust.words.page import columns, wrap
+from trust.words.safe import escaped
+from trust.words.speech import LANGUAGES, Speech, catalogue
 
 SPACE = "\N{NO-BREAK SPACE}"
 PACKAGE = Path(trust.plain.__file__).parent

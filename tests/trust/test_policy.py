@@ -29,12 +29,12 @@ from tests.trust.charters import (
     study,
     with_floor,
 )
-from trust.charter import Charter, Floor
-from trust.declaration import Declaration
+from trust.charters.charter import Charter, Floor
+from trust.policy.declaration import Declaration
 from trust.errors import nearest
-from trust.policy import Asker, Bench, asker_of, decide, local_only
-from trust.root import Root
-from trust.study import plan
+from trust.policy.decide import Asker, Bench, asker_of, decide, local_only
+from trust.documents.root import Root
+from trust.documents.study import plan
 from trust.times import write_time
 
 RESEARCH = permit('context.purpose in Trust::Purpose::"Research"')

@@ -15,22 +15,9 @@ from tests.corpus.honest import COORDINATOR, MEMBERS, ROOT, STUDY
 from tests.corpus.release import DECISIONS, HONEST, SIGNED, VALUES
 from trust.canonical import canonical, digest, parse, read_model
 from trust.errors import InvalidInput, MessageInvalid
-from trust.json_text import read_envelopes, read_json
-from trust.result import (
-    Packed,
-    Register,
-    ResultDocument,
-    content_digest,
-    hidden_cells,
-    pack_values,
-    read_result,
-    release_entry,
-    result_document,
-    signed_result,
-    unpack_values,
-    write_envelope,
-)
-from trust.signing import Envelope, sha256, signed_by
+from trust.signing.json_text import read_envelopes, read_json
+from trust.documents.result import Packed, Register, ResultDocument, content_digest, hidden_cells, pack_values, read_result, release_entry, result_document, signed_result, unpack_values, write_envelope
+from trust.signing.envelope import Envelope, sha256, signed_by
 
 MANDATE = HONEST.mandate
 REGISTER = Register(at="2026-11-24T11:00:00Z", index=0, proof=(), checkpoint="note\n")
@@ -221,7 +208,7 @@ def _base64(raw: bytes) -> str:
 def test_a_file_above_the_limit_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     raw = write_envelope(SIGNED)
     assert read_result(raw)
-    monkeypatch.setattr("trust.result.LARGEST", len(raw) - 1)
+    monkeypatch.setattr("trust.documents.result.LARGEST", len(raw) - 1)
     with pytest.raises(MessageInvalid, match="a file of"):
         read_result(raw)
 

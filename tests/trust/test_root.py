@@ -19,13 +19,13 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from datatrust.keys import Keys
+from datatrust.in_process.keys import Keys
 from trust.canonical import canonical
-from trust.charter import Charter
-from trust.connection_key import connection_hex, connection_pem
+from trust.charters.charter import Charter
+from trust.signing.connection_key import connection_hex, connection_pem
 from trust.errors import InvalidInput, MessageInvalid, Refused
-from trust.root import Root, TrustRoot
-from trust.signing import Envelope, Signer, distinct, sign
+from trust.documents.root import Root, TrustRoot
+from trust.signing.envelope import Envelope, Signer, distinct, sign
 from trust.times import read_time, write_time
 
 KEYS = Keys.make(["a", "b", "c"], Charter.load("research"), read_time("2026-11-24T00:00:00Z"))

@@ -32,18 +32,10 @@ from tests.sizes import FULL
 from trust.canonical import canonical
 from trust.decision import Decisions
 from trust.errors import DataTrustError, MessageInvalid, Refused
-from trust.root import TrustRoot
-from trust.signing import sha256, sign
+from trust.documents.root import TrustRoot
+from trust.signing.envelope import sha256, sign
 from trust.times import read_time
-from trust.verification import (
-    NOT_CHECKED,
-    STEPS,
-    Verified,
-    check_roots,
-    few_signatures,
-    require_verified,
-    verify,
-)
+from trust.documents.verification import NOT_CHECKED, STEPS, Verified, check_roots, few_signatures, require_verified, verify
 
 RAW = file_of(SIGNED)
 PINNED = TrustRoot.founding(ROOT)

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datatrust.keys import Keys
+from datatrust.in_process.keys import Keys
 from trust.canonical import canonical
-from trust.charter import Charter
+from trust.charters.charter import Charter
 from trust.errors import MessageInvalid, Refused
-from trust.root import Root
-from trust.signing import Envelope, Kind, Signer, sign
+from trust.documents.root import Root
+from trust.signing.envelope import Envelope, Kind, Signer, sign
 from trust.times import read_time
-from trust.votes import Refusal, Revocation, read_refusal, read_revocation
+from trust.documents.votes import Refusal, Revocation, read_refusal, read_revocation
 
 KEYS = Keys.make(["a", "b", "c"], Charter.load("research"), read_time("2026-11-24T00:00:00Z"))
 ROOT = KEYS.root.root

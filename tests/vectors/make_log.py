@@ -16,10 +16,10 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from trust.checkpoint import Checkpoint, read_checkpoint, register_origin, sign_checkpoint
+from trust.logs.checkpoint import Checkpoint, read_checkpoint, register_origin, sign_checkpoint
 from trust.errors import DataTrustError, Refused
-from trust.log import Entry, Tree, leaf_hash
-from trust.signing import Signer
+from trust.logs.merkle import Entry, Tree, leaf_hash
+from trust.signing.envelope import Signer
 
 FOLDER = Path(__file__).parent
 LEAVES = ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"]

@@ -17,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from trust.canonical import Model
-from trust.dataset import PARTNER, Column, Dataset
+from trust.dataset.dataset import PARTNER, Column, Dataset
 from trust.errors import MessageInvalid, StudyInvalid
 from trust.privacy.rules import Rule
-from trust.protections import Protections
-from trust.rows import Rows
+from trust.privacy.protections import Protections
+from trust.dataset.rows import Rows
 
 __all__ = ["Analysis", "Arrays", "Ask", "Block", "Run", "Scope", "Sum", "Values", "fits", "together"]
 

@@ -19,7 +19,7 @@ from trust.analyses.moments import cells, table_shape
 from trust.analyses.terms import two_valued
 from trust.errors import AnalysisFailed, Collinear, StudyInvalid
 from trust.privacy.rules import Groups, Organisations, ResidualDf, Rule
-from trust.rows import Rows
+from trust.dataset.rows import Rows
 
 __all__ = ["Anova", "TTest"]
 

@@ -16,7 +16,7 @@ from trust.analyses.base import Analysis, Arrays, Ask, Run, Scope, Sum, Values, 
 from trust.analyses.terms import two_valued
 from trust.errors import StudyInvalid
 from trust.privacy.rules import Groups, Organisations, Rule
-from trust.rows import Rows
+from trust.dataset.rows import Rows
 
 __all__ = ["Correlation"]
 

@@ -20,11 +20,11 @@ from trust.analyses.moments import check_weights
 from trust.analyses.normal_equations import gram, invert, reciprocal, solve
 from trust.analyses.terms import Design, Term, group_columns, groupings, numbers, term_columns
 from trust.canonical import Real
-from trust.dataset import Column
+from trust.dataset.dataset import Column
 from trust.errors import NotConverged, Refused, StudyInvalid
-from trust.expressions import Expression, Name, written
+from trust.dataset.expressions import Expression, Name, written
 from trust.privacy.rules import EffectiveRecords, Groups, Leverage, Organisations, Parameters, ResidualDf
-from trust.rows import Rows
+from trust.dataset.rows import Rows
 
 __all__ = ["Glm"]
 

@@ -17,9 +17,9 @@ from pydantic import Field
 from trust.analyses.base import Analysis, Arrays, Ask, Run, Scope, Sum, Values, count, real
 from trust.analyses.terms import numbers, two_valued
 from trust.errors import StudyInvalid
-from trust.expressions import Apply, Calculate, Compare, Expression, written
+from trust.dataset.expressions import Apply, Calculate, Compare, Expression, written
 from trust.privacy.rules import EffectiveRecords, Organisations, Rule, SuppressCells
-from trust.rows import Rows
+from trust.dataset.rows import Rows
 
 __all__ = ["Describe", "cells"]
 

@@ -21,7 +21,7 @@ from trust.analyses.base import Analysis, Arrays, Ask, Run, Scope, Sum, count, r
 from trust.canonical import Real
 from trust.errors import SourceInvalid, StudyInvalid
 from trust.privacy.rules import Groups, Organisations, Rule
-from trust.rows import Rows
+from trust.dataset.rows import Rows
 
 __all__ = ["Quantiles"]
 

@@ -18,9 +18,9 @@ from trust.analyses.base import Analysis, Arrays, Ask, Block, Run, Scope, Sum, c
 from trust.analyses.moments import cells, check_weights, table_shape
 from trust.analyses.terms import numbers
 from trust.canonical import Real
-from trust.expressions import Expression
+from trust.dataset.expressions import Expression
 from trust.privacy.rules import EffectiveRecords, Groups, Organisations, Rule, SuppressCells
-from trust.rows import Rows
+from trust.dataset.rows import Rows
 
 __all__ = ["Crosstab", "Histogram"]
 

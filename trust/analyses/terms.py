@@ -19,10 +19,10 @@ from pydantic import Field, StrictInt, StrictStr
 
 from trust.analyses.base import Scope
 from trust.canonical import Model
-from trust.dataset import PARTNER, Column
+from trust.dataset.dataset import PARTNER, Column
 from trust.errors import StudyInvalid
-from trust.expressions import Apply, Calculate, Compare, Expression, Name, written
-from trust.rows import Rows
+from trust.dataset.expressions import Apply, Calculate, Compare, Expression, Name, written
+from trust.dataset.rows import Rows
 
 __all__ = ["Category", "Design", "Factor", "Term", "label", "numbers"]
 

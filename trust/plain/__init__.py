@@ -6,7 +6,7 @@
 The words are made from the signed bytes and from nothing else; the catalogue is `plain.toml`.
 """
 
-from trust.plain.page import Line, Page, Section
-from trust.plain.writer import plain
+from trust.words.page import Line, Page, Section
+from trust.plain.mandate import plain
 
 __all__ = ["Line", "Page", "Section", "plain"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import assert_never
 
 from trust.analyses.terms import Category, Factor
-from trust.dataset import PARTNER
+from trust.dataset.dataset import PARTNER
 from trust.errors import StudyInvalid
-from trust.expressions import Apply, Calculate, Compare, Expression, Name, Number
+from trust.dataset.expressions import Apply, Calculate, Compare, Expression, Name, Number
 from trust.plain.names import Names
 
 __all__ = ["calculation", "factor"]

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlglot import exp
 
-from trust.cohort import column_name, literal
+from trust.dataset.cohort import column_name, literal
 from trust.plain.names import Names
 
 __all__ = ["condition", "parts"]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trust.cohort import Cohort
-from trust.dataset import PARTNER, Column
+from trust.dataset.cohort import Cohort
+from trust.dataset.dataset import PARTNER, Column
 from trust.plain.calculations import calculation
 from trust.plain.conditions import condition
 from trust.plain.names import Names
-from trust.plain.page import Line
-from trust.study import Study
+from trust.words.page import Line
+from trust.documents.study import Study
 
 __all__ = ["information"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from functools import cached_property
 
-from trust.dataset import PARTNER, Column, Dataset
-from trust.plain.speech import Speech
+from trust.dataset.dataset import PARTNER, Column, Dataset
+from trust.words.speech import Speech
 
 __all__ = ["Names"]
 

@@ -16,8 +16,8 @@ import numpy.typing as npt
 from trust.canonical import Model
 from trust.decision import Decision
 from trust.privacy.suppression import suppress
-from trust.protections import Protections
-from trust.rows import Rows
+from trust.privacy.protections import Protections
+from trust.dataset.rows import Rows
 
 __all__ = [
     "EffectiveRecords",

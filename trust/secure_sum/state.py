@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
-from trust.checkpoint import Checkpoint
+from trust.logs.checkpoint import Checkpoint
 from trust.secure_sum.errors import JournalCorrupt, StateRolledBack
 from trust.secure_sum.messages import Context
 

@@ -14,8 +14,8 @@ import pytest
 
 from coordinator.api import Limits
 from tests.coordinator.api.world import PLENTY, World, opened, problem, raw
-from trust.http_signatures import sign_request
-from trust.signing import Signer
+from trust.signing.http_signatures import sign_request
+from trust.signing.envelope import Signer
 from trust.times import now
 
 
@@ -235,7 +235,7 @@ def test_what_nobody_foresaw_is_a_fault_whose_text_stays_with_us(
     def broken(*_: Any) -> Any:
         raise RuntimeError("s3cret")
 
-    monkeypatch.setattr("coordinator.docket.Docket.after", broken)
+    monkeypatch.setattr("coordinator.docket.docket.Docket.after", broken)
     with caplog.at_level(logging.ERROR):
         answer = world.ask("GET", "/v1/studies", by="member")
     assert problem(answer, 503)["type"] == "/errors/fault"

@@ -19,7 +19,7 @@ from starlette.types import Message, Receive, Scope, Send
 from tests.coordinator.api.test_access import TABLE
 from tests.coordinator.api.world import World, opened
 from tests.sizes import FULL
-from trust.http_signatures import sign_request
+from trust.signing.http_signatures import sign_request
 
 ROLE = {
     (method, path): next(role for role, status in codes.items() if status < 300)

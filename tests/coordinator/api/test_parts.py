@@ -9,13 +9,13 @@ import httpx
 import pytest
 
 from coordinator.api.access import Directory, Nonces
-from coordinator.api.desk import Dockets
+from coordinator.api.dockets import Dockets
 from coordinator.api.limits import TokenBuckets
 from coordinator.api.problems import PROBLEMS, Http, problem_of, titles
-from coordinator.docket import Docket
+from coordinator.docket.docket import Docket
 from tests.coordinator.api.world import World, problem, raw
 from trust.errors import Fault, InvalidInput, Refused
-from trust.http_signatures import Signed
+from trust.signing.http_signatures import Signed
 from trust.times import now
 
 

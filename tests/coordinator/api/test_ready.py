@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-import coordinator.database
-from coordinator.api import desk
+import coordinator.docket.database
+from coordinator.api import dockets as desk
 from tests.coordinator.api.world import World, opened
 from tests.faults.failing import Failing
 
@@ -24,7 +24,7 @@ def disk(tmp_path: Path) -> Iterator[Failing]:
 
 @pytest.fixture
 def world(tmp_path: Path, disk: Failing, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    monkeypatch.setattr(coordinator.database, "_PATIENCE", 0.05)
+    monkeypatch.setattr(coordinator.docket.database, "_PATIENCE", 0.05)
     monkeypatch.setattr(desk, "_TRY", 0.0)
     with opened(tmp_path / "coordinator") as world:
         yield world

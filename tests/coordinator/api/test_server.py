@@ -20,7 +20,7 @@ from coordinator.api import server
 from coordinator.api.server import Interface
 from tests.coordinator.api.world import World, opened, raw
 from trust.errors import InvalidInput
-from trust.http_signatures import sign_request
+from trust.signing.http_signatures import sign_request
 from trust.times import now
 
 

@@ -10,13 +10,13 @@ import pytest
 
 from tests.coordinator.api.world import PARTNERS, World, opened, problem, raw
 from tests.postgres import new_schema
-from trust.checkpoint import read_checkpoint, register_origin
-from trust.dataset import Dataset
+from trust.logs.checkpoint import read_checkpoint, register_origin
+from trust.dataset.dataset import Dataset
 from trust.errors import Refused
-from trust.log import Entry, check_consistency, check_inclusion, leaf_hash
-from trust.mandate import SignedMandate
-from trust.root import TrustRoot
-from trust.signing import Envelope
+from trust.logs.merkle import Entry, check_consistency, check_inclusion, leaf_hash
+from trust.documents.mandate import SignedMandate
+from trust.documents.root import TrustRoot
+from trust.signing.envelope import Envelope
 from trust.times import now
 
 _DAY = timedelta(days=1)

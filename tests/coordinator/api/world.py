@@ -18,17 +18,17 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from fastapi import FastAPI
 
 from coordinator.api import Limits, create_app
-from coordinator.docket import Docket
-from coordinator.filed import write_text
+from coordinator.docket.docket import Docket
+from trust.documents.filed_study import write_text
 from coordinator.settings import CoordinatorSettings
-from datatrust.certificates import certify
-from datatrust.keys import Keys
+from coordinator.operate.certificates import certify
+from datatrust.in_process.keys import Keys
 from tests.coordinator.committee import CHARTER, study
-from trust.http_signatures import sign_request
-from trust.root import Root
-from trust.signing import Envelope, Signer, sign
+from trust.signing.http_signatures import sign_request
+from trust.documents.root import Root
+from trust.signing.envelope import Envelope, Signer, sign
 from trust.times import now, write_time
-from trust.votes import Refusal, Revocation
+from trust.documents.votes import Refusal, Revocation
 
 URL = "https://trust.example:8443"
 PARTNERS = ("east", "north", "south")

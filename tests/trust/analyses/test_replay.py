@@ -13,8 +13,8 @@ from tests.trust.analyses.conftest import made
 from trust.analyses.base import Ask, Scope, fits
 from trust.canonical import read_model
 from trust.errors import StudyInvalid
-from trust.protections import Protections
-from trust.rows import Rows
+from trust.privacy.protections import Protections
+from trust.dataset.rows import Rows
 
 DATASET = made(
     """

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from nodes.store import SqliteStore
+from nodes.state.store import SqliteStore
 from trust.decision import Decision
 from trust.secure_sum.encoding import Layout
 from trust.secure_sum.messages import Approval, Context, Upload

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from tests.trust.secure_sum.federation import question
-from trust.checkpoint import Checkpoint
-from trust.log import EMPTY
+from trust.logs.checkpoint import Checkpoint
+from trust.logs.merkle import EMPTY
 from trust.secure_sum.encoding import Layout
 from trust.secure_sum.errors import (
     JournalCorrupt,

@@ -1,0 +1,95 @@
+"""What the people who run the trust hand in and look at: the next trust root, and how everything stands."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, get_args
+
+from fastapi import APIRouter, Response
+
+from coordinator.api.access import only
+from coordinator.api.context import Asking, Body, Lent, Office
+from coordinator.api.documents import Online, RegisterHead, Run, StatusDocument
+from coordinator.api.public import checkpoint_of
+from coordinator.api.studies import ENVELOPE
+from coordinator.docket.docket import Docket
+from trust.documents.filed_study import write_text
+from trust.documents.study_states import State
+from trust.files import write_new
+from trust.documents.root import Root
+from trust.signing.envelope import Envelope
+
+__all__ = ["router"]
+
+router = APIRouter()
+
+
+@router.post(
+    "/v1/roots",
+    operation_id="accept_root",
+    summary="The next version of the trust root",
+    status_code=201,
+    responses={200: {"model": Envelope, "description": "It was handed in before"}},
+    openapi_extra=ENVELOPE,
+)
+def accept(office: Office, docket: Lent, asker: Asking, root: Body, response: Response) -> Envelope:
+    """Signed by a quorum of the root in force and of its own; as it is kept."""
+    only(asker, "operator", "member")
+    before = len(docket.trust.roots)
+    known = docket.accept_root(root).roots
+    kept = next(envelope for envelope in reversed(known) if envelope.payload == root.payload)
+    if len(known) == before:
+        response.status_code = 200
+    number = Root.read(kept.unverified_payload).version
+    _keep(office.settings.folder / "roots" / f"{number}.json", kept)
+    return kept
+
+
+def _keep(path: Path, envelope: Envelope) -> None:
+    """For whoever reads the folder; the docket has it already."""
+    with suppress(OSError):
+        write_new(path, write_text(envelope).encode("ascii") + b"\n", 0o644)
+
+
+@router.get("/v1/status", operation_id="status", summary="How everything stands")
+def status(docket: Lent, asker: Asking) -> StatusDocument:
+    """Counts of studies, those that run, partners' connections, the register."""
+    only(asker, "operator", "member", "partner")
+    running = []
+    for study in docket.ids("running"):
+        told, at = docket.told_at(study)
+        running.append(Run(study=study, told=told, at=at))
+    size = docket.register.head()[0]
+    return StatusDocument(
+        states={state: len(docket.ids(state)) for state in get_args(State)},
+        running=running,
+        partners=_partners(docket),
+        version=_version(),
+        register=RegisterHead(size=size, checkpoint=checkpoint_of(docket)),
+    )
+
+
+def _partners(docket: Docket) -> dict[str, Online]:
+    """What the worker has told of connections, under no study's name: `{"partners": {name: {online, since}}}`."""
+    said: Any = {}
+    with suppress(ValueError):
+        said = json.loads(docket.told("") or "{}")
+    told = said.get("partners", {}) if isinstance(said, dict) else {}
+    found = {}
+    for name in sorted(docket.trust.root.root.partners):
+        one = told.get(name) if isinstance(told, dict) else None
+        if isinstance(one, dict) and isinstance(one.get("online"), bool):
+            found[name] = Online(online=one["online"], since=str(one.get("since", "")))
+        else:
+            found[name] = Online(online="unknown")
+    return found
+
+
+def _version() -> str:
+    try:
+        return version("datatrust-federation")
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,1 @@
+"""Studies on file, the register, and the database that holds both."""

@@ -1,0 +1,365 @@
+"""The docket: studies that were filed, the committee's signatures on their mandates, and where each stands.
+
+Everything that the public may see is written to the register in the same transaction.  The coordinator gathers
+signatures and holds no member's key; what it cannot do is make a node believe it: nodes verify every signature.
+Of what is handed in, only valid signatures are kept, one a key.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from coordinator.docket.database import open_database
+from trust.documents.filed_study import Filed, Trust, lapse, read_text, valid_only, write_text
+from trust.documents.study_states import State, check_move, no_such_move
+from coordinator.docket.register import Register
+from coordinator.docket.roots import Roots
+from coordinator.docket.study_state import Running
+from trust.logs.checkpoint import register_origin
+from trust.errors import InvalidInput, Refused, StudyInvalid, nearest
+from trust.logs.merkle import Entry
+from trust.documents.mandate import SignedMandate
+from trust.documents.root import Root
+from trust.signing.envelope import Envelope, Signer, sha256, sign, signed_by
+from trust.documents.study import Study
+from trust.times import write_time
+from trust.documents.verification import few_signatures
+from trust.documents.votes import Refusal, read_refusal, read_revocation
+
+__all__ = ["Docket", "Filed", "Trust"]
+
+_NUMBER = re.compile(r"[0-9]{4}-[0-9]{4,}")
+_STUDIES = "SELECT id, number, state, study, mandate, at, ended, seq FROM study"
+_AT_ONCE = 20
+"""Rows that are read at once: each holds two signed documents."""
+
+
+class Docket(Running):
+    """One trust's docket and register, in the file `state.sqlite` of a folder or in the database at a URL.
+
+    Any number of processes may have it open; one object a thread.
+
+    Attributes:
+        register: the public log.
+    """
+
+    def __init__(
+        self, place: Path | str, trust: Trust, identity: Signer, clock: Callable[[], datetime], *, durable: bool = True
+    ) -> None:
+        """Raises: Fault where the place cannot be used; InvalidInput for one of a newer version or of another trust,
+        or a URL that is none; Refused (`log-corrupt`) where its register was changed.
+        """
+        database = open_database(place, durable=durable)
+        try:
+            register = Register(database, register_origin(trust.root.root.trust), identity)
+            super().__init__(database, register, clock)
+            self._roots = Roots(database, trust, self._write)
+            if self._roots.untold():
+                with self._transaction():
+                    self._roots.tell()
+        except BaseException:
+            database.close()
+            raise
+
+    @property
+    def trust(self) -> Trust:
+        """The trust as it is now, with every version of the root that any process has accepted.
+
+        Raises: InvalidInput where the newest root names another charter than this process has: it must start anew.
+        """
+        return self._roots.trust
+
+    def accept_root(self, envelope: Envelope) -> Trust:
+        """The next version of the trust root, for every process that has this docket open.
+
+        One that is in force already, or was, changes nothing.
+        Raises: Refused where it does not follow, lacks a quorum of the old or of the new root, or is not in force
+        today; InvalidInput where it names another charter, which is put into the folder first, with the root.
+        """
+        with self._transaction():
+            self._roots.accept(envelope, self._clock())
+        return self.trust
+
+    # ---- from the study to the mandate
+
+    def file(self, study: Envelope) -> Filed:
+        """Put a signed study on the docket, with the mandate that the committee may sign.
+
+        Raises: Refused where it is not signed by a researcher who is accredited today, is about another dataset, or
+        has no time left; StudyInvalid where its id was used or looks like a mandate's number.
+        """
+        now = self._clock()
+        with self._transaction():
+            trust = self.trust
+            written, study = trust.signed(study)
+            trust.may_be_filed(written, now)
+            self._new(written)
+            place = self._rows("SELECT count(*) FROM study")[0][0] + 1
+            number = f"{now:%Y}-{place:04d}"
+            envelope = sign("mandate", trust.draft(written, sha256(study.unverified_payload), number).document())
+            digest = sha256(envelope.unverified_payload)
+            self._db.execute(
+                "INSERT INTO study (id, number, state, study, mandate, digest, at, seq)"
+                " VALUES (?, ?, 'filed', ?, ?, ?, ?, ?)",
+                (written.id, number, write_text(study), write_text(envelope), digest, write_time(now), place),
+            )
+            self._write("study", written.id, {"envelope": study.document()})
+        return self.find(written.id)
+
+    def turned_away(self, study: Envelope, refused: Refused) -> None:
+        """Record that a study was refused before it was filed; no number is given to it.
+
+        Raises: Refused, StudyInvalid, as `file`.
+        """
+        with self._transaction():
+            written, study = self.trust.signed(study)
+            self._new(written)
+            self._write("study", written.id, {"envelope": study.document()})
+            self._refused(written.id, refused)
+
+    def sign(self, study: str, envelope: Envelope) -> Filed:
+        """Add members' signatures over the mandate's bytes; with the last that is needed it is in force.
+
+        Signatures that are there already change nothing.
+        Raises: Refused for other bytes, for a signature of nobody who is a member today, for a member who voted
+        against, and for a mandate that waits for no signature.
+        """
+        few_signatures(envelope)
+        with self._transaction():
+            filed = self.find(study)
+            if envelope.unverified_payload != filed.mandate.unverified_payload:
+                raise Refused("mandate-study", "the signature is over another mandate", "sign the bytes as filed")
+            members = self.trust.root.root.keys_of("committee")
+            kept = valid_only("mandate", envelope, members)
+            signers = frozenset(signature.keyid for signature in kept.signatures)
+            if not signers:
+                raise Refused("signature", "the mandate is signed by nobody who is a member today", "sign as a member")
+            if signers <= filed.signers and filed.state in ("filed", "mandated"):
+                return filed
+            filed.open_for_votes()
+            against = {vote.member for vote in filed.against}
+            if signers <= against:
+                raise Refused("vote-against", "a member has voted against this mandate", "file the study again")
+            signers -= against  # one who voted against spoils nobody else's signature
+            new = tuple(signature for signature in kept.signatures if signature.keyid in signers)
+            both = (*filed.mandate.signatures, *new)
+            merged = valid_only("mandate", filed.mandate.model_copy(update={"signatures": both}), members)
+            self._db.execute("UPDATE study SET mandate = ? WHERE id = ?", (write_text(merged), filed.id))
+            if self.trust.enough(signers | filed.signers):
+                self._move(filed, "mandated")
+                self._write("mandate", filed.id, {"envelope": merged.document(), "digest": filed.mandate_digest})
+        return self.find(study)
+
+    def refuse(self, envelope: Envelope) -> Filed:
+        """A member's vote against; when the others cannot be a quorum any more, the study is refused.
+
+        Raises: Refused, MessageInvalid, InvalidInput.
+        """
+        with self._transaction():
+            root = self.trust.root.root
+            vote = read_refusal(envelope, root)
+            envelope = valid_only("vote", envelope, {vote.member: root.keys_of("committee")[vote.member]})
+            filed = self.of_mandate(vote.mandate)
+            filed.open_for_votes()
+            if vote.member in filed.signers:
+                text = "the member has signed this mandate"
+                raise Refused("vote-against", text, "revoke the mandate once it is in force")
+            if vote.member in {other.member for other in filed.against}:
+                raise Refused("vote-against", "the member has voted already", "one vote a member")
+            self._db.execute(
+                "INSERT INTO against (digest, member, envelope, seq) VALUES (?, ?, ?, ?)",
+                (filed.mandate_digest, vote.member, write_text(envelope), len(self.votes(filed.mandate_digest)) + 1),
+            )
+            self._write("vote", filed.id, {"envelope": envelope.document()})
+            left = frozenset(root.keys_of("committee")) - {v.member for v in (*filed.against, vote)}
+            if not self.trust.enough(left):
+                self._move(filed, "refused")
+                remedy = "read the reasons of the votes against, and file a new study"
+                self._refused(filed.id, Refused("committee", "the committee has refused the study", remedy))
+        return self.find(filed.id)
+
+    def revoke(self, envelope: Envelope) -> Filed:
+        """A member ends a mandate; nodes are told with the next message.  Raises: Refused, MessageInvalid."""
+        with self._transaction():
+            root = self.trust.root.root
+            revocation = read_revocation(envelope, root)
+            member = {revocation.member: root.keys_of("committee")[revocation.member]}
+            envelope = valid_only("revocation", envelope, member)
+            filed = self.of_mandate(revocation.mandate)
+            self._move(filed, "revoked")
+            self._db.execute(
+                "INSERT INTO revoked (digest, envelope) VALUES (?, ?)", (filed.mandate_digest, write_text(envelope))
+            )
+            self._write("revocation", filed.id, {"envelope": envelope.document()})
+        return self.find(filed.id)
+
+    def cancel(self, study: str, by: Literal["researcher", "operator"]) -> Filed:
+        """Whoever may has withdrawn the study; nodes are asked nothing more.  Who that is, the caller has checked.
+
+        Raises: Refused (`study-state`) for one that has ended.
+        """
+        with self._transaction():
+            filed = self.find(study)
+            self._move(filed, "cancelled")
+            self._refused(filed.id, Refused("cancelled", f"the {by} has withdrawn the study", "file a new study"))
+        return self.find(study)
+
+    # ---- while it runs: what `conductor.Book` asks for
+
+    def move(self, study: str, then: State) -> None:
+        """Raises: Refused where the table of states has no such move."""
+        with self._transaction():
+            self._move(self.find(study), then)
+
+    def refused(self, study: str, refused: Refused, then: State = "refused") -> None:
+        """A rule ended the study.  Nothing happens to one that was withdrawn meanwhile."""
+        with self._transaction():
+            filed = self.find(study)
+            if filed.state == "cancelled":
+                return
+            if filed.state == "running":
+                self._move(filed, then)
+            self._refused(study, refused)
+
+    def released(self, study: str, body: Mapping[str, Any]) -> Entry:
+        """A study's result goes out: its entry in the register."""
+        with self._transaction():
+            filed = self.find(study)
+            if filed.state == "cancelled" and filed.ended:
+                raise filed.ended
+            if filed.state == "revoked":
+                raise _revoked()
+            self._move(filed, "released")
+            at = write_time(self._clock())
+            index = self.register.append("release", study, at, body)
+        return Entry.of("release", study, at, body, seq=index)
+
+    def revocations(self, mandate: str) -> list[Envelope]:
+        """Those of a mandate, by the digest of its bytes."""
+        return [read_text(text) for (text,) in self._rows("SELECT envelope FROM revoked WHERE digest = ?", mandate)]
+
+    def votes(self, mandate: str) -> list[Envelope]:
+        """Those against a mandate, by the digest of its bytes, as they were handed in."""
+        rows = self._rows("SELECT envelope FROM against WHERE digest = ? ORDER BY seq", mandate)
+        return [read_text(text) for (text,) in rows]
+
+    # ---- reading
+
+    def studies(self) -> list[Filed]:
+        """All, in the order in which they were filed."""
+        return [self._filed(row) for row in self._rows(_STUDIES + " ORDER BY seq")]
+
+    def after(self, place: int, researchers: frozenset[str] | None = None) -> Iterator[tuple[int, Filed]]:
+        """The studies that were filed after the one at this place, in that order, each with its own place, from 1 on.
+
+        They are read as they are asked for; one that is filed meanwhile comes last.
+        Args: researchers: whose; None: everybody's.
+        """
+        while rows := self._rows(_STUDIES + " WHERE seq > ? ORDER BY seq LIMIT ?", place, _AT_ONCE):
+            for row in rows:
+                place = row[7]
+                if researchers is None or _researcher(row[3]) in researchers:
+                    yield place, self._filed(row)
+
+    def ids(self, state: State) -> list[str]:
+        """Of the studies in this state, in the order in which they were filed."""
+        return [study for (study,) in self._rows("SELECT id FROM study WHERE state = ? ORDER BY seq", state)]
+
+    def used(self, study: str) -> bool:
+        """Whether a study of this id was filed or turned away."""
+        return bool(self._rows("SELECT 1 FROM used WHERE id = ?", study))
+
+    def find(self, study: str) -> Filed:
+        """By its id or by its mandate's number.  Raises: InvalidInput, with the nearest names."""
+        rows = self._rows(_STUDIES + " WHERE id = ? OR number = ?", study, study)
+        if not rows:
+            known = [name for row in self._rows("SELECT id, number FROM study") for name in row]
+            raise InvalidInput(f"no study {study!r} is on the docket", expected=nearest(study, known))
+        return self._filed(rows[0])
+
+    def of_mandate(self, digest: str) -> Filed:
+        """By the digest of its mandate's bytes.  Raises: InvalidInput."""
+        rows = self._rows(_STUDIES + " WHERE digest = ?", digest)
+        if not rows:
+            raise InvalidInput("a vote on a mandate that is not on the docket", expected="the digest of a filed one")
+        return self._filed(rows[0])
+
+    def _filed(self, row: tuple[Any, ...]) -> Filed:
+        mandate, state, root = read_text(row[4]), cast(State, row[2]), self.trust.root
+        votes = self.votes(sha256(mandate.unverified_payload))
+        return Filed(
+            id=row[0],
+            number=row[1],
+            state=state,
+            study=read_text(row[3]),
+            mandate=mandate,
+            signers=signed_by("mandate", mandate, root.root.keys_of("committee")),
+            against=tuple(_votes(votes, root.root)),
+            at=row[5],
+            lapsed=lapse(state, mandate, root, self._clock()),
+            ended=Refused(**json.loads(row[6])) if row[6] else None,
+        )
+
+    def mandate(self, study: str) -> Envelope:
+        """The mandate of a study that may run.
+
+        Raises: Refused where it may not: `mandate-missing`, `mandate-expired`, `mandate-revoked`, `study-state`, or the
+        rule that has ended it.
+        """
+        filed = self.find(study)
+        if filed.state == "revoked":
+            raise _revoked()
+        if filed.ended:
+            raise filed.ended
+        filed.still_timely()
+        if filed.state == "filed":
+            more = "".join(f", {n} of role {role!r} lacking" for role, n in self.trust.lacking(filed.signers).items())
+            text = f"the mandate is signed by {len(filed.signers)} of the {self.trust.needed} members that are needed"
+            raise Refused("mandate-missing", text + more, "wait for the committee")
+        if filed.state != "mandated":
+            raise no_such_move(filed.id, filed.state)
+        SignedMandate(filed.mandate, self.trust.root).in_force(self._clock())
+        return filed.mandate
+
+    # ---- inside a transaction
+
+    def _new(self, study: Study) -> None:
+        """Raises: StudyInvalid where the id was used, filed or turned away, or would be taken for a number."""
+        if _NUMBER.fullmatch(study.id):
+            raise StudyInvalid(f"the study's id {study.id!r} looks like a mandate's number", expected="words in it")
+        if self.used(study.id):
+            raise StudyInvalid(f"a second study with the id {study.id!r}", expected="a new id", remedy="write it again")
+        self._db.execute("INSERT INTO used (id) VALUES (?)", (study.id,))
+
+    def _move(self, filed: Filed, then: State) -> None:
+        check_move(filed.id, filed.state, then)
+        self._db.execute("UPDATE study SET state = ? WHERE id = ?", (then, filed.id))
+
+    def _refused(self, study: str, refused: Refused) -> None:
+        body = {"rule": refused.rule, "text": refused.text, "remedy": refused.remedy}
+        self._db.execute(
+            "UPDATE study SET ended = ? WHERE id = ? AND state IN ('refused', 'failed', 'revoked', 'cancelled')",
+            (json.dumps(body), study),
+        )
+        self._write("refusal", study, {**body, "partner": ""})
+
+
+def _revoked() -> Refused:
+    return Refused("mandate-revoked", "a member of the committee has revoked the mandate", "file a new study")
+
+
+def _researcher(study: str) -> object:
+    """Whose a study is, of the envelope as it is kept; its signature was verified when it was filed."""
+    return json.loads(read_text(study).unverified_payload)["researcher"]
+
+
+def _votes(envelopes: Iterable[Envelope], root: Root) -> Iterator[Refusal]:
+    for envelope in envelopes:
+        with suppress(Refused):  # of a former member
+            yield read_refusal(envelope, root)

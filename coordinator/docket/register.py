@@ -1,0 +1,120 @@
+"""The register: the trust's public transparency log, in the coordinator's database.
+
+Whoever keeps a checkpoint of it sees whether it was shortened or rewritten since; whoever has an entry's proof sees
+that everybody else is shown the same entry.  Entries and kinds: docs/formats.md, 9; how changes are found:
+`trust/logs/logbook.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from coordinator.docket.database import Database
+from trust.logs.checkpoint import Checkpoint, sign_checkpoint
+from trust.logs.merkle import Entry, Tree
+from trust.logs.kinds import REGISTER as KINDS
+from trust.logs.logbook import Logbook
+from trust.signing.envelope import Signer
+
+__all__ = ["Register"]
+
+
+
+class Register:
+    """The register in the tables of a coordinator's database.
+
+    `db` stays its owner's; `origin` is `trust.checkpoint.register_origin`; `signer` is the coordinator's key.  One
+    object a thread.  Opening reads it again: a changed register does not open.
+
+    Raises: Refused (`log-corrupt`), naming the first wrong entry; Fault, here and in every method, where the database
+    cannot be used.
+    """
+
+    def __init__(self, db: Database, origin: str, signer: Signer) -> None:
+        self._db, self._origin, self._signer = db, origin, signer
+        self._log = Logbook(db, "register", KINDS)
+        self.verify()
+
+    def append(self, kind: str, study: str, at: str, body: Mapping[str, Any]) -> int:
+        """Add an entry and return its number, from 0.
+
+        Opens no transaction of its own: the caller wraps what belongs together, and ends with `checkpoint()`.
+
+        Args:
+            study: its id, empty where the entry is of none.
+            at: `YYYY-MM-DDTHH:MM:SSZ`.
+
+        Raises: ValueError for a kind that is not in `KINDS`; MessageInvalid for an entry that is too long.
+        """
+        with self._db.mapped():
+            seq = self._log.append(kind, study, at, body)
+            if kind == "journal-head":
+                self._db.execute(
+                    "INSERT INTO journal_head (partner, seq) VALUES (?, ?)"
+                    " ON CONFLICT (partner) DO UPDATE SET seq = excluded.seq",
+                    (body["partner"], seq),
+                )
+        return seq
+
+    def entries(self, start: int = 0) -> Iterator[Entry]:
+        """Entries from `start` on.  Raises: Refused (`log-corrupt`)."""
+        with self._db.mapped():
+            yield from self._log.entries(start)
+
+    def entry(self, index: int) -> Entry:
+        """Entry `index`.  Raises: Refused (`log-corrupt`) where there is none."""
+        with self._db.mapped():
+            return self._log.entry(index)
+
+    def head(self) -> tuple[int, bytes]:
+        """How many entries there are, and the Merkle root over them, 32 bytes."""
+        with self._db.mapped():
+            return self._log.head()
+
+    def head_of(self, partner: str) -> str | None:
+        """The last signed head of a partner's journal, a note; None where there is none."""
+        found = self._db.rows("SELECT seq FROM journal_head WHERE partner = ?", partner)
+        return str(self.entry(found[0][0]).body["note"]) if found else None
+
+    def checkpoint(self) -> str:
+        """The head as a signed note, which is kept as the latest."""
+        with self._db.mapped():
+            note = sign_checkpoint(self._log.checkpoint(self._origin), self._signer)
+            self._db.execute(
+                "INSERT INTO checkpoint (one, note) VALUES (0, ?) ON CONFLICT (one) DO UPDATE SET note = excluded.note",
+                (note,),
+            )
+        return note
+
+    def inclusion(self, index: int) -> tuple[list[bytes], str]:
+        """The proof that entry `index` is in the register, hashes of 32 bytes, and the checkpoint that it leads to.
+
+        Both are of one tree: what another process writes meanwhile is in neither.
+        Raises: MessageInvalid where there is no such entry.
+        """
+        tree = self._tree()
+        return tree.inclusion(index), self._signed(tree)
+
+    def consistency(self, old: int) -> tuple[list[bytes], str]:
+        """The proof that the register extends the one of `old` entries, and the checkpoint that it leads to.
+
+        Raises: MessageInvalid where it has fewer.
+        """
+        tree = self._tree()
+        return tree.consistency(old), self._signed(tree)
+
+    def _tree(self) -> Tree:
+        with self._db.mapped():
+            return self._log.tree()
+
+    def _signed(self, tree: Tree) -> str:
+        return sign_checkpoint(Checkpoint(self._origin, len(tree), tree.root()), self._signer)
+
+    def verify(self) -> None:
+        """Read every entry again and compare with the head.
+
+        Raises: Refused (`log-corrupt`), naming the first wrong entry.
+        """
+        with self._db.mapped():
+            self._log.verify()

@@ -1,0 +1,400 @@
+"""The coordinator's side of Flower: a channel over any Grid; a Grid in this process; and one run on a SuperLink.
+
+One of the files that touch Flower, whose internal names are those of flwr 1.42.  On a SuperLink the coordinator is the
+executor of its own ServerApp task: its run has an empty bundle, and no code travels.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
+os.environ["FLWR_DISABLE_UPDATE_CHECK"] = "1"
+
+import hashlib
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, cast
+
+import httpx
+from flwr.app import ConfigRecord, Context, Error, Message, RecordDict
+from flwr.cli.build import build_fab_from_files
+from flwr.clientapp import ClientApp
+from flwr.common.constant import SUPERLINK_NODE_ID, ErrorCode, SubStatus
+from flwr.common.serde import fab_to_proto
+from flwr.proto.control_pb2 import ListNodesRequest, RegisterNodeRequest, StartRunRequest, UnregisterNodeRequest
+from flwr.proto.node_pb2 import NodeInfo
+from flwr.proto.runtime_pb2 import (
+    AcquireTaskRequest,
+    PullTaskInputRequest,
+    PushTaskOutputRequest,
+    SendTaskHeartbeatRequest,
+)
+from flwr.serverapp import Grid
+from flwr.supercore.constant import TaskType
+from flwr.supercore.control import ControlHttpClient
+from flwr.supercore.fab import Fab
+from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
+from flwr.supercore.inflatable.inflatable_utils import (
+    ObjectPullError,
+    ObjectPushError,
+    inflate_object_from_contents,
+    pull_objects,
+)
+from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor, SuperExecAuthHttpInterceptor
+from flwr.supercore.run import Run
+from flwr.supercore.runtime import RuntimeHttpClient
+from flwr.supercore.task_identity import TaskIdentity
+from flwr.superlink.grid import http_grid
+
+from coordinator.flower.calls import PATIENCE, Bearer, Retry, of_certificate
+from trust.errors import Fault
+from trust.protocol.messages import from_parts, in_parts
+
+__all__ = ["Engine", "FlowerChannel", "InMemoryGrid", "Secrets"]
+
+RECORD, FIELD = "datatrust", "message"
+"""Where the bytes are in a Flower message; as at the nodes."""
+
+
+def packed(raw: bytes) -> RecordDict:
+    """A message's bytes as Flower carries them; as at the nodes."""
+    parts = enumerate(in_parts(raw))
+    return RecordDict({f"{RECORD}-{at}" if at else RECORD: ConfigRecord({FIELD: part}) for at, part in parts})
+
+
+def unpacked(content: RecordDict) -> bytes | None:
+    """The inverse of `packed`; None where there is no message of ours."""
+    records = content.config_records
+    names = [RECORD, *(f"{RECORD}-{at}" for at in range(1, len(records)))]
+    parts = [records[name].get(FIELD) if name in records else None for name in names]
+    return from_parts(parts) if all(isinstance(part, bytes) for part in parts) else None
+
+
+class FlowerChannel:
+    """Messages to partners over a Grid: one bytes field each way."""
+
+    def __init__(self, grid: Grid, nodes: Mapping[str, int]) -> None:
+        """Args: nodes: partner -> its node id in the Grid."""
+        self._grid, self._nodes = grid, dict(nodes)
+        self._names = {node: name for name, node in nodes.items()}
+
+    def exchange(self, messages: Mapping[str, bytes], *, deadline: float) -> dict[str, bytes]:
+        """Answers by partner; whoever failed or is silent is absent."""
+        outgoing = [
+            Message(packed(raw), self._nodes[name], "query") for name, raw in messages.items() if name in self._nodes
+        ]
+        answers = {}
+        for reply in self._grid.send_and_receive(outgoing, timeout=deadline):
+            name = self._names.get(reply.metadata.src_node_id)
+            raw = None if reply.has_error() else unpacked(reply.content)
+            if name is not None and raw is not None:
+                answers[name] = raw
+        return answers
+
+
+class InMemoryGrid(Grid):
+    """The same ClientApps as deployed, without a server, a thread or a port."""
+
+    def __init__(self, apps: Mapping[int, ClientApp], run_id: int = 1, *, through_wire: bool = False) -> None:
+        """A grid over these apps.
+
+        Args:
+            apps: node id -> the node's ClientApp.
+            through_wire: send every message through Flower's wire form, so that what does not survive it fails here
+                too; our messages are one immutable bytes field, for which it only costs time.
+        """
+        self._through_wire = through_wire
+        self._apps = dict(apps)
+        self._states = {node: RecordDict() for node in apps}
+        self._replies: dict[str, Message] = {}
+        self.set_run(Run.create_empty(run_id))
+
+    def set_run(self, run: Run) -> None:
+        """Flower keeps the identity that `Message` reads for the whole process: one run at a time in it."""
+        self._run = run
+        TaskIdentity.run_id, TaskIdentity.task_id, TaskIdentity.node_id = run.run_id, 1, SUPERLINK_NODE_ID
+
+    @property
+    def run(self) -> Run:
+        """The run that messages belong to."""
+        return self._run
+
+    def create_message(
+        self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
+    ) -> Message:
+        """A message to a node."""
+        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
+
+    def get_node_ids(self) -> Iterable[int]:
+        """All node ids."""
+        return list(self._apps)
+
+    def get_nodes(self) -> Iterable[NodeInfo]:
+        """All nodes."""
+        return [NodeInfo(node_id=node, status="online") for node in self._apps]
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Answer each message at once; ids to pull the replies with."""
+        ids = []
+        for message in messages:
+            identity = self._identity(message)
+            message.metadata.__dict__["_message_id"] = identity
+            self._replies[identity] = self._serve(message)
+            ids.append(identity)
+        return ids
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """The replies that are there; each is given once."""
+        return [self._replies.pop(identity) for identity in list(message_ids) if identity in self._replies]
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
+        """Push, then pull."""
+        return self.pull_messages(self.push_messages(list(messages)))
+
+    def _identity(self, message: Message) -> str:
+        """A message's id: on the wire the hash of its content, here any id that is new."""
+        return message.object_id if self._through_wire else uuid.uuid4().hex
+
+    def _serve(self, sent: Message) -> Message:
+        node = sent.metadata.dst_node_id
+        message = _through_wire(sent) if self._through_wire else sent
+        context = Context(
+            run_id=self._run.run_id, node_id=node, node_config={}, state=self._states[node], run_config={}
+        )
+        try:
+            reply = self._apps[node](message=message, context=context)
+            self._states[node] = context.state
+        except Exception as wrong:
+            reply = Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, type(wrong).__name__), reply_to=message)
+        reply.metadata.__dict__["_message_id"] = self._identity(reply)
+        return _through_wire(reply) if self._through_wire and not reply.has_error() else reply
+
+
+def _through_wire(message: Message) -> Message:
+    """As Flower sends it: what does not survive the wire fails here too, and no object is shared."""
+    identity = message.metadata.message_id
+    parts = {name: part.deflate() for name, part in get_all_nested_objects(message).items()}
+    copy = cast(Message, inflate_object_from_contents(message.object_id, parts))
+    copy.metadata.__dict__["_message_id"] = identity
+    return copy
+
+
+# ---- on a SuperLink
+
+_POLL, _LONGEST_POLL, _PULL = 0.02, 1.0, 5.0
+"""Seconds between two looks for answers: a twentieth of the wait so far, within these; for content of one announced."""
+_BEAT = 15.0
+"""Seconds between signs of life; without one for 60 s the SuperLink ends the run."""
+_NO_CODE = {
+    "pyproject.toml": b"""[project]\nname = "datatrust"\nversion = "1.0.0"\ndescription = ""\nlicense = "Apache-2.0"
+dependencies = []\n[tool.flwr.app]\npublisher = "datatrust"
+[tool.flwr.app.components]\nserverapp = "none:app"\nclientapp = "none:app"\n""",
+    "none.py": b"app = None\n",
+    "README.md": b"No code travels.\n",
+}
+"""The bundle that a run must have; nobody asks for it."""
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """`control` opens our gate, `executor` Flower's check; `authority` (PEM) has signed the SuperLink's certificate."""
+
+    authority: bytes
+    control: bytes = field(repr=False)
+    executor: bytes = field(repr=False)
+
+
+class _RunGrid(http_grid.HttpGrid):
+    """Flower's Grid over HTTP with a polling of our own, which any number of threads may share.
+
+    What is lost on the way is sent once more at half of the time, and at once where an answer was announced and its
+    content did not come, as of a node that was killed in between; a node gives the same bytes the same answer.
+    """
+
+    def __init__(self, address: str, authority: bytes, token: str) -> None:
+        # its first wait for an object that is still on its way up is a whole second, its last one five minutes long
+        vars(http_grid)["pull_objects"] = partial(pull_objects, initial_backoff=0.01, backoff_cap=0.25, max_time=_PULL)
+        super().__init__(address, False, authority, token=token)
+        self._retry_invoker = cast(Any, Retry())
+        self._one = threading.Lock()
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
+        """The answers that came within `timeout` seconds; a node that is away answers nothing.
+
+        Raises: Fault where the SuperLink is away, or does not know this run any more.
+        """
+        with _answering("does not carry messages"):
+            return self._exchange(messages, timeout)
+
+    def _exchange(self, messages: Iterable[Message], timeout: float | None) -> list[Message]:
+        waiting = {message.metadata.dst_node_id: message for message in messages}
+        begun, limit = time.monotonic(), 60.0 if timeout is None else timeout
+        ids, found, twice = self._send(waiting.values()), list[Message](), set[int]()
+        while waiting and (waited := time.monotonic() - begun) < limit:
+            lost = set(waiting) if waited > limit / 2 else set[int]()
+            for reply in self._receive(ids):
+                node = ids.pop(reply.metadata.reply_to_message_id, None)
+                if node is None or node not in waiting:
+                    continue
+                if reply.has_error():
+                    lost |= {node} if reply.error.code == ErrorCode.MESSAGE_UNAVAILABLE else set()
+                elif reply.metadata.src_node_id == node:
+                    found.append(reply)
+                    del waiting[node]
+            if not waiting:
+                break
+            lost = (lost & waiting.keys()) - twice
+            ids |= self._send(Message(waiting[node].content, node, "query") for node in lost)
+            twice |= lost
+            time.sleep(min(max(_POLL, waited / 20), _LONGEST_POLL))
+        return found
+
+    def _send(self, messages: Iterable[Message]) -> dict[str, int]:
+        """Message id -> node, for what the SuperLink took."""
+        sent = list(messages)
+        if not sent:
+            return {}
+        with self._one:
+            ids = list(self.push_messages(sent))
+        return {id_: m.metadata.dst_node_id for id_, m in zip(ids, sent, strict=False) if id_}
+
+    def _receive(self, ids: Mapping[str, int]) -> list[Message]:
+        """An id is asked for until it is answered: afterwards it only gives errors."""
+        with self._one:
+            return list(self.pull_messages(list(ids))) if ids else []
+
+
+class Engine:
+    """A coordinator's run on a SuperLink, for as many studies as there are; `gone` is set when the run is over."""
+
+    def __init__(self, address: str, secrets: Secrets, stop: threading.Event | None = None) -> None:
+        """Args: stop: once it is set, a SuperLink that is away is not waited for."""
+        self._address, self._secrets = address, secrets
+        self._retry = Retry(stop)
+        version = RuntimeVersionHttpInterceptor
+        acquire = frozenset({"/flwr.proto.Runtime/AcquireTask"})
+        self._control = ControlHttpClient.from_server_address(
+            address,
+            False,
+            secrets.authority,
+            interceptors=[version(component_name="flwr-cli"), Bearer(secrets.control)],
+        )
+        self._executor = RuntimeHttpClient.from_server_address(
+            address,
+            False,
+            secrets.authority,
+            interceptors=[
+                version(component_name="SuperExec"),
+                SuperExecAuthHttpInterceptor(master_secret=secrets.executor, protected_methods=acquire),
+            ],
+        )
+        self.gone = threading.Event()
+        self._grid: _RunGrid | None = None
+        self._enrolled: set[bytes] = set()
+
+    def enrol(self, partners: Mapping[str, bytes]) -> None:
+        """Let nodes in: partner -> public key in PEM (SubjectPublicKeyInfo, P-256 or P-384); who is no partner any more
+        goes.  Raises: Fault.
+        """
+        with _answering("cannot enrol the partners' nodes"):
+            known = {bytes(node.public_key): node.node_id for node in self._nodes() if node.status != "unregistered"}
+            for key in self._enrolled - set(partners.values()):
+                if key in known:
+                    self._ask(self._control.UnregisterNode, UnregisterNodeRequest(node_id=known[key]))
+            for name, key in partners.items():
+                if key not in known:
+                    self._ask(self._control.RegisterNode, RegisterNodeRequest(public_key=key, name=name))
+            self._enrolled = set(partners.values())
+
+    def online(self, partners: Mapping[str, bytes]) -> dict[str, int]:
+        """Those of these partners whose nodes are connected, and their ids there.  Raises: Fault."""
+        with _answering("cannot list the nodes"):
+            ids = {bytes(node.public_key): node.node_id for node in self._nodes() if node.status == "online"}
+        return {name: ids[key] for name, key in partners.items() if key in ids}
+
+    def open(self) -> None:
+        """Start the run, take its task, and show signs of life from here on.  Raises: Fault."""
+        bundle, _ = build_fab_from_files(dict(_NO_CODE))
+        fab = Fab(hashlib.sha256(bundle).hexdigest(), bundle, {})
+        with _answering("does not start a run"):
+            run = self._ask(self._control.StartRun, StartRunRequest(fab=fab_to_proto(fab))).run_id
+            token, task = self._task(run)
+            grid = _RunGrid(self._address, self._secrets.authority, token)
+            grid.set_run(Run.create_empty(run))
+            TaskIdentity.run_id, TaskIdentity.task_id, TaskIdentity.node_id = run, task, SUPERLINK_NODE_ID
+            grid._runtime_client.PullTaskInput(PullTaskInputRequest())  # once only: the run begins with it
+        if self._grid is not None:
+            self._grid.close()
+        self.gone.set()  # the last run's signs of life end
+        self._grid, self.gone = grid, threading.Event()
+        threading.Thread(target=self._beats, args=(grid, self.gone), daemon=True).start()
+
+    def channel(self, nodes: Mapping[str, int]) -> FlowerChannel:
+        """Messages to these nodes, for one study; each thread has its own."""
+        if self._grid is None:
+            raise Fault("no run is open at the SuperLink; wait until there is one")
+        return FlowerChannel(self._grid, nodes)
+
+    def close(self) -> None:
+        """End the run; a SuperLink that does not answer ends it by itself."""
+        self.gone.set()
+        with suppress(httpx.HTTPError):
+            if self._grid is not None:
+                output = PushTaskOutputRequest(sub_status=SubStatus.COMPLETED, details="")
+                self._grid._runtime_client.PushTaskOutput(output)
+        for client in (self._grid, self._control, self._executor):
+            if client is not None:
+                client.close()
+
+    def _task(self, run: int) -> tuple[str, int]:
+        """The task of our own run: its token and its id."""
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            found = self._ask(
+                self._executor.AcquireTask, AcquireTaskRequest(supported_task_types=[TaskType.SERVER_APP])
+            )
+            if found.HasField("task") and found.token and found.task.run_id == run:
+                return found.token, found.task.task_id
+            time.sleep(_POLL)
+        raise Fault("the SuperLink does not give out the run's task; see its log")
+
+    def _ask(self, function: Callable[[Any], Any], request: Any) -> Any:
+        return self._retry.invoke(function, request)
+
+    def _nodes(self) -> list[NodeInfo]:
+        return list(self._ask(self._control.ListNodes, ListNodesRequest()).nodes_info)
+
+    def _beats(self, grid: _RunGrid, gone: threading.Event) -> None:
+        while not gone.wait(_BEAT):
+            try:
+                if not grid._runtime_client.SendTaskHeartbeat(SendTaskHeartbeatRequest()).success:
+                    gone.set()
+            except httpx.HTTPStatusError:  # the run is over, or forgotten
+                gone.set()
+            except httpx.HTTPError:
+                pass
+
+
+@contextmanager
+def _answering(what: str) -> Iterator[None]:
+    """Raises: Fault in place of what the network says."""
+    try:
+        yield
+    except (ObjectPullError, ObjectPushError) as wrong:
+        raise Fault(f"the SuperLink {what} ({type(wrong).__name__})") from None
+    except httpx.HTTPStatusError as wrong:
+        raise Fault(f"the SuperLink {what} (status {wrong.response.status_code})") from None
+    except httpx.HTTPError as wrong:
+        if of_certificate(wrong):
+            why = "has expired" if "expired" in str(wrong) else "is not of this coordinator's authority"
+            raise Fault(
+                f"the SuperLink {what}: its certificate {why}; to mend it: datatrust coordinator certify, and start it "
+                "again"
+            ) from None
+        raise Fault(f"the SuperLink {what} ({type(wrong).__name__}); see whether it runs") from None

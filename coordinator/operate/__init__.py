@@ -1,0 +1,1 @@
+"""What a coordinator's operator does: make a home, certify, back up, look."""

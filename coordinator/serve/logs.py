@@ -1,0 +1,83 @@
+"""What the coordinator's processes say: a line an event, JSON where nobody watches, with keys of a list and no others.
+
+What is not in the list is left out, so that no value of a study, no address of a database and no secret gets into a log
+because somebody has handed it over.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, MutableMapping
+from typing import Any, TextIO
+
+import structlog
+
+from trust.words.safe import escaped
+
+__all__ = ["KEYS", "Say", "logger", "of_line"]
+
+KEYS = frozenset({"code", "days", "event", "level", "part", "partner", "pid", "rule", "seconds", "study", "time"})
+"""All that a line can have."""
+_LONGEST = 2000
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_LEVEL = re.compile(r"(?:\S+Z )?(DEBUG|INFO|WARNING|ERROR)\b(?: \[[\w.]+\]|\s*:)?\s+(.*)")
+"""How Flower and uvicorn write a line: a level, after a time or before a colon."""
+Say = Callable[..., Any]
+
+
+def logger(stream: TextIO | None = None, *, as_json: bool | None = None) -> Any:
+    """A logger with `info`, `warning` and `error`; JSON unless the stream is a terminal, or as it is said."""
+    out = sys.stdout if stream is None else stream
+    machine = not out.isatty() if as_json is None else as_json
+    return structlog.wrap_logger(
+        structlog.PrintLogger(out),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="%Y-%m-%dT%H:%M:%SZ", utc=True, key="time"),
+            _allowed,
+            _json if machine else _words,
+        ],
+        wrapper_class=structlog.BoundLogger,
+    )
+
+
+def of_line(line: str) -> dict[str, Any]:
+    """A process's line: the keys of one in JSON; or level and text as Flower writes them; or all of it as the event."""
+    text = _COLOUR.sub("", line).rstrip()
+    if text.startswith("{"):
+        try:
+            found = json.loads(text)
+        except (ValueError, RecursionError):
+            found = None
+        if isinstance(found, dict) and isinstance(found.get("event"), str):
+            return {key: value for key, value in found.items() if key in KEYS}
+    found_level = _LEVEL.match(text)
+    return {"level": found_level[1].lower(), "event": found_level[2]} if found_level else {"event": text}
+
+
+def _allowed(_: Any, __: str, said: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    return {key: _plain(value) for key, value in said.items() if key in KEYS}
+
+
+def _plain(value: Any) -> Any:
+    """A number, or a text without anything that a terminal obeys."""
+    if isinstance(value, bool | int | float):
+        return value
+    text = str(value)
+    return escaped(text if len(text) <= _LONGEST else text[:_LONGEST] + "…")
+
+
+def _json(_: Any, __: str, said: MutableMapping[str, Any]) -> str:
+    first = {key: said.pop(key) for key in ("time", "level", "event") if key in said}
+    return json.dumps({**first, **said}, ensure_ascii=True)
+
+
+def _words(_: Any, __: str, said: MutableMapping[str, Any]) -> str:
+    """`12:00:00 superlink  warning: what; code=1`."""
+    at, level, event = (str(said.pop(key, "")) for key in ("time", "level", "event"))
+    part = str(said.pop("part", "run"))
+    more = "".join(f" {key}={value}" for key, value in said.items())
+    loud = f"{level}: " if level in ("warning", "error") else ""
+    return f"{at[11:19]} {part:<9} {loud}{event}{more}"

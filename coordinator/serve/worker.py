@@ -1,0 +1,227 @@
+"""The worker: takes studies whose mandate is in force, and carries each out in a process of its own.
+
+`python -m coordinator.serve.worker HOME ADDRESS` is the worker, ADDRESS that of the SuperLink as it is reached from here.  It
+lets the partners' nodes in and starts the processes (`process.py`); a lease in the docket says whose a study is.  They
+are forked from one that has imported all and done nothing.  Told to stop, they leave their studies as they stand.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import secrets
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from multiprocessing.forkserver import ensure_running
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from coordinator.serve import study_process as process
+from coordinator.serve.crash_loops import Deaths
+from coordinator.docket.docket import Docket
+from coordinator.flower.grid import Engine
+from trust.documents.study_states import ENDED
+from coordinator.serve.study_process import LEASE, PARKED, say
+from coordinator.study.replay import Parked
+from coordinator.settings import CoordinatorSettings
+from trust.errors import DataTrustError, Fault, InvalidInput
+from trust.times import now, write_time
+
+__all__ = ["READY", "Worker", "main"]
+
+READY = "ready"
+"""What the line begins with that says that all partners' nodes are connected."""
+_LOOK, _OFTEN, _SELDOM, _TELL = 0.05, 0.1, 2.0, 10.0
+"""Seconds between two looks: at the docket; at who is connected, while somebody is missing and afterwards; and between
+two notes of it in the docket, and two looks for studies that have ended and of which something is kept."""
+_AGAIN, _SOON = 30.0, 2.0
+"""Seconds after which a study is tried again whose process could not begin it, or was left by it as it stands."""
+_END = 5.0
+_UNKNOWN = 255
+"""What multiprocessing says of a process whose starter has died; it may go on, with its lease."""
+
+
+@dataclass(frozen=True)
+class _Running:
+    """A study in its process."""
+
+    study: str
+    holder: str
+    process: BaseProcess
+
+
+class Worker:
+    """Lets nodes in, and hands studies to processes, until `stop` is set."""
+
+    def __init__(self, settings: CoordinatorSettings, address: str, say: Callable[[str], None]) -> None:
+        self.stop = threading.Event()
+        self._settings, self._address, self._say = settings, address, say
+        self._engine = Engine(address, settings.secrets(), self.stop)
+        self._partners: dict[str, bytes] = {}
+        self._running: list[_Running] = []
+        self._processes = multiprocessing.get_context("forkserver")
+        self._processes.set_forkserver_preload(["coordinator.serve.study_process"])
+        ensure_running()
+        self._later: dict[str, float] = {}
+        self._deaths = Deaths()
+        self._online: dict[str, str] = {}
+        self._there, self._look, self._told = -1, 0.0, 0.0
+        self._trouble, self._calling = "", False
+        self._left, self._next_left, self._next_signs = list[str](), 0.0, 0.0
+
+    def told_to_stop(self, *_: Any) -> None:
+        """A handler of signals.  Whoever waits for a SuperLink that says nothing does not wait for its answer."""
+        self.stop.set()
+        if self._calling:
+            self._calling = False
+            raise Parked
+
+    def run(self) -> None:
+        """Until `stop`; a SuperLink that has forgotten the nodes is told them again.
+
+        Raises: DataTrustError of what cannot be used at the beginning, and InvalidInput later where the newest root
+            names another charter than this process has.  A fault is said, and what failed is tried again.
+        """
+        with suppress(Parked), closing(self._settings.docket()) as docket:
+            self._settings.nodes(docket.trust)
+            try:
+                while not self.stop.is_set():
+                    try:
+                        self._let_in(docket)
+                        self._reap(docket)
+                        self._hand_out(docket)
+                        self._trouble = ""
+                    except Fault as wrong:
+                        if not self.stop.is_set():
+                            self._report(str(wrong))
+                        self.stop.wait(0.5)
+                    self.stop.wait(_LOOK)
+            finally:
+                self._end()
+
+    def _report(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            self._say(f"{trouble}; trying again")
+        self._trouble = trouble
+
+    def _let_in(self, docket: Docket) -> None:
+        """Enrol whom the SuperLink does not know, and say who is connected.  Raises: Fault."""
+        if time.monotonic() < self._look:
+            return
+        trust = docket.trust
+        try:
+            self._partners = self._settings.nodes(trust)
+        except InvalidInput as wrong:  # it could be read at the beginning
+            raise Fault(str(wrong)) from None
+        self._calling = True
+        try:
+            self._engine.enrol(self._partners)
+            online = self._engine.online(self._partners)
+        finally:
+            self._calling = False
+        at = write_time(now())
+        before = dict(self._online)
+        self._online = {name: before.get(name, at) for name in online}
+        found, all_there = len(online), len(online) == len(self._partners)
+        if found != self._there:
+            self._say(f"{READY if all_there else 'waiting'}: {found} of {len(self._partners)} partners are connected")
+        if self._online.keys() != before.keys() or found != self._there or time.monotonic() > self._told:
+            partners = {n: {"online": n in online, "since": self._online.get(n, "")} for n in self._partners}
+            docket.tell("", json.dumps({"partners": partners}))
+            self._told = time.monotonic() + _TELL
+        self._there = found
+        self._look = time.monotonic() + (_SELDOM if all_there else _OFTEN)
+
+    def _hand_out(self, docket: Docket) -> None:
+        """A process for each study that waits for one, as far as there is room."""
+        if len(self._running) >= self._settings.studies:
+            return
+        here = {each.study for each in self._running}
+        if time.monotonic() >= self._next_left:
+            self._left = [study for study in docket.keeping() if docket.find(study).state in ENDED]
+            self._next_left = time.monotonic() + _TELL
+        for study in (*docket.ids("running"), *docket.ids("mandated"), *self._left):
+            if study in here or self._later.get(study, 0.0) > time.monotonic():
+                continue
+            holder = secrets.token_hex(8)
+            if docket.find(study).lapsed or not docket.lease(study, holder, LEASE):
+                self._later[study] = time.monotonic() + 1.0
+                continue
+            self._later[study] = time.monotonic() + _AGAIN
+            arguments = (self._settings.folder, self._address, study, holder)
+            started = self._processes.Process(target=process.main, args=arguments, name=f"study {study}")
+            try:
+                started.start()
+            except (OSError, EOFError) as wrong:  # no memory, or no file descriptor, for one more
+                docket.free(study, holder)
+                self._later[study] = time.monotonic() + _SOON
+                raise Fault(f"no process can be started for {study} ({type(wrong).__name__})") from None
+            self._running.append(_Running(study, holder, started))
+            return
+
+    def _reap(self, docket: Docket) -> None:
+        self._kill_who_hangs(docket)
+        for each in [each for each in self._running if not each.process.is_alive()]:
+            self._running.remove(each)
+            code = each.process.exitcode
+            if code:
+                self._say(f"{each.study}: its process has ended (code {code}); another goes on with what is left")
+                self._later[each.study] = time.monotonic() + (_SOON if code > 0 else 0.0)
+            self._next_left = 0.0  # what it has kept is gone now, or is to be gone on with
+            if code in (0, PARKED, _UNKNOWN):
+                continue
+            if wait := self._deaths.another(docket, each.study, each.holder, LEASE):
+                self._later[each.study] = time.monotonic() + wait
+
+    def _kill_who_hangs(self, docket: Docket) -> None:
+        """A process that gives no sign ends by itself; one that cannot, as for want of memory, is ended."""
+        if time.monotonic() < self._next_signs:
+            return
+        self._next_signs = time.monotonic() + _SELDOM
+        leased = docket.leased() if self._running else {}
+        for each in self._running:
+            holder, until = leased.get(each.study, ("", None))
+            if holder == each.holder and until and until + timedelta(seconds=LEASE) < now():
+                each.process.kill()
+                each.process.join(1.0)
+
+    def _end(self) -> None:
+        """Whoever runs leaves its study as it stands, and ends."""
+        for each in self._running:
+            each.process.terminate()
+        end = time.monotonic() + _END
+        for each in self._running:
+            each.process.join(max(0.1, end - time.monotonic()))
+            if each.process.is_alive():
+                each.process.kill()
+                each.process.join()
+        self._engine.close()
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The exit code: 0 when told to stop, 2 or 3 for what cannot be used."""
+    if len(arguments) != 2:
+        print("usage: python -m coordinator.serve.worker HOME ADDRESS", file=sys.stderr)
+        return 2
+    try:
+        worker = Worker(CoordinatorSettings(Path(arguments[0])), arguments[1], say)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, worker.told_to_stop)
+        worker.run()
+    except DataTrustError as wrong:
+        print(f"coordinator: {wrong}", file=sys.stderr)
+        return wrong.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    from coordinator.serve.worker import main as run
+
+    sys.exit(run(sys.argv[1:]))

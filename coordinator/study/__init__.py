@@ -1,0 +1,1 @@
+"""One study carried out: conducted, replayed after a crash, released."""

@@ -1,0 +1,79 @@
+"""Release: the rules on a result before anyone but the coordinator sees it, the register, and the signed file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from coordinator.study.conductor import Conducted, Plans
+from coordinator.docket.docket import Docket
+from trust.documents.filed_study import Filed
+from trust.analyses.base import Scope, Values
+from trust.decision import Decision, Decisions, require
+from trust.errors import Fault
+from trust.logs.merkle import Entry
+from trust.privacy.rules import SuppressCells
+from trust.privacy.protections import Protections
+from trust.documents.result import Register, content_digest, result_document, signed_result
+from trust.signing.envelope import Envelope, Signer
+
+__all__ = ["publish", "release"]
+
+
+def release(conducted: Conducted, scope: Scope, plans: Plans) -> tuple[dict[str, Values], Decisions]:
+    """Results with small cells hidden, and what was decided on them.
+
+    The arrays that a rule judges by (persons and partners in each cell) are dropped once it has judged.
+
+    Raises: Refused where a result is about too few persons altogether: nothing could hide how many.
+    """
+    fewest = scope.protections.fewest(len(scope.partners))
+    released: dict[str, Values] = {}
+    decisions: list[Decision] = []
+    for name, found in conducted.values.items():
+        values = dict(found)
+        rules = [r for planned in plans[name].values() for r in planned.rules if isinstance(r, SuppressCells)]
+        require([_enough(values, rules, scope.protections)])
+        for rule in rules:
+            rule.apply(values, scope.protections, fewest)
+            decisions.append(rule.judge(values, scope.protections, fewest))
+        shown = {hidden for rule in rules for hidden in rule.hides}
+        for rule in rules:
+            for internal in {rule.of, rule.organisations} - shown:
+                values.pop(internal, None)
+        released[name] = values
+    return released, Decisions([*conducted.decisions, *decisions])
+
+
+def _enough(values: Values, rules: Sequence[SuppressCells], protections: Protections) -> Decision:
+    """A result is about at least k records, and a table about at least k persons."""
+    counted = [np.sum(values[rule.of]) for rule in rules if np.ndim(values[rule.of]) == rule.axes]
+    counted += [values["nobs"]] if "nobs" in values else []
+    enough = all(int(n) >= protections.persons for n in counted)
+    text = f"a result is about at least {protections.persons} persons"
+    return Decision("persons-in-group", enough, text, "leave out the column that is missing for nearly everyone")
+
+
+def publish(
+    conducted: Conducted, scope: Scope, plans: Plans, docket: Docket, filed: Filed, identity: Signer
+) -> tuple[dict[str, Values], Decisions, Envelope]:
+    """Release a study: the rules on its result, its entry in the register, and the result file, signed.
+
+    Raises: Refused.
+    """
+    values, decisions = release(conducted, scope, plans)
+    document = result_document(filed.study, filed.mandate, docket.trust.roots, values, decisions)
+    body = {"mandate": filed.mandate_digest, "result": content_digest(document)}
+    entry = docket.released(filed.id, body) if filed.state != "released" else _released(docket, filed)
+    proof, checkpoint = docket.register.inclusion(entry.seq)
+    place = Register(at=entry.at, index=entry.seq, proof=tuple(part.hex() for part in proof), checkpoint=checkpoint)
+    return values, decisions, signed_result(document, place, identity)
+
+
+def _released(docket: Docket, filed: Filed) -> Entry:
+    """The release's entry, where the last process has written it and no file.  Raises: Fault."""
+    for entry in docket.register.entries():
+        if entry.kind == "release" and entry.study == filed.id:
+            return entry
+    raise Fault(f"the register has no release of {filed.id!r}; to mend it: keep the state as it is for the auditor")

@@ -1,0 +1,130 @@
+"""A study that survives its process: each message, answer and entry is kept before it counts, and is never made twice.
+
+The conductor (`conductor.py`) follows from the answers alone.  So whoever takes a study up conducts it again from the
+start, and what the last process had already asked is answered from what it has kept: nodes see nothing of it.  The
+message under way is sent once more with the same bytes, to which a node gives the same answer.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+from coordinator.study.channel import Channel
+from trust.documents.filed_study import Filed
+from trust.canonical import digest
+from trust.errors import Fault, Refused
+from trust.signing.envelope import Envelope
+
+__all__ = ["Keeper", "Parked", "Replay", "answered"]
+
+T = TypeVar("T")
+_MOST = 3 << 28
+"""Bytes of all answers to one message, in equal shares: SQLite keeps less than 10^9 in one place."""
+
+
+class Parked(BaseException):
+    """The study is left as it stands, for another process to go on with; no handler of errors ends it."""
+
+
+class Keeper(Protocol):
+    """What is asked of a docket."""
+
+    def keep(self, study: str, key: str, raw: bytes) -> bytes: ...
+    def kept(self, study: str, key: str) -> bytes | None: ...
+    def publish_once(self, key: str, kind: str, study: str, body: Mapping[str, Any]) -> int: ...
+    def head(self, partner: str) -> str: ...
+    def revocations(self, mandate: str) -> Sequence[Envelope]: ...
+    def find(self, study: str) -> Filed: ...
+
+
+class Replay:
+    """One study's channel and book, over a docket.  In one thread."""
+
+    def __init__(self, docket: Keeper, study: str, channel: Channel, stop: threading.Event) -> None:
+        """Args: stop: once it is set nothing is sent or kept any more, and everything here raises Parked."""
+        self._docket, self._study, self._channel, self._stop = docket, study, channel, stop
+        self._step = 0
+
+    @property
+    def begun(self) -> bool:
+        """Whether the study is conducted by now: however that ends, its nodes are told."""
+        return self._step > 0
+
+    def exchange(self, messages: Mapping[str, bytes], *, deadline: float) -> Mapping[str, bytes]:
+        """As a channel; what was answered before is not asked again."""
+        step, self._step = self._step, self._step + 1
+        answered = self._durably(lambda: self._docket.kept(self._study, f"answers {step}"))
+        if answered is None:
+            sent = _read(self._keep(f"messages {step}", _write(messages)))
+            share = _MOST // max(1, len(sent))
+            found = self._channel.exchange(sent, deadline=deadline)
+            # what could not be kept would be asked again for ever; no bytes are no message, and that ends the study
+            short = {name: raw if len(raw) <= share else b"" for name, raw in found.items()}
+            answered = self._keep(f"answers {step}", _write(short))
+        return _read(answered)
+
+    def salt(self, r: int) -> bytes:
+        """Of the record of sum `r`: the same one again after a restart."""
+        return self._keep(f"salt {r}", os.urandom(32))
+
+    def go_on(self) -> None:
+        """Raises: Refused (`cancelled`) where the study was withdrawn meanwhile."""
+        if self._durably(lambda: self._docket.find(self._study)).state == "cancelled":
+            raise Refused("cancelled", "the study was withdrawn", "file it again if it is wanted after all")
+
+    # ---- the book
+
+    def publish(self, kind: str, study: str, body: Mapping[str, Any]) -> int:
+        """An entry of the register, once."""
+        key = f"{kind} {digest(dict(body))}"
+        return self._durably(lambda: self._docket.publish_once(key, kind, study, body))
+
+    def head(self, partner: str) -> str:
+        """The last checkpoint of a partner's journal."""
+        return self._durably(lambda: self._docket.head(partner))
+
+    def revocations(self, mandate: str) -> Sequence[Envelope]:
+        """Those of a mandate."""
+        return self._durably(lambda: self._docket.revocations(mandate))
+
+    def _keep(self, key: str, raw: bytes) -> bytes:
+        return self._durably(lambda: self._docket.keep(self._study, key, raw))
+
+    def _durably(self, do: Callable[[], T]) -> T:
+        """A database that fails ends this process, not the study: it is tried again later.  Raises: Parked."""
+        if self._stop.is_set():
+            raise Parked
+        try:
+            return do()
+        except Fault as wrong:
+            self._stop.set()
+            raise Parked from wrong
+
+
+def answered(docket: Keeper, study: str, step: int) -> dict[str, bytes]:
+    """What was kept of the answers to a study's message, by partner; nothing where there were none yet.
+
+    Raises: Fault.
+    """
+    return _read(docket.kept(study, f"answers {step}") or b"")
+
+
+def _write(parts: Mapping[str, bytes]) -> bytes:
+    """Names and bytes, each with its length before it (u64 big-endian)."""
+    pairs = [part for name, raw in sorted(parts.items()) for part in (name.encode("ascii"), raw)]
+    return b"".join(len(part).to_bytes(8, "big") + part for part in pairs)
+
+
+def _read(raw: bytes) -> dict[str, bytes]:
+    """The inverse of `_write`.  Raises: Fault."""
+    parts, at = list[bytes](), 0
+    while at < len(raw):
+        length = int.from_bytes(raw[at : at + 8], "big")
+        parts.append(raw[at + 8 : at + 8 + length])
+        at += 8 + length
+    if at != len(raw) or len(parts) % 2:
+        raise Fault("what was kept of a study cannot be read; to mend it: put the database back, or cancel the study")
+    return {name.decode("ascii"): part for name, part in zip(parts[::2], parts[1::2], strict=True)}

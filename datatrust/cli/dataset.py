@@ -1,0 +1,85 @@
+"""`datatrust dataset`: the description that all partners share is drafted, held to a table, and shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from datatrust.cli.command import Command, group
+from trust.errors import InvalidInput
+
+__all__ = ["dataset"]
+
+dataset = group()
+
+
+@dataset.command("draft", cls=Command)
+def dataset_draft(
+    source: Annotated[str, typer.Argument(metavar="FILE|URL")],
+    person: Annotated[str | None, typer.Option(metavar="COLUMN", help="The column that says whose a row is.")] = None,
+    persons: Annotated[int, typer.Option(help="Leave out levels that fewer persons hold.")] = 11,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write here instead of standard output.")] = None,
+) -> None:
+    """Propose a dataset for a table.
+
+    FILE is a CSV or Parquet file; URL a database's, with #table at its end. Bounds are rounded outward and
+    rare levels left out, so that the draft shows no extreme of the data. Correct it by hand: types, bounds,
+    units, what the levels mean.
+    """
+    from nodes.rows.source import Source, whole_table
+    from trust.dataset.draft import draft
+
+    text = draft(whole_table(Source(source)), person=person, persons=persons, name=_stem(source)).to_yaml()
+    if out is None:
+        typer.echo(text, nl=False)
+        return
+    try:
+        out.write_text(text, "utf-8")
+    except OSError as wrong:
+        raise InvalidInput(f"{str(out)!r} cannot be written ({wrong.strerror})", remedy="name another file") from None
+    typer.echo(f"written: {out}", err=True)
+
+
+def _stem(source: str) -> str:
+    """What a table is called: the name behind # in a URL, else the file's."""
+    table = source.partition("#")[2] if "://" in source else ""
+    return table or Path(source).name.partition(".")[0] or "dataset"
+
+
+@dataset.command("check", cls=Command)
+def dataset_check(
+    description: Annotated[Path, typer.Argument(metavar="DATASET.yaml")],
+    source: Annotated[str, typer.Argument(metavar="SOURCE")],
+) -> None:
+    """Hold a partner's table to a dataset.
+
+    SOURCE is a CSV or Parquet file, a database's URL with #table at its end, or a source.toml that maps
+    names and levels. Prints one line for each thing that the dataset demands, with a class of counts and never a value.
+    Exit code 1 when a rule says no.
+    """
+    from nodes.rows.cohort_rows import check_source
+    from nodes.rows.source import Source
+    from trust.dataset.dataset import Dataset
+
+    place = Source.load(source) if source.endswith(".toml") else Source(source)
+    decisions = check_source(Dataset.load(description), place)
+    for decision in decisions:
+        typer.echo(str(decision))
+    said_no = len(decisions.refusals)
+    typer.echo(f"{len(decisions)} rules, {said_no} said no" if said_no else f"{len(decisions)} rules, all said yes")
+    if not decisions.ok:
+        raise typer.Exit(1)
+
+
+@dataset.command("show", cls=Command)
+def dataset_show(description: Annotated[Path, typer.Argument(metavar="DATASET.yaml")]) -> None:
+    """Show a dataset's columns.
+
+    Type, unit, bounds or levels, label, and how a derived column follows from others.
+    """
+    from datatrust.cli.dataset_table import show
+    from trust.dataset.dataset import Dataset
+
+    typer.echo(show(Dataset.load(description)), nl=False)

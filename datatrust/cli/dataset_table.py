@@ -1,0 +1,48 @@
+"""A dataset as a table to read."""
+
+from __future__ import annotations
+
+import textwrap
+
+from trust.dataset.dataset import Column, Dataset
+
+__all__ = ["show"]
+
+_WIDEST = 36
+_HEAD = ("column", "type", "unit", "bounds or levels", "label", "derived")
+
+
+def show(dataset: Dataset) -> str:
+    """One row a column of the dataset; long cells go on below."""
+    person = (
+        "each row is one person" if dataset.person == "row" else f"a row belongs to the person in {dataset.person!r}"
+    )
+    rows = [[textwrap.wrap(cell, _WIDEST) or [""] for cell in _cells(column)] for column in dataset.columns]
+    used = [at for at, name in enumerate(_HEAD) if at < 2 or any(row[at] != [""] for row in rows)]
+    widths = {at: max(len(_HEAD[at]), *(len(line) for row in rows for line in row[at])) for at in used}
+
+    def line(cells: dict[int, str]) -> str:
+        return "  ".join(cells[at].ljust(widths[at]) for at in used).rstrip()
+
+    lines = [f"{dataset.name} {dataset.version}: {person}", dataset.digest(), ""]
+    lines += [line({at: _HEAD[at] for at in used}), line({at: "-" * widths[at] for at in used})]
+    for row in rows:
+        for depth in range(max(len(cell) for cell in row)):
+            lines.append(line({at: row[at][depth] if depth < len(row[at]) else "" for at in used}))
+    return "\n".join(lines) + "\n"
+
+
+def _cells(column: Column) -> tuple[str, ...]:
+    kind = column.type + (", required" if column.required else "")
+    return column.name, kind, column.unit, _allowed(column), column.label, column.derived
+
+
+def _allowed(column: Column) -> str:
+    if column.levels:
+        return ", ".join(str(v.value) + (f" = {v.label}" if v.label else "") for v in column.levels)
+    low, high = column.minimum, column.maximum
+    if low is None and high is None:
+        return "false, true" if column.type == "boolean" else ""
+    if low is None or high is None:
+        return f"at most {high:g}" if low is None else f"at least {low:g}"
+    return f"{low:g} to {high:g}"

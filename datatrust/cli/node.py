@@ -1,0 +1,236 @@
+"""`datatrust node …`: everything that a partner's engineer types.
+
+Exit codes: 0 done, 1 a rule or a check said no, 2 bad input, 3 a fault.  No command prints a value of a row, a
+password or a key.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from datatrust.cli.command import Command, group, print_decisions
+from datatrust.person.program import program
+from datatrust.cli.node_home import Home, home_of, settings_of
+from datatrust.cli.node_journal import journal
+from datatrust.cli.node_keep import keys, node_backup, node_restore
+from trust.errors import InvalidInput, Refused
+from trust.signing.envelope import key_id
+
+if TYPE_CHECKING:
+    from nodes.operate.enrolment import Shared
+    from nodes.operate.findings import Finding
+    from nodes.settings import NodeSettings
+    from trust.documents.invitation import Invitation
+    from trust.documents.root import TrustRoot
+
+__all__ = ["node"]
+
+node = group()
+
+
+@node.command("init", cls=Command)
+def node_init(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What the trust root is to call this partner.")],
+    home: Home = None,
+) -> None:
+    """Make a node's folder: its keys, a source.toml to fill in, and partner.json for the trust root.
+
+    The keys are made here and never leave. Nothing is ever overwritten.
+    """
+    from nodes.operate.enrolment import init
+
+    folder = home_of(home)
+    made = init(folder, name)
+    typer.echo(f"made     {folder}, for this user alone")
+    typer.echo(f"signs    {key_id(bytes.fromhex(made.sign))}")  # as `root show` names it
+    typer.echo(f"share    {folder / 'partner.json'}")
+    where = f" --home {folder}" if home else ""
+    typer.echo(
+        "next: hand partner.json to who drafts the trust root, and tell them by telephone what it signs with;\n"
+        f"      fill in {folder / 'source.toml'}: where the rows are;\n"
+        f"      when the root is signed: {program()} node enrol invitation.json{where}",
+        err=True,
+    )
+
+
+@node.command("enrol", cls=Command)
+def node_enrol(
+    invitation: Annotated[Path, typer.Argument(metavar="INVITATION", help="invitation.json, from the coordinator.")],
+    home: Home = None,
+    fingerprint: Annotated[
+        str, typer.Option(metavar="sha256:…", help="Of the trust root, as the members have told you: not asked then.")
+    ] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Take the fingerprint as compared; do not ask.")] = False,
+    dataset: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The dataset from a file; with --charter, no network is used.")
+    ] = None,
+    charter: Annotated[
+        str, typer.Option(metavar="DIR", help="The charter from a folder, or the name of a ready one.")
+    ] = "",
+) -> None:
+    """Take an invitation: verify the trust root, compare its fingerprint, fetch dataset and charter.
+
+    The root must name this node's keys. The same invitation again changes nothing; one with a newer root must
+    follow from the one that is pinned. No secret is sent.
+    """
+    from nodes.operate.enrolment import enrol, newer_of
+    from trust.files import read_file
+    from trust.documents.invitation import Invitation
+
+    if (dataset is None) != (not charter):
+        raise InvalidInput("one of --dataset and --charter", expected="both, or neither")
+    settings = settings_of(home)
+    read = Invitation.read(read_file(invitation))
+    root, follows = newer_of(settings.own, read)
+    _compare(root, fingerprint, follows=follows, yes=yes)
+    done = enrol(settings.own, read, lambda newest: _shared(settings, read, newest, dataset, charter))
+    found = done.shared
+    typer.echo(
+        f"enrolled {settings.name} in {done.root.root.trust}, version {done.root.root.version} of its trust root"
+    )
+    typer.echo(f"dataset  {found.dataset.id} {found.dataset.version}, {found.dataset.digest()}")
+    typer.echo(f"charter  {found.charter.name} {found.charter.version}, the one that the root names")
+    typer.echo(f"changed  {', '.join(done.changed)}" if done.changed else "changed  nothing")
+    where = f" --home {home}" if home else ""
+    typer.echo(f"next: {program()} node check{where}; then node doctor, then node run", err=True)
+
+
+def _compare(root: TrustRoot, told: str, *, follows: bool, yes: bool) -> None:
+    """The one moment at which a person must look.  Raises: Refused (`root-pinned`), InvalidInput."""
+    from nodes.operate.enrolment import fingerprint as of
+
+    mine = of(root)
+    typer.echo(
+        f"trust        {root.root.trust}, version {root.root.version}, {len(root.root.partners)} partners", err=True
+    )
+    typer.echo(f"fingerprint  {mine}", err=True)
+    if told and told.strip().lower().removeprefix("sha256:") != mine.removeprefix("sha256:"):
+        text = "the invitation's trust root has another fingerprint than the one that was given"
+        raise Refused("root-pinned", text, "do not enrol; ask the members by telephone which one is theirs")
+    if follows:
+        typer.echo("it is, or follows from, the root that is pinned here", err=True)
+    elif not told and not yes:
+        if not sys.stdin.isatty():
+            raise InvalidInput(
+                "a fingerprint that nobody has compared, and no terminal to ask at",
+                expected="--fingerprint sha256:…, as the members have told you",
+            )
+        if not typer.confirm("Is this the fingerprint that the members have told you?", err=True):
+            raise Refused("root-pinned", "the fingerprint is not the members'", "ask them, and for another invitation")
+
+
+def _shared(
+    settings: NodeSettings, invitation: Invitation, root: TrustRoot, dataset: Path | None, charter: str
+) -> Shared:
+    from nodes.operate.enrolment import fetched, given
+    from nodes.interface import Interface
+
+    if dataset is not None:
+        return given(dataset, charter, root)
+    proxy = settings.toml.proxy if settings.toml else ""
+    return fetched(Interface(invitation.url, invitation.authority.encode("ascii"), proxy), root)
+
+
+@node.command("check", cls=Command)
+def node_check(home: Home = None) -> None:
+    """Hold settings, source and policy to what they must be, and the table to the dataset.
+
+    No network but the database's. Prints a line a rule, with a class of counts and never a value. Exit code 1 when
+    a rule says no.
+    """
+    from nodes.rows.cohort_rows import check_source
+
+    settings = settings_of(home)
+    settings.roots()  # without any the node is not enrolled, and that is what to say
+    dataset, found = settings.dataset(), settings.charter()
+    policy = settings.policy(found)
+    source = settings.source().checked(dataset)
+    typer.echo(f"ok  node.toml: {settings.name}")
+    own = f"policy {policy.name!r} fits the charter {found.name!r}" if policy else "no policy of its own"
+    typer.echo(f"ok  policy: {own}")
+    if not print_decisions(check_source(dataset, source)):
+        typer.echo("not ok")
+        raise typer.Exit(1)
+    typer.echo("ok")
+
+
+@node.command("doctor", cls=Command)
+def node_doctor(
+    home: Home = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Only what needs neither network nor rows.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Look at everything that a node needs: each check is ok, a warning or a failure, with how to mend it.
+
+    Machine, keys, trust root, journal, the way to the coordinator, clock, database account, table. Never a value.
+    Exit code 1 when one fails; a warning is 0.
+    """
+    from nodes.operate import doctor
+
+    findings: list[Finding] = []
+    for finding in (doctor.quick if quick else doctor.doctor)(home_of(home)):
+        findings.append(finding)
+        if not as_json:
+            mend = f"; to mend it: {finding.remedy}" if finding.state != "ok" else ""
+            typer.echo(f"{finding.state:<8} {finding.check}: {finding.text}{mend}")
+    count = {state: sum(f.state == state for f in findings) for state in ("ok", "warning", "failure")}
+    if as_json:
+        said = {"ok": not count["failure"], "checks": [finding.document() for finding in findings]}
+        typer.echo(json.dumps(said, indent=2))
+    else:
+        of = ", ".join(f"{n} {state}{'s' if n != 1 and state != 'ok' else ''}" for state, n in count.items())
+        typer.echo(f"{len(findings)} checks: {of}")
+    if count["failure"]:
+        raise typer.Exit(1)
+
+
+@node.command("rehearse", cls=Command)
+def node_rehearse(
+    study: Annotated[
+        str, typer.Argument(metavar="STUDY", help="A file with a study or its envelope, or an id in the register.")
+    ],
+    home: Home = None,
+) -> None:
+    """Go through a study on the real rows: the full gate and the first sums, without anybody's hearing of it.
+
+    Nothing leaves, nothing is journalled, nothing counts as answered and no edition is kept. Exit code 1 if it would
+    be refused here.
+    """
+    from nodes.operate.rehearsal import asked_of, from_register, rehearse
+    from trust.files import read_file
+
+    settings = settings_of(home)
+    told = asked_of(read_file(Path(study))) if Path(study).is_file() else from_register(settings, study)
+    found = rehearse(settings, told)
+    typer.echo(f"study {told.study.id}, rehearsed at {settings.name}; nothing leaves and nothing is kept")
+    for part, decisions in found.parts:
+        typer.echo(f"{part}:")
+        print_decisions(decisions)
+    for note in found.notes:
+        typer.echo(f"note: {note}")
+    typer.echo("this node would answer" if found.ok else "this node would refuse")
+    if not found.ok:
+        raise typer.Exit(1)
+
+
+@node.command("run", cls=Command)
+def node_run(home: Home = None) -> None:
+    """Serve: dial out to the SuperLink and answer, until SIGTERM.
+
+    Prints `ready` once it is connected and every check of /readyz holds; until then the check that fails, and goes
+    on trying. The log goes to standard error, in lines of JSON where that is no terminal. One process a home.
+    """
+    from nodes.serve.process import run
+
+    run(settings_of(home), lambda words: typer.echo(words))
+
+
+node.add_typer(journal, name="journal")
+node.add_typer(keys, name="keys")
+node.command("backup", cls=Command)(node_backup)
+node.command("restore", cls=Command)(node_restore)

@@ -1,0 +1,135 @@
+"""`datatrust register show|verify`: what the trust's public log says, and whether it holds.
+
+They read a trust's folder and change nothing in it, or fetch the register of a coordinator, for which nobody needs a
+key.  Exit codes: 0 all is as it was written, 1 something is not, 2 the folder or a file cannot be used, 3 the
+coordinator cannot be reached.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from coordinator.docket.migrations import check_file
+from trust.logs.kinds import REGISTER as KINDS
+from coordinator.docket.roots import with_accepted
+from datatrust.cli.command import Command, end, group, print_decisions
+from datatrust.remote.meeting import Met, meet
+from datatrust.cli.places import Invited, Url, Where
+from trust.documents.register_checks import check_register, latest_note
+from datatrust.remote.register_copy import copied, keep_checkpoint, kept_checkpoint
+from trust.plain.register import line
+from datatrust.in_process.folder import State
+from nodes.state.read_only import opened
+from trust.errors import InvalidInput, nearest
+from trust.logs.merkle import Entry
+from trust.logs.logbook import Logbook
+from trust.words.catalogue import check_language
+from trust.signing.envelope import Envelope
+
+__all__ = ["register"]
+
+Folder = Annotated[Path | None, typer.Option("--state", metavar="DIR", help='The folder of dt.local(…, state="DIR").')]
+
+register = group()
+
+_LONGEST_NOTE = 1 << 14
+
+
+@register.command("show", cls=Command)
+def register_show(
+    state: Folder = None,
+    url: Url = None,
+    invitation: Invited = None,
+    study: Annotated[str, typer.Option(metavar="ID", help="Only the entries of this study.")] = "",
+    lang: Annotated[str, typer.Option(metavar="en|fr", help="Language of the lines.")] = "en",
+    as_json: Annotated[bool, typer.Option("--json", help="Print each entry's bytes, a line each.")] = False,
+) -> None:
+    """Print the register, a line an entry: number, date (UTC), kind, study, what.
+
+    A refusal shows its rule and its public text. With --json, a line is what the entry's hash is taken of.
+    """
+    check_language(lang)
+    with _read(Where(state, url, invitation)) as (db, _, _):
+        for entry in _chosen(Logbook(db, "register", KINDS).entries(), study):
+            typer.echo(entry.canonical().decode("ascii") if as_json else line(entry, lang))
+
+
+def _chosen(entries: Iterator[Entry], study: str) -> Iterator[Entry]:
+    """Those of a study, or all.  Raises: InvalidInput where there is none."""
+    found, known = False, set()
+    for entry in entries:
+        known.add(entry.study)
+        if not study or entry.study == study:
+            found = True
+            yield entry
+    if study and not found:
+        raise InvalidInput(f"no study {study!r} is in the register", expected=nearest(study, known - {""}))
+
+
+@register.command("verify", cls=Command)
+def register_verify(
+    state: Folder = None,
+    url: Url = None,
+    invitation: Invited = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A checkpoint kept earlier: it must still be contained.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the checkpoint here, if all is well, for the next time.")
+    ] = None,
+) -> None:
+    """Check the register: every entry, every signature, the coordinator's checkpoint.
+
+    A line a check. Only an earlier checkpoint shows whether the whole register was written anew or cut off:
+    keep one with --out, away from the coordinator, and give it with --checkpoint the next time. With --url the last
+    one is kept by itself, beside the pins.
+    """
+    earlier = _note(checkpoint) if checkpoint else None
+    with _read(Where(state, url, invitation)) as (db, roots, met):
+        before = kept_checkpoint(met) if met and earlier is None else earlier
+        ok = print_decisions(check_register(db, roots, before))
+        note = latest_note(db) if ok else ""
+        if ok and met:
+            keep_checkpoint(met, note)
+    if ok and out:
+        _write(out, note)
+    end(ok)
+
+
+@contextmanager
+def _read(where: Where) -> Iterator[tuple[sqlite3.Connection, Sequence[Envelope], Met | None]]:
+    """The register's database, a folder's or a copy of a coordinator's; the root's versions; where it came from."""
+    if where.url is not None:
+        met = meet(where.url, invitation=where.invitation)
+        try:
+            with copied(met) as db:
+                yield db, met.roots, met
+        finally:
+            met.link.close()
+        return
+    state = State(where.folder)
+    with opened(state.folder / "coordinator", "the coordinator", check_file) as db:
+        yield db, with_accepted(db, state.roots), None
+
+
+def _note(file: Path) -> str:
+    try:
+        with file.open("rb") as opened_file:
+            return opened_file.read(_LONGEST_NOTE).decode("utf-8")
+    except (OSError, UnicodeDecodeError) as wrong:
+        raise InvalidInput(
+            f"{str(file)!r} cannot be read ({type(wrong).__name__})", expected="a checkpoint that --out has written"
+        ) from None
+
+
+def _write(file: Path, note: str) -> None:
+    try:
+        file.write_text(note, "utf-8", newline="")
+    except OSError as wrong:
+        raise InvalidInput(f"{str(file)!r} cannot be written ({wrong.strerror})", remedy="name another file") from None

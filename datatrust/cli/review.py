@@ -1,0 +1,314 @@
+"""`datatrust review`: a member of the ethics committee reads what she would sign, and signs or refuses.
+
+What is shown is made from the very bytes that are signed, on the member's own machine; her key is opened here and goes
+nowhere.  The docket is that of a folder (`--state`), or a coordinator's behind an address (`--url`).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trust.documents.filed_study import Filed
+from datatrust.cli.command import Command, group
+from datatrust.remote.committee import Desk, RemoteDesk
+from datatrust.cli.key import PassphraseFile
+from datatrust.person.own_key import KEY, Own
+from datatrust.cli.places import Invited, Url, Where
+from trust.plain.standing import say, standing
+from datatrust.in_process.folder import State
+from trust.canonical import canonical
+from trust.decision import Decision
+from trust.policy.declaration import Declaration
+from trust.errors import InvalidInput, Refused
+from trust.files import write_new
+from trust.words.catalogue import check_language
+from trust.plain import Line, Page, Section, plain
+from trust.words.safe import escaped
+from trust.policy.decide import Bench, asker_of, judge
+from trust.signing.envelope import Signer, sha256, sign
+from trust.documents.study import plan, signed_study
+from trust.times import now, read_time, write_time
+from trust.documents.votes import Refusal, Revocation, read_revocation
+
+__all__ = ["review"]
+
+review = group()
+
+StateFolder = Annotated[
+    Path | None, typer.Option("--state", metavar="DIR", help='The folder of dt.local(…, state="DIR").')
+]
+Study = Annotated[str, typer.Argument(metavar="STUDY")]
+Key = Annotated[
+    Path | None, typer.Option("--key", metavar="FILE", help=f"Your private key's file; else what {KEY} names.")
+]
+Lang = Annotated[str, typer.Option("--lang", metavar="en|fr", help="Language of the words.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask whether you are sure.")]
+
+
+@review.command("list", cls=Command)
+def review_list(
+    state: StateFolder = None,
+    url: Url = None,
+    invitation: Invited = None,
+    key: Key = None,
+    passphrase_file: PassphraseFile = None,
+    lang: Lang = "en",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """List the studies on the docket, and what each waits for."""
+    check_language(lang)
+    with _opened(Where(state, url, invitation), Own(key, passphrase_file)) as docket:
+        filed = docket.studies()
+        stands = [standing(docket.trust, study, lang) for study in filed]
+        width = max(map(len, stands), default=0)
+        for study, words in zip(filed, stands, strict=True):
+            if as_json:
+                typer.echo(json.dumps(_summary(docket, study)))
+            else:
+                typer.echo(f"{study.number}  {study.at[:10]}  {words:<{width}}  {study.id}")
+    if not filed and not as_json:
+        typer.echo(say("none", lang))
+
+
+@review.command("show", cls=Command)
+def review_show(
+    study: Study,
+    state: StateFolder = None,
+    url: Url = None,
+    invitation: Invited = None,
+    key: Key = None,
+    passphrase_file: PassphraseFile = None,
+    lang: Lang = "en",
+) -> None:
+    """Show in words what a signature would allow, made from the bytes that are signed.
+
+    STUDY is a study's id, or its mandate's number. Then follow what the machine has checked, what no machine can
+    check, and who has signed.
+    """
+    with _opened(Where(state, url, invitation), Own(key, passphrase_file)) as docket:
+        typer.echo(_page(docket, docket.find(study), lang), nl=False)
+
+
+@review.command("sign", cls=Command)
+def review_sign(
+    study: Study,
+    state: StateFolder = None,
+    url: Url = None,
+    invitation: Invited = None,
+    key: Key = None,
+    passphrase_file: PassphraseFile = None,
+    lang: Lang = "en",
+    yes: Yes = False,
+) -> None:
+    """Sign a study's mandate with your key.
+
+    STUDY is a study's id, or its mandate's number. The words are shown first, and you are asked whether you sign.
+    """
+    own = Own(key, passphrase_file)
+    with _opened(Where(state, url, invitation), own) as docket:
+        filed = docket.find(study)
+        typer.echo(_page(docket, filed, lang), nl=False)
+        if not yes and filed.state == "filed" and not filed.lapsed:
+            _confirm(say("sign?", lang, number=filed.number), say("not_signed", lang), lang)
+        wrong = [decision for decision in _checks(docket, filed, lang) if not decision.ok]
+        if wrong:
+            raise Refused(wrong[0].rule, wrong[0].text, "do not sign it; tell who runs the trust")
+        member = _member(docket, own)
+        before = member.key_id in filed.signers
+        alone = filed.mandate.model_copy(update={"signatures": ()}).with_signature(member)
+        filed = docket.sign(filed.id, alone)
+        where = standing(docket.trust, filed, lang)
+        typer.echo(say("signed_before" if before else "signed", lang, number=filed.number, standing=where))
+
+
+@review.command("refuse", cls=Command)
+def review_refuse(
+    study: Study,
+    reason: Annotated[
+        list[str], typer.Option("--reason", metavar="TEXT", help="Why; the register shows it. May be repeated.")
+    ],
+    state: StateFolder = None,
+    url: Url = None,
+    invitation: Invited = None,
+    key: Key = None,
+    passphrase_file: PassphraseFile = None,
+    lang: Lang = "en",
+) -> None:
+    """Vote against a study's mandate, with your reasons, which everybody may read.
+
+    STUDY is a study's id, or its mandate's number. When the other members can be no quorum any more, it is refused.
+    """
+    check_language(lang)
+    reasons = _reasons(reason)
+    own = Own(key, passphrase_file)
+    with _opened(Where(state, url, invitation), own) as docket:
+        filed = docket.find(study)
+        member = _member(docket, own)
+        vote = Refusal(mandate=filed.mandate_digest, member=member.key_id, reasons=reasons, at=write_time(now()))
+        filed = docket.refuse(sign("vote", vote.document(), member))
+        typer.echo(say("voted", lang, number=filed.number, standing=standing(docket.trust, filed, lang)))
+
+
+@review.command("revoke", cls=Command)
+def review_revoke(
+    study: Study,
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; the register shows it.")],
+    state: StateFolder = None,
+    url: Url = None,
+    invitation: Invited = None,
+    key: Key = None,
+    passphrase_file: PassphraseFile = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the signed revocation, to drop at a node as a file.")
+    ] = None,
+    lang: Lang = "en",
+) -> None:
+    """End a mandate: no node answers it after this. One member is enough, and nobody can undo it.
+
+    STUDY is a study's id, or its mandate's number. The file of --out is written even where the docket does not take
+    the revocation: a node takes it.
+    """
+    check_language(lang)
+    (why,) = _reasons([reason])
+    own = Own(key, passphrase_file)
+    with _opened(Where(state, url, invitation), own) as docket:
+        filed = docket.find(study)
+        member = _member(docket, own)
+        made = Revocation(mandate=filed.mandate_digest, member=member.key_id, reason=why, at=write_time(now()))
+        envelope = sign("revocation", made.document(), member)
+        if out is not None:
+            _write(out, canonical(envelope.document()) + b"\n")
+            typer.echo(say("written", lang, file=out))
+        docket.revoke(envelope)
+        typer.echo(say("revoked_now", lang, number=filed.number))
+
+
+# ---- parts
+
+
+def _confirm(question: str, no: str, lang: str) -> None:
+    if not sys.stdin or not sys.stdin.isatty():
+        raise InvalidInput(
+            "no terminal to ask at; nothing was signed", expected="--yes", remedy="read it first: datatrust review show"
+        )
+    yes = ("o", "oui") if lang == "fr" else ("y", "yes")
+    hint = "o/N" if lang == "fr" else "y/N"
+    answer = typer.prompt(f"\n{question} [{hint}]", default="", show_default=False)
+    if answer.strip().lower() not in yes:
+        typer.echo(no, err=True)
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _opened(where: Where, own: Own) -> Iterator[Desk]:
+    """The docket of a folder, or a coordinator's, which is asked with the member's key.  Raises: DataTrustError."""
+    if where.url is not None:
+        desk: Desk = RemoteDesk(where.url, own.signer, invitation=where.invitation)
+    else:
+        desk = State(where.folder).docket()
+    with closing(desk):
+        yield desk
+
+
+def _member(docket: Desk, own: Own) -> Signer:
+    """The member's key, opened.  Raises: InvalidInput; Refused where it is nobody's who is a member today."""
+    if own.signer.key_id not in docket.trust.root.root.keys_of("committee"):
+        raise Refused("signature", "this key is no member's of the committee today", "use a member's key")
+    return own.signer
+
+
+def _reasons(given: list[str]) -> tuple[str, ...]:
+    reasons = tuple(reason.strip() for reason in given)
+    if not all(reasons) or any(len(reason) > 2000 for reason in reasons) or len(reasons) > 20:
+        raise InvalidInput("a reason that is empty or too long", expected="at most 20, each of 1 to 2,000 characters")
+    return reasons
+
+
+def _write(file: Path, raw: bytes) -> None:
+    try:
+        write_new(file, raw, 0o644)
+    except OSError as wrong:
+        raise InvalidInput(f"{str(file)!r} cannot be written ({wrong.strerror})", remedy="name another file") from None
+
+
+def _page(docket: Desk, filed: Filed, lang: str) -> str:
+    """The words, then what the machine checked and what none can, then where it stands."""
+    page = plain(filed.study.unverified_payload, filed.mandate.unverified_payload, docket.trust.dataset, lang=lang)
+    unchecked = [Line(say(f"unchecked_{n}", lang), "item") for n in (1, 2, 3, 4)]
+    more = (
+        Section(say("checked", lang), tuple(_lines(_checks(docket, filed, lang), lang))),
+        Section(say("charter", lang), tuple(_lines(_policy(docket, filed, lang), lang))),
+        Section(say("unchecked", lang), (*unchecked, Line(say("later", lang)))),
+        Section(say("stands", lang, standing=standing(docket.trust, filed, lang)), tuple(_votes(docket, filed, lang))),
+    )
+    return Page(page.title, (*page.sections, *more)).text()
+
+
+def _lines(decisions: list[Decision], lang: str) -> Iterator[Line]:
+    """A line a decision; a no is to be seen."""
+    for decision in decisions:
+        mend = f" ({say('mend', lang, remedy=decision.remedy)})" if decision.remedy and not decision.ok else ""
+        text = escaped(f"{decision.text}{mend}", quotes=False)
+        said = say("yes" if decision.ok else "no", lang)
+        yield Line(f"{said} – {text} [{decision.rule}]", "item" if decision.ok else "warning")
+
+
+def _checks(docket: Desk, filed: Filed, lang: str) -> list[Decision]:
+    """What the coordinator could have made up: who asks, and what the mandate makes of the study."""
+    root, written = docket.trust.root.root, filed.written
+    try:
+        signed_study(filed.study, root)
+        accredited = now() < read_time(root.researchers[written.researcher].accredited_until)
+    except Refused:
+        accredited = False
+    same = filed.drafted.root == root.version
+    same = same and filed.drafted == docket.trust.draft(written, sha256(filed.study.unverified_payload), filed.number)
+    return [
+        Decision(rule, ok, say(f"{rule}_{'yes' if ok else 'no'}", lang))
+        for rule, ok in (("researcher", accredited), ("mandate", same))
+    ]
+
+
+def _policy(docket: Desk, filed: Filed, lang: str) -> list[Decision]:
+    """What the charter says of the study today; each node asks it again, and its own policy."""
+    trust, study = docket.trust, filed.written
+    scope = trust.scope(study)
+    bench = Bench(trust.charter, asker_of(trust.root.root, study.researcher), now())
+    return list(judge(Declaration.of(study, scope, plan(study, scope)), bench, lang))
+
+
+def _votes(docket: Desk, filed: Filed, lang: str) -> Iterator[Line]:
+    """Who has signed, and what was said against; members are known by their keys."""
+    for key in sorted(filed.signers):
+        yield Line(say("signed_by", lang, key=key))
+    for vote in filed.against:
+        yield from (Line(say("against", lang, reason=escaped(reason)), "item") for reason in vote.reasons)
+    if filed.ended:
+        yield Line(say("ended", lang, rule=filed.ended.rule, text=escaped(filed.ended.text, quotes=False)))
+    for envelope in docket.revocations(filed.mandate_digest):
+        with suppress(Refused):  # of a former member
+            why = read_revocation(envelope, docket.trust.root.root).reason
+            yield Line(say("revoked_why", lang, reason=escaped(why)))
+
+
+def _summary(docket: Desk, filed: Filed) -> dict[str, object]:
+    return {
+        "number": filed.number,
+        "study": filed.id,
+        "title": filed.written.title,
+        "state": filed.state,
+        "lapsed": filed.lapsed or "",
+        "signatures": len(filed.signers),
+        "needed": docket.trust.needed,
+        "lacking": docket.trust.lacking(filed.signers),
+        "against": len(filed.against),
+        "expires": filed.drafted.expires,
+        "mandate": filed.mandate_digest,
+    }

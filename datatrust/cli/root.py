@@ -1,0 +1,240 @@
+"""The commands `datatrust root draft|sign|show|publish`: the trust's founding document and its next versions.
+
+A root is drafted without signatures, passed from member to member until a quorum has signed, shown to anybody, and
+handed to the coordinator.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from datatrust.cli.command import Command, group
+from datatrust.cli.key import PassphraseFile
+from trust.signing.key_files import ask_passphrase, read_signer
+from datatrust.founding.draft import Given, follow, found
+from datatrust.founding.files import Changes, Founding, moment, read_toml
+from datatrust.cli.root_publish import root_publish
+from trust.plain.root import Shown, as_json, check_language, in_words, shown
+from trust.canonical import canonical
+from trust.errors import InvalidInput, MessageInvalid, Refused
+from trust.files import write_new
+from trust.signing.json_text import read_envelopes
+from trust.documents.root import Root, TrustRoot
+from trust.signing.envelope import Envelope, Signer, payload_type, sign
+from trust.times import read_time
+
+__all__ = ["root"]
+
+_LARGEST = 1 << 24
+
+root = group()
+
+
+@root.command("draft", cls=Command)
+def root_draft(
+    file: Annotated[Path | None, typer.Argument(metavar="FILE.toml")] = None,
+    old: Annotated[Path | None, typer.Option("--from", metavar="OLD.json", help="The version to follow.")] = None,
+    charter: Annotated[
+        str | None, typer.Option(metavar="NAME|FOLDER", help="The charter, instead of the one in the file.")
+    ] = None,
+    expires: Annotated[
+        str | None, typer.Option(metavar="DATE|DAYS", help="When it ends; otherwise as the file says, or in 365 days.")
+    ] = None,
+    issued: Annotated[str | None, typer.Option(metavar="DATE", help="When it begins; otherwise now.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write here instead of standard output.")] = None,
+) -> None:
+    """Write a trust root that nobody has signed yet.
+
+    FILE.toml names the trust, its charter, members, coordinator, auditor, partners and researchers, each with
+    the .pub files of their keys. With --from it names what changes, and the next version is written; without
+    FILE.toml only the dates are new. What the charter does not allow is refused. No file is overwritten.
+    """
+    now = datetime.now(UTC).replace(microsecond=0)
+    begins = read_time(moment(issued, "issued", datetime.min.replace(tzinfo=UTC))) if issued else now
+    given = Given(file.parent if file else Path(), now, begins, expires, charter)
+    if old is not None:
+        earlier = TrustRoot.founding(_envelopes(old)[-1])  # what nobody signed is followed by nothing
+        drafted = follow(earlier.root, read_toml(Changes, file) if file else Changes(), given)
+    elif file is not None:
+        drafted = found(read_toml(Founding, file), given)
+    else:
+        raise InvalidInput("neither a file nor --from", expected="FILE.toml, --from OLD.json, or both")
+    made = drafted.root
+    raw = _bytes_of(sign("root", made.document()))
+    if out is None:
+        typer.echo(raw, nl=False)
+    else:
+        _write_new(out, raw)
+        least, count = made.roles["root"].threshold, len(made.roles["root"].keys)
+        typer.echo(f"written: {out}, version {made.version} of {made.trust}, signed by nobody yet", err=True)
+        after = f" --from {old}" if old else ""
+        typer.echo(f"next, by {least} of its {count} members: datatrust root sign {out} --key FILE{after}", err=True)
+    for note in drafted.notes:
+        typer.echo(f"note: {note}", err=True)
+
+
+@root.command("sign", cls=Command)
+def root_sign(
+    file: Annotated[Path, typer.Argument(metavar="ROOT.json")],
+    key: Annotated[Path, typer.Option(metavar="FILE", help="Your private key.")],
+    old: Annotated[
+        Path | None, typer.Option("--from", metavar="OLD.json", help="The version before; needed after the first.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Sign without asking.")] = False,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Read a trust root in words, then sign it.
+
+    Your signature is added to those in ROOT.json; pass the file on until enough have signed. A key that has no
+    part in the root role, of this version or the one before, is refused.
+    """
+    now = datetime.now(UTC)
+    envelope, earlier = _one(file), _envelopes(old) if old else ()
+    one = shown(envelope, earlier, now)
+    _may_be_signed(one, earlier, now)
+    typer.echo(in_words(one, verdict=False), err=True)
+    if not yes:
+        _confirm(file)
+    signer = read_signer(key, lambda: ask_passphrase(passphrase_file, what=str(key)))
+    keys = one.root.keys_of("root") | (one.old.keys_of("root") if one.old else {})
+    if signer.key_id not in keys:
+        versions = f"version {one.root.version}" + (f" or {one.old.version}" if one.old else "")
+        raise Refused("signature", f"{str(key)!r} is no key of the root role of {versions}", "sign with a member's key")
+    if signer.key_id in one.signed:
+        typer.echo("this key has signed before; nothing is changed")
+    else:
+        _write_over(file, _bytes_of(_signed(envelope, signer)))
+    for quorum in shown(_one(file), earlier, now).quorums:
+        still = "" if quorum.reached else f", {quorum.least} {'is' if quorum.least == 1 else 'are'} needed"
+        typer.echo(f"signed by {len(quorum.found)} of {quorum.all} keys of version {quorum.version}{still}")
+
+
+@root.command("show", cls=Command)
+def root_show(
+    file: Annotated[Path, typer.Argument(metavar="ROOT.json")],
+    old: Annotated[list[Path] | None, typer.Argument(metavar="[OLD.json]...")] = None,
+    lang: Annotated[str, typer.Option(metavar="en|fr", help="Language of the text.")] = "en",
+    as_object: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+) -> None:
+    """Show a trust root in words, and whether it is valid.
+
+    Alone, it is judged as a founding root, by its own quorum; with the version before it, or all of them, as the
+    one that follows, and what changed is listed. Exit code 1 when it is not validly signed, or not in force.
+    """
+    check_language(lang)
+    *before, last = _envelopes(file)
+    one = shown(last, [*before, *(envelope for path in old or [] for envelope in _envelopes(path))], datetime.now(UTC))
+    text = json.dumps(as_json(one), indent=2) + "\n" if as_object else in_words(one, lang)
+    typer.echo(text, nl=False)
+    if not one.valid:
+        raise typer.Exit(1)
+
+
+root.command("publish", cls=Command)(root_publish)
+
+
+# ---- what must hold before anybody signs
+
+
+def _may_be_signed(one: Shown, earlier: Sequence[Envelope], now: datetime) -> None:
+    """Raises: Refused, InvalidInput."""
+    version = one.root.version
+    if now >= read_time(one.root.expires):
+        raise Refused("root-expired", "the trust root has expired", "draft it again")
+    if one.old is None:
+        if version > 1:
+            raise InvalidInput(
+                f"version {version} without the one before it",
+                expected="--from OLD.json",
+                remedy="what changes is shown before you sign",
+            )
+        return
+    TrustRoot.chain(sorted(earlier, key=_version))
+    if one.old.trust != one.root.trust:
+        raise Refused("root-trust", "the trust root is another trust's", "use the root of this trust")
+    if version != one.old.version + 1 or read_time(one.root.issued) < read_time(one.old.issued):
+        text = f"version {version} of {one.root.issued} does not follow version {one.old.version} of {one.old.issued}"
+        raise Refused("root-version", text, "name the version just before it")
+
+
+def _confirm(file: Path) -> None:
+    if not sys.stdin or not sys.stdin.isatty():
+        raise InvalidInput(
+            "no terminal to ask at", expected="--yes", remedy=f"read it first: datatrust root show {file}"
+        )
+    if not typer.confirm("Do you sign this?", err=True):
+        typer.echo("not signed", err=True)
+        raise typer.Exit(1)
+
+
+def _signed(envelope: Envelope, signer: Signer) -> Envelope:
+    """With this signature; one under the same id that is not valid makes place for it."""
+    others = tuple(s for s in envelope.signatures if s.keyid != signer.key_id)
+    return envelope.model_copy(update={"signatures": others}).with_signature(signer)
+
+
+# ---- files
+
+
+def _version(envelope: Envelope) -> int:
+    return Root.read(envelope.unverified_payload).version
+
+
+def _envelopes(path: Path) -> tuple[Envelope, ...]:
+    """The root of a file, or the versions in it, in order.  Raises: InvalidInput."""
+    name = repr(str(path))
+    try:
+        with path.open("rb") as file:
+            raw = file.read(_LARGEST + 1)
+    except (OSError, ValueError) as wrong:
+        why = getattr(wrong, "strerror", None) or "no path"
+        raise InvalidInput(f"{name} cannot be read ({why})", remedy="correct the path") from None
+    try:
+        found = read_envelopes(raw, largest=_LARGEST)
+        if not found:
+            raise MessageInvalid("an empty list", expected="a trust root")
+        for envelope in found:
+            if envelope.payloadType != payload_type("root"):
+                raise MessageInvalid(f"{envelope.payloadType[:80]!r}", expected="a trust root")
+        return tuple(sorted(found, key=_version))
+    except MessageInvalid as wrong:
+        raise MessageInvalid(f"{name}: {wrong.got}", expected=wrong.expected, remedy=wrong.remedy) from None
+
+
+def _one(path: Path) -> Envelope:
+    found = _envelopes(path)
+    if len(found) != 1:
+        raise InvalidInput(f"{str(path)!r} holds {len(found)} trust roots", expected="one, to be signed")
+    return found[0]
+
+
+def _bytes_of(envelope: Envelope) -> bytes:
+    return canonical(envelope.document()) + b"\n"
+
+
+def _write_new(path: Path, raw: bytes) -> None:
+    try:
+        write_new(path, raw, 0o644)
+    except FileExistsError:
+        raise InvalidInput(f"{str(path)!r} exists; nothing is overwritten", remedy="name another file") from None
+    except OSError as wrong:
+        raise InvalidInput(f"{str(path)!r} cannot be written ({wrong.strerror})", remedy="name another file") from None
+
+
+def _write_over(path: Path, raw: bytes) -> None:
+    """The new bytes under the same name, or the old ones: never half."""
+    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        write_new(unfinished, raw, 0o644)
+        unfinished.replace(path)
+    except OSError as wrong:
+        unfinished.unlink(missing_ok=True)
+        raise InvalidInput(f"{str(path)!r} cannot be written ({wrong.strerror})", remedy="copy it first") from None

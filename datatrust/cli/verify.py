@@ -1,0 +1,139 @@
+"""`datatrust verify RESULT.json`: each step of the verification in a sentence, and what it comes to."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from textwrap import wrap
+from typing import Any
+
+import typer
+
+from datatrust.person.pins import pin as keep
+from datatrust.person.pins import pinned, read_file, read_root
+from trust.decision import Decision
+from trust.errors import InvalidInput, nearest
+from trust.documents.root import TrustRoot
+from trust.documents.verification import NOT_CHECKED, Verified
+from trust.documents.verification import verify as judge
+
+__all__ = ["report", "run"]
+
+_WORDS: dict[str, dict[str, Any]] = {
+    "en": {
+        "marks": ("ok", "failed", "-"),
+        "end": ("verified", "not verified"),
+        "unpinned": (
+            "root not pinned: this proves only that the file agrees with itself. Compare the fingerprint with the one "
+            "that the trust has published, then verify with --root ROOT.json"
+        ),
+        "fingerprint": "fingerprint of its first root: {}",
+        "pinned": "pinned: {}",
+    },
+    "fr": {
+        "marks": ("oui", "non", "-"),
+        "end": ("vérifié", "non vérifié"),
+        "unpinned": (
+            "racine non épinglée : cela prouve seulement que le fichier s'accorde avec lui-même. Comparez l'empreinte "
+            "avec celle que l'espace de confiance a publiée, puis vérifiez avec --root ROOT.json"
+        ),
+        "fingerprint": "empreinte de sa première racine : {}",
+        "pinned": "épinglée : {}",
+    },
+}
+_FRENCH = {
+    "file": ("le fichier est un résultat signé", "le fichier n'est pas un résultat signé"),
+    "root": (
+        "les versions de la racine de confiance se suivent",
+        "la racine de confiance n'est pas celle qui est attendue",
+    ),
+    "result": ("le coordinateur a signé le résultat", "le coordinateur n'a pas signé ce résultat"),
+    "mandate": ("la commission a signé le mandat, alors en vigueur", "le mandat n'est pas valable"),
+    "study": ("un chercheur accrédité a signé l'étude que le mandat permet", "l'étude n'est pas celle du mandat"),
+    "rules": ("toutes les règles ont dit oui", "les règles ne sont pas respectées"),
+    "register": ("la diffusion figure au registre", "la diffusion ne figure pas au registre"),
+}
+
+
+def run(result: Path, *, root: Path | None, pin: bool, as_json: bool, lang: str) -> int:
+    """Print what is found; the exit code: 0 verified, 1 not verified, 2 no result file.
+
+    Raises: InvalidInput for an unknown language, a pin without a root, a file that cannot be read.
+    """
+    if lang not in _WORDS:
+        raise InvalidInput(f"the language {lang!r}", expected=nearest(lang, _WORDS))
+    if pin and root is None:
+        raise InvalidInput("--pin without a root", expected="--root ROOT.json, the root that you trust")
+    raw, now = read_file(result), datetime.now(UTC)
+    given = read_root(root) if root is not None else None
+    found = _verified(raw, given, now)
+    written = _pinned(raw, given, now) if pin and given is not None and found.ok else None
+    if as_json:
+        typer.echo(json.dumps(_object(found, written), ensure_ascii=False, indent=2))
+    else:
+        typer.echo(report(found, lang))
+        if written is not None:
+            typer.echo(_WORDS[lang]["pinned"].format(written), err=True)
+    return 0 if found.ok else 1 if found.readable else 2
+
+
+def report(found: Verified, lang: str = "en") -> str:
+    """One line a step, what the fingerprint is where the root was not pinned, and the verdict."""
+    words = _WORDS[lang]
+    lines = []
+    for number, decision in enumerate(found.decisions, 1):
+        mark = words["marks"][2 if _skipped(decision) else 0 if decision.ok else 1]
+        lines.append(f"{number} {mark:<7} {decision.rule:<9} {_sentence(decision, lang)}".rstrip())
+        if lang == "en" and decision.remedy and not decision.ok:
+            lines.append(f"{'':<20}to mend it: {decision.remedy}")
+    if not found.pinned and found.fingerprint:
+        lines += ["", *wrap(words["unpinned"], 100), words["fingerprint"].format(found.fingerprint)]
+    return "\n".join([*lines, "", words["end"][0 if found.ok else 1]])
+
+
+def _verified(raw: bytes, given: TrustRoot | None, now: datetime) -> Verified:
+    """From the root that was given, else from the pinned one of the trust that the file names, else from its own."""
+    found = judge(raw, pinned=given, now=now)
+    if given is not None or found.root is None:
+        return found
+    kept = pinned(found.root.root.trust)
+    return judge(raw, pinned=kept, now=now) if kept is not None else found
+
+
+def _pinned(raw: bytes, given: TrustRoot, now: datetime) -> Path:
+    """Pin the root; in place of another one only where the file shows that it follows from that one."""
+    before = pinned(given.root.trust)
+    newer = before is not None and before.root.version < given.root.version
+    return keep(given, replace=newer and judge(raw, pinned=before, now=now).ok)
+
+
+def _sentence(decision: Decision, lang: str) -> str:
+    """In French the step's sentence, and for a no the exact words in English after it."""
+    if lang == "en" or _skipped(decision):
+        return decision.text if lang == "en" else "non examiné"
+    yes, no = _FRENCH[decision.rule]
+    exact = f"{decision.text}; to mend it: {decision.remedy}" if decision.remedy else decision.text
+    return yes if decision.ok else f"{no} ({exact})"
+
+
+def _skipped(decision: Decision) -> bool:
+    return not decision.ok and decision.text == NOT_CHECKED
+
+
+def _object(found: Verified, written: Path | None) -> dict[str, Any]:
+    """For programs."""
+    register = found.document.register_ if found.document else None
+    return {
+        "schema": "datatrust/verified/1",
+        "ok": found.ok,
+        "pinned": found.pinned,
+        "fingerprint": found.fingerprint,
+        "trust": found.root.root.trust if found.root else None,
+        "root": found.root.root.version if found.root else None,
+        "mandate": found.mandate.id if found.mandate else None,
+        "study": found.study.id if found.study else None,
+        "released": register.at if register else None,
+        "steps": [{"number": n, **vars(decision)} for n, decision in enumerate(found.decisions, 1)],
+        **({"pin": str(written)} if written else {}),
+    }

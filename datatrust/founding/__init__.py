@@ -1,0 +1,1 @@
+"""Drafting the trust root."""

@@ -1,0 +1,1 @@
+"""A whole trust in one process."""

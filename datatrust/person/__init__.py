@@ -1,0 +1,1 @@
+"""What a person keeps on her own machine: pins and the key."""

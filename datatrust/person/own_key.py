@@ -1,0 +1,38 @@
+"""The key of who acts: which file it is, and when it is opened."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from trust.signing.key_files import ask_passphrase, read_signer
+from trust.errors import InvalidInput
+from trust.signing.envelope import Signer
+
+__all__ = ["KEY", "Own"]
+
+KEY = "DATATRUST_KEY"
+"""The environment's variable that names the key's file where no other is named."""
+
+
+@dataclass(frozen=True)
+class Own:
+    """The key of who acts; its file is opened when it is needed."""
+
+    key: Path | None = None
+    passphrase_file: Path | None = None
+
+    @cached_property
+    def file(self) -> Path:
+        """The key's file.  Raises: InvalidInput where none is named."""
+        named = self.key or os.environ.get(KEY) or None
+        if named is None:
+            raise InvalidInput("no key", expected=f"--key FILE, or {KEY} in the environment")
+        return Path(named)
+
+    @cached_property
+    def signer(self) -> Signer:
+        """The key, opened.  Raises: InvalidInput."""
+        return read_signer(self.file, lambda: ask_passphrase(self.passphrase_file, what=str(self.file)))

@@ -1,0 +1,1 @@
+"""A trust behind an address, verified against the pinned root."""

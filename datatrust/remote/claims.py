@@ -1,0 +1,157 @@
+"""A study as a coordinator shows it: what it says is a claim, what follows from the signatures in it is not.
+
+Signers, votes, revocations and whether the mandate has lapsed are worked out here, from the roots that the reader has
+verified.  A state that the signatures do not bear out is refused.  What is left of the coordinator's word: whether a
+study runs, was cancelled, refused or has failed, and the words for it; a release is borne out by the result itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pydantic import ConfigDict
+
+from trust.documents.filed_study import Filed, Trust, lapse
+from trust.documents.study_states import State
+from trust.canonical import Model, read_document, read_model
+from trust.errors import InvalidInput, MessageInvalid, Refused
+from trust.documents.mandate import Mandate, quorum
+from trust.words.safe import escaped
+from trust.documents.root import Root, TrustRoot
+from trust.signing.envelope import Envelope, sha256, signed_by
+from trust.documents.study import Study
+from trust.times import Time
+from trust.documents.votes import Refusal, read_refusal, read_revocation
+
+__all__ = ["Seen", "read_filed"]
+
+_IN_FORCE = ("mandated", "running", "released")
+_ASK = "ask who runs the trust"
+
+
+class _Open(Model):
+    """A later version of the interface may say more; it is passed over."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class _Ended(_Open):
+    rule: str
+    text: str
+    remedy: str = ""
+
+
+class _Shown(_Open):
+    id: str
+    number: str
+    state: State
+    study: Envelope
+    mandate: Envelope
+    votes: tuple[Envelope, ...] = ()
+    revocations: tuple[Envelope, ...] = ()
+    at: Time
+    ended: _Ended | None = None
+    told: str = ""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A study on a coordinator's docket.
+
+    Attributes:
+        filed: the study; its state is borne out as far as signatures can.
+        revocations: the valid ones.
+        told: what the coordinator says of one that runs, safe to show.
+    """
+
+    filed: Filed
+    revocations: tuple[Envelope, ...]
+    told: str
+
+
+def read_filed(value: Any, trust: Trust, versions: Mapping[int, TrustRoot], now: datetime) -> Seen:
+    """What a coordinator's document is worth.
+
+    Args:
+        value: the JSON value.
+        versions: of the trust root, each verified; a mandate is judged by the one that it names.
+
+    Raises: MessageInvalid, StudyInvalid for what is no such document; Refused (`study`, `mandate`, `signature`) where
+    its parts do not belong together, or its state is not borne out by signatures.
+    """
+    shown = read_model(_Shown, value, MessageInvalid, "the study that the coordinator shows")
+    study, digest = Study.read(shown.study.unverified_payload), sha256(shown.mandate.unverified_payload)
+    mandate = read_document(Mandate, shown.mandate.unverified_payload, MessageInvalid, "the mandate")
+    if (shown.id, shown.number) != (study.id, mandate.id):
+        raise Refused("study", "the coordinator shows a study or a mandate under another name", _ASK)
+    if mandate.study != sha256(shown.study.unverified_payload):
+        raise Refused("mandate", "the coordinator shows the mandate of another study", _ASK)
+    root = versions.get(mandate.root, trust.root)
+    signers = signed_by("mandate", shown.mandate, root.root.keys_of("committee"))
+    revocations = tuple(_valid(shown.revocations, digest, {root.root.version: root.root, 0: trust.root.root}))
+    state = _borne_out(shown.state, mandate, signers, bool(revocations), trust, root)
+    ended = shown.ended
+    filed = Filed(
+        id=study.id,
+        number=mandate.id,
+        state=state,
+        study=shown.study,
+        mandate=shown.mandate,
+        signers=signers,
+        against=tuple(_votes(shown.votes, digest, root.root)),
+        at=shown.at,
+        lapsed=lapse(state, shown.mandate, trust.root, now),
+        ended=Refused(*(escaped(text, quotes=False) for text in (ended.rule, ended.text, ended.remedy)))
+        if ended
+        else None,
+    )
+    return Seen(filed, revocations, escaped(shown.told[:200], quotes=False))
+
+
+def _borne_out(
+    claimed: State, mandate: Mandate, signers: frozenset[str], revoked: bool, trust: Trust, root: TrustRoot
+) -> State:
+    """The state, where signatures bear it out.  Raises: Refused (`signature`)."""
+    if revoked and claimed in ("filed", *_IN_FORCE):
+        return "revoked"
+    if claimed == "revoked" and not revoked:
+        raise _not_borne_out(mandate.id, "was revoked; no member of the committee has signed that")
+    if claimed in _IN_FORCE and root.root.version == mandate.root:
+        committee = root.root.roles["committee"]
+        enough = len(signers) >= committee.threshold
+        if root.root.charter == trust.charter.folder_digest:
+            enough = quorum(root.root, signers, trust.charter.committee).ok
+        if not enough:
+            needed = max(committee.threshold, trust.charter.committee.quorum)
+            more = "".join(f", {n} of role {role!r} lacking" for role, n in trust.lacking(signers).items())
+            raise _not_borne_out(mandate.id, f"is in force; it is signed by {len(signers)} of {needed} members{more}")
+    return claimed
+
+
+def _not_borne_out(number: str, what: str) -> Refused:
+    return Refused("signature", f"the coordinator says that mandate {number} {what}", _ASK)
+
+
+def _votes(envelopes: Iterable[Envelope], digest: str, root: Root) -> Iterator[Refusal]:
+    """Votes against this mandate, one a member, of those who are members of the root."""
+    seen: set[str] = set()
+    for envelope in envelopes:
+        with suppress(Refused, InvalidInput):
+            vote = read_refusal(envelope, root)
+            if vote.mandate == digest and vote.member not in seen:
+                seen.add(vote.member)
+                yield vote
+
+
+def _valid(envelopes: Iterable[Envelope], digest: str, roots: Mapping[int, Root]) -> Iterator[Envelope]:
+    """Revocations of this mandate, signed by a member of one of the roots."""
+    for envelope in envelopes:
+        for root in roots.values():
+            with suppress(Refused, InvalidInput):
+                if read_revocation(envelope, root).mandate == digest:
+                    yield envelope
+                    break

@@ -1,0 +1,136 @@
+"""Where a member of the committee works: the docket of a folder, or a coordinator behind an address.
+
+From afar, what she reads is made on her own machine from the bytes, with the root that she has pinned.  Who has signed,
+whether a quorum has, and whether a mandate has lapsed follow from the envelopes; the coordinator is believed in nothing
+that a signature could show.  Her key signs here, and never leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import quote
+
+from trust.documents.filed_study import Filed, Trust
+from datatrust.remote.claims import Seen, read_filed
+from datatrust.remote.docket_pages import shown_studies
+from datatrust.remote.meeting import meet
+from trust.errors import InvalidInput, MessageInvalid, Refused, nearest
+from trust.signing.envelope import Envelope, Signer
+from trust.times import now
+from trust.documents.votes import read_refusal
+
+__all__ = ["Desk", "RemoteDesk"]
+
+_ASK = "ask who runs the trust"
+
+
+class Desk(Protocol):
+    """Reading studies and handing in what a member has signed; `coordinator.docket.Docket` is one."""
+
+    @property
+    def trust(self) -> Trust:
+        """Root, dataset and charter."""
+
+    def studies(self) -> list[Filed]:
+        """All, in the order in which they were filed."""
+
+    def find(self, study: str) -> Filed:
+        """By its id or its mandate's number.  Raises: InvalidInput, with the nearest names."""
+
+    def revocations(self, mandate: str) -> Sequence[Envelope]:
+        """Those of a mandate, by the digest of its bytes."""
+
+    def sign(self, study: str, envelope: Envelope) -> Filed:
+        """Hand in a signature over a mandate.  Raises: Refused."""
+
+    def refuse(self, envelope: Envelope) -> Filed:
+        """Hand in a vote against.  Raises: Refused."""
+
+    def revoke(self, envelope: Envelope) -> Filed:
+        """Hand in a revocation.  Raises: Refused."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+class RemoteDesk:
+    """A coordinator behind an address, as a member sees it."""
+
+    def __init__(self, url: str, signer: Signer, *, invitation: Path | None = None, home: Path | None = None) -> None:
+        """Raises: as `datatrust.meeting.meet`; Refused (`signature`) for a key that is no member's today."""
+        self._met = meet(url, invitation=invitation, home=home, signer=signer)
+        self._signer = signer
+        self._revocations: dict[str, tuple[Envelope, ...]] = {}
+        if signer.key_id not in self.trust.root.root.keys_of("committee"):
+            self.close()
+            raise Refused("signature", "this key is no member's of the committee today", "use a member's key")
+
+    @property
+    def trust(self) -> Trust:
+        """Root, dataset and charter; the root follows from the pinned one."""
+        return self._met.trust
+
+    def close(self) -> None:
+        """End its connections."""
+        self._met.link.close()
+
+    def studies(self) -> list[Filed]:
+        """All, in the order in which they were filed.  Raises: Refused where the signatures in one do not bear out
+        what the coordinator says.
+        """
+        return [self._read(each).filed for each in shown_studies(self._met.link)]
+
+    def find(self, study: str) -> Filed:
+        """By its id or its mandate's number.  Raises: InvalidInput, with the nearest names; Refused."""
+        try:
+            filed = self._read(self._met.link.json(f"/v1/studies/{quote(study, safe='')}")).filed
+        except MessageInvalid:
+            raise
+        except InvalidInput:
+            known = [name for filed in self.studies() for name in (filed.id, filed.number)]
+            raise InvalidInput(f"no study {study!r} is on the docket", expected=nearest(study, known)) from None
+        if study not in (filed.id, filed.number):
+            raise Refused("study", f"the coordinator shows another study than {study!r}", _ASK)
+        return filed
+
+    def revocations(self, mandate: str) -> Sequence[Envelope]:
+        """The valid ones of a mandate that was read here, by the digest of its bytes."""
+        return self._revocations.get(mandate, ())
+
+    def sign(self, study: str, envelope: Envelope) -> Filed:
+        """Hand in a signature over a mandate.  Raises: Refused, also where it is not in what comes back."""
+        filed = self._handed_in(f"/v1/studies/{quote(study, safe='')}/signatures", envelope)
+        same = filed.mandate.unverified_payload == envelope.unverified_payload
+        return self._arrived(filed, same and self._signer.key_id in filed.signers, "signature")
+
+    def refuse(self, envelope: Envelope) -> Filed:
+        """Hand in a vote against.  Raises: Refused, also where it is not in what comes back."""
+        vote = read_refusal(envelope, self.trust.root.root)
+        filed = self._handed_in("/v1/votes", envelope)
+        same = filed.mandate_digest == vote.mandate
+        return self._arrived(filed, same and vote.member in {each.member for each in filed.against}, "vote")
+
+    def revoke(self, envelope: Envelope) -> Filed:
+        """Hand in a revocation.  Raises: Refused, also where it is not in what comes back."""
+        filed = self._handed_in("/v1/revocations", envelope)
+        payloads = {each.unverified_payload for each in self.revocations(filed.mandate_digest)}
+        return self._arrived(filed, envelope.unverified_payload in payloads, "revocation")
+
+    def _handed_in(self, path: str, envelope: Envelope) -> Filed:
+        return self._read(self._met.link.post(path, envelope.document())).filed
+
+    def _arrived(self, filed: Filed, there: bool, what: str) -> Filed:
+        if not there:
+            text = f"the coordinator took the {what} and does not show it"
+            raise Refused("signature", text, "give the file to the partners yourself, or ask who runs the trust")
+        return filed
+
+    def _read(self, shown: object) -> Seen:
+        seen = read_filed(shown, self.trust, self._met.versions, now())
+        if seen.filed.drafted.root > self.trust.root.root.version:
+            self._met = self._met.again()
+            seen = read_filed(shown, self.trust, self._met.versions, now())
+        self._revocations[seen.filed.mandate_digest] = seen.revocations
+        return seen

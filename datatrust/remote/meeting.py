@@ -1,0 +1,255 @@
+"""Meeting a coordinator: which trust is behind an address, as far as a pinned root vouches for it.
+
+1 invitation   of that address, given now or kept before; the first time it must be named by the caller, and its root
+               is pinned then, with its fingerprint shown
+2 TLS          with the invitation's authority
+3 roots        those that the coordinator shows follow from the pinned one, none is missing, none older comes back
+4 charter      is the one whose digest the root in force names
+5 dataset      is the one that the coordinator names; studies and mandates are held to its digest
+
+The first step that fails ends it.  A newer root that follows from the pinned one is pinned in its place, so that the
+older one cannot come back.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from trust.documents.filed_study import Trust
+from datatrust.person import pins
+from datatrust.remote.http import Link, base_url
+from trust.charters.charter import Charter
+from trust.dataset.dataset import Dataset
+from trust.errors import InvalidInput, MessageInvalid, Refused
+from trust.documents.invitation import Invitation
+from trust.charters.partner_policy import PartnerPolicy
+from trust.words.safe import escaped
+from trust.documents.root import TrustRoot
+from trust.signing.envelope import Envelope, Signer, sha256
+from trust.times import now
+from trust.documents.verification import check_roots
+
+__all__ = ["Met", "link_to", "meet"]
+
+_ASK = "ask who runs the trust"
+_FILE = re.compile(r"(?:charter|purposes|partner)\.toml|[A-Za-z0-9][A-Za-z0-9._-]{0,100}\.cedar")
+_MOST_FILES = 200
+
+
+@dataclass(frozen=True)
+class Met:
+    """A trust behind an address.
+
+    Attributes:
+        trust: dataset, charter, and the signed versions of the root from the anchor on.
+        anchor: the root that was pinned when the invitation was accepted.
+        versions: from the anchor to the one in force, each verified by the one before it.
+        policies: partner -> its own policy, where it publishes one.
+        roots: every version, from the first; those before the anchor are on the coordinator's word.
+    """
+
+    link: Link
+    trust: Trust
+    anchor: TrustRoot
+    versions: Mapping[int, TrustRoot]
+    policies: Mapping[str, PartnerPolicy | None]
+    roots: tuple[Envelope, ...]
+    home: Path | None
+
+    def again(self) -> Met:
+        """The same with what is new: a later root, another charter.  Raises: as `meet`."""
+        return _learn(self.link, self.trust.roots[0], self.home)
+
+
+def meet(
+    url: str,
+    *,
+    invitation: str | Path | None = None,
+    home: str | Path | None = None,
+    signer: Signer | None = None,
+) -> Met:
+    """Connect to a coordinator, and verify what it says of itself.
+
+    Args:
+        invitation: the file, needed the first time.
+        home: the person's folder; otherwise DATATRUST_HOME, or what `datatrust.pins.folder` says.
+        signer: signs every request.
+
+    Raises: InvalidInput; Refused (`root-trust`, `root-version`, `root-pinned`, `root-expired`, `signature`, `charter`,
+    `dataset`); Unreachable, Fault.
+    """
+    link, anchor = link_to(url, invitation=invitation, home=home, signer=signer)
+    try:
+        return _learn(link, anchor, Path(home) if home is not None else None)
+    except BaseException:
+        link.close()
+        raise
+
+
+def link_to(
+    url: str,
+    *,
+    invitation: str | Path | None = None,
+    home: str | Path | None = None,
+    signer: Signer | None = None,
+) -> tuple[Link, Envelope]:
+    """The first two steps alone, for who does not ask but hands something in; the link, and the anchor.
+
+    Raises: InvalidInput; Refused (`root-trust`, `root-pinned`, `signature`).
+    """
+    url, place = base_url(url), Path(home) if home is not None else None
+    accepted = _accepted(url, Path(invitation) if invitation is not None else None, place)
+    return Link(url, accepted.authority, signer), accepted.roots[-1]
+
+
+# ---- 1 the invitation
+
+
+def _accepted(url: str, named: Path | None, home: Path | None) -> Invitation:
+    """The invitation to go by; of one that is named now, address and authority are taken, and its root the first time.
+
+    Its last root is the anchor: the first one that this person has pinned, or a later one that follows from it.
+    """
+    file = pins.folder(home) / "invitations" / f"{re.sub(r'[^A-Za-z0-9.-]', '_', urlsplit(url).netloc)}.json"
+    kept = _read(file) if file.exists() else None
+    if named is None:
+        if kept is None:
+            raise InvalidInput(
+                f"no invitation to {url} is known here",
+                expected="the first time, the file that the coordinator's operator handed out: invitation.json",
+                remedy="in Python connect(url, invitation=…), at the command line --invitation FILE",
+            )
+        _pinned(kept, home)
+        return kept
+    given = _read(named)
+    if base_url(given.url) != url:
+        raise InvalidInput(f"an invitation to {given.url}", expected=f"one to {url}", remedy="name the address in it")
+    if kept is not None and kept.trust != given.trust:
+        text = f"{url} is known as the trust {kept.trust!r}; the invitation is of {given.trust!r}"
+        raise Refused("root-trust", text, f"{_ASK}; if the other one has ended, delete {file}")
+    root, pin = given.root(), pins.pinned(given.trust, home=home)
+    if pin is None:
+        pins.pin(root, home=home)
+        said = f"version {root.root.version}, fingerprint {sha256(root.payload)}"
+        print(f"pinned: the trust root of {given.trust}, {said}; compare it with its members'", file=sys.stderr)
+    elif root.root.version >= pin.root.version:
+        check_roots(given.roots, pin)
+        pins.pin(root, replace=True, home=home)
+    elif kept is None:
+        raise InvalidInput(
+            f"the invitation's trust root is version {root.root.version}; version {pin.root.version} is pinned",
+            expected="an invitation of today",
+            remedy="ask the coordinator's operator for it",
+        )
+    accepted = given if kept is None else given.model_copy(update={"roots": kept.roots})
+    try:
+        pins.keep(file, accepted.file())
+    except OSError as wrong:
+        raise InvalidInput(f"{file} cannot be written ({wrong.strerror})", remedy="make its folder writable") from None
+    return accepted
+
+
+def _read(file: Path) -> Invitation:
+    try:
+        return Invitation.read(pins.read_file(file))
+    except MessageInvalid as wrong:
+        raise InvalidInput(f"{file}: {wrong.got}", expected="an invitation", remedy="ask for it again") from None
+
+
+def _pinned(kept: Invitation, home: Path | None) -> TrustRoot:
+    pin = pins.pinned(kept.trust, home=home)
+    if pin is None:
+        raise InvalidInput(
+            f"no trust root of {kept.trust!r} is pinned any more",
+            expected="the invitation, named again: its fingerprint is shown, and its root is pinned",
+            remedy="in Python connect(url, invitation=…), at the command line --invitation FILE",
+        )
+    return pin
+
+
+# ---- 3 to 5 what the coordinator says of itself
+
+
+def _learn(link: Link, first: Envelope, home: Path | None) -> Met:
+    anchor = TrustRoot(first.unverified_payload)
+    shown = link.json("/v1/roots")
+    if not isinstance(shown, list) or not 0 < len(shown) <= 1000:
+        raise MessageInvalid("the coordinator shows no trust root", expected="every signed version, in order")
+    envelopes = [Envelope.read(each) for each in shown]
+    pin = pins.pinned(anchor.root.trust, home=home) or anchor
+    latest = check_roots(envelopes, pin)
+    versions, roots = {anchor.root.version: anchor}, [first]
+    for envelope in envelopes:
+        newest = versions[max(versions)]
+        if TrustRoot(envelope.unverified_payload).root.version > newest.root.version:
+            versions[newest.root.version + 1] = newest.next(envelope)
+            roots.append(envelope)
+    if versions[max(versions)].payload != latest.payload:
+        raise Refused("root-pinned", "the trust root does not follow from the one of the invitation", _ASK)
+    latest.in_force(now())
+    if latest.root.version > pin.root.version:
+        pins.pin(latest, replace=True, home=home)
+    charter = _charter(link.json("/v1/charter"), latest)
+    dataset, policies = _dataset(link, latest, charter)
+    trust = Trust(tuple(roots), dataset, charter)
+    return Met(link, trust, anchor, versions, policies, tuple(envelopes), home)
+
+
+def _charter(shown: Any, root: TrustRoot) -> Charter:
+    with _folder(shown.get("files") if isinstance(shown, dict) else None, "the charter") as folder:
+        charter = Charter.load(folder)
+    if charter.folder_digest != root.root.charter:
+        text = "the charter that the coordinator shows is not the one that the trust root names"
+        raise Refused("charter", text, _ASK)
+    return charter
+
+
+def _dataset(link: Link, root: TrustRoot, charter: Charter) -> tuple[Dataset, dict[str, PartnerPolicy | None]]:
+    about = link.json("/v1/trust")
+    try:
+        name, version, digest, policies = (
+            about["trust"],
+            about["version"],
+            about["dataset"]["digest"],
+            dict(about["policies"]),
+        )
+    except (TypeError, KeyError, ValueError):
+        raise MessageInvalid("what the coordinator says of its trust cannot be read", expected="/v1/trust") from None
+    if (name, version) != (root.root.trust, root.root.version):
+        shown = escaped(f"{name!s:.80}, version {version!s:.20}")
+        text = f"the coordinator says that it is of {shown}; its trust root is of {root.root.trust}"
+        raise Refused("root-trust", text, _ASK)
+    dataset = Dataset.parse(link.text("/v1/dataset"))
+    if dataset.digest() != digest:
+        raise Refused("dataset", "the coordinator shows another dataset than the one that it names", _ASK)
+    return dataset, {name: _policy(policies.get(name), name, charter) for name in sorted(root.root.partners)}
+
+
+def _policy(shown: Any, partner: str, charter: Charter) -> PartnerPolicy | None:
+    if shown is None:
+        return None
+    with _folder(shown.get("files") if isinstance(shown, dict) else None, f"the policy of {partner}") as folder:
+        policy = PartnerPolicy.load(folder)
+    policy.fits(charter)
+    return policy
+
+
+@contextmanager
+def _folder(files: Any, what: str) -> Iterator[Path]:
+    """The files in a folder of their own, as long as they are read.  Raises: MessageInvalid."""
+    if not isinstance(files, dict) or not 0 < len(files) <= _MOST_FILES:
+        raise MessageInvalid(f"the coordinator shows no files of {what}", expected="names and texts")
+    with tempfile.TemporaryDirectory(prefix="datatrust-") as made:
+        for name, text in files.items():
+            if not _FILE.fullmatch(name) or not isinstance(text, str):
+                raise MessageInvalid(f"{what} has a file {escaped(name[:80])!r}", expected="*.toml and *.cedar")
+            (Path(made) / name).write_bytes(text.encode("utf-8", "surrogatepass"))
+        yield Path(made)

@@ -1,0 +1,106 @@
+"""A coordinator's register, fetched and put together again here, so that it is read and checked as one in a folder is.
+
+The copy's head is computed from its entries; it must be the one that the coordinator has signed, with a key that
+follows from the pinned root.  The last checkpoint that was seen is kept, so that a register that was shortened or
+written anew since is found.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from trust.logs.kinds import REGISTER as KINDS
+from datatrust.person import pins
+from datatrust.remote.meeting import Met
+from trust.canonical import read_model
+from trust.logs.checkpoint import Checkpoint, read_checkpoint, register_origin
+from trust.errors import Fault, InvalidInput, MessageInvalid, Refused
+from trust.logs.merkle import Entry
+from trust.logs.logbook import Logbook, prepare
+
+__all__ = ["copied", "keep_checkpoint", "kept_checkpoint", "page"]
+
+_PAGE, _LARGEST = 1000, 1 << 24
+_MOST = 10_000_000
+_ASK = "ask who runs the trust, and tell its auditor"
+
+
+@contextmanager
+def copied(met: Met) -> Iterator[sqlite3.Connection]:
+    """The whole register in memory, in the tables of a coordinator's database.
+
+    Raises: MessageInvalid; Refused (`checkpoint-signature`, `log-corrupt`) where the entries do not lead to the
+    checkpoint that the coordinator has signed.
+    """
+    note = met.link.text("/v1/register/checkpoint")
+    signed = _signed(note, met)
+    if signed.size > _MOST:
+        raise Fault(f"a register of {signed.size} entries; at most {_MOST} are fetched")
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
+        prepare(db)
+        db.execute("CREATE TABLE checkpoint (one INTEGER PRIMARY KEY, note TEXT NOT NULL) STRICT")
+        db.execute("INSERT INTO checkpoint VALUES (0, ?)", (note,))
+        log = Logbook(db, "register", KINDS)
+        db.execute("BEGIN")
+        for start in range(0, signed.size, _PAGE):
+            for entry in page(met, start, min(start + _PAGE, signed.size)):
+                _append(log, entry)
+        db.execute("COMMIT")
+        if log.head() != (signed.size, signed.root):
+            text = f"the entries that the coordinator shows are not the {signed.size} that it has signed"
+            raise Refused("log-corrupt", text, _ASK)
+        yield db
+
+
+def page(met: Met, start: int, end: int) -> list[Entry]:
+    """Entries from `start` to before `end`, as the coordinator shows them.  Raises: MessageInvalid."""
+    found: list[Entry] = []
+    while (at := start + len(found)) < end:
+        shown: Any = met.link.json(f"/v1/register/entries?start={at}&limit={end - at}", most=_LARGEST)
+        entries = shown.get("entries") if isinstance(shown, dict) else None
+        if not isinstance(entries, list) or not 0 < len(entries) <= end - at:
+            raise MessageInvalid("the coordinator shows no entries of the register", expected=f"those from {at} on")
+        found += [read_model(Entry, each, MessageInvalid, "an entry of the register") for each in entries]
+    if [entry.seq for entry in found] != list(range(start, end)):
+        raise MessageInvalid("the coordinator shows other entries of the register", expected=f"{start} to {end - 1}")
+    return found
+
+
+def kept_checkpoint(met: Met) -> str | None:
+    """The last checkpoint of this trust's register that was verified here, None where there is none."""
+    file = _file(met)
+    return pins.read_file(file).decode("utf-8", "replace") if file.exists() else None
+
+
+def keep_checkpoint(met: Met, note: str) -> None:
+    """For the next time.  Raises: InvalidInput."""
+    try:
+        pins.keep(_file(met), note.encode("utf-8"))
+    except OSError as wrong:
+        raise InvalidInput(
+            f"{_file(met)} cannot be written ({wrong.strerror})", remedy="make its folder writable"
+        ) from None
+
+
+def _file(met: Met) -> Path:
+    return pins.folder(met.home) / "checkpoints" / f"{met.anchor.root.trust}.txt"
+
+
+def _signed(note: str, met: Met) -> Checkpoint:
+    """The checkpoint, signed with a key of a version that follows from the pinned root."""
+    newest_first = [met.versions[number] for number in sorted(met.versions, reverse=True)]
+    keys = [key for version in newest_first for key in version.root.keys_of("coordinator").values()]
+    return read_checkpoint(note, register_origin(met.anchor.root.trust), keys)
+
+
+def _append(log: Logbook, entry: Entry) -> None:
+    try:
+        log.append(entry.kind, entry.study, entry.at, entry.body)
+    except ValueError:
+        raise MessageInvalid(
+            f"entry {entry.seq} of the register is none that a register has", expected="a kind and a body it knows"
+        ) from None

@@ -1,0 +1,326 @@
+"""A trust behind an address: `dt.connect(url)`.
+
+The study is the same object as in `dt.local`; it is checked here, signed here with the researcher's key, which never
+leaves, and carried out there.  Nothing that comes back is shown before it was verified against the pinned root.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from urllib.parse import quote
+
+from trust.documents.study_states import ENDED
+from datatrust.research.trust import Asking
+from datatrust.remote.claims import Seen, read_filed
+from datatrust.research.result import Kept, Result
+from datatrust.remote.docket_pages import shown_studies
+from datatrust.research.job import PATIENCE, Job, Standing
+from trust.signing.key_files import read_signer
+from datatrust.remote.meeting import Met, meet
+from datatrust.person.own_key import KEY, Own
+from datatrust.research.progress import Say
+from datatrust.remote.register_copy import page
+from trust.plain.standing import standing
+from trust.decision import Decision, Decisions, require
+from trust.errors import Fault, InvalidInput, Refused
+from trust.logs.merkle import Entry
+from trust.charters.partner_policy import PartnerPolicy
+from trust.documents.result import LARGEST, read_result
+from trust.documents.root import Root
+from trust.signing.envelope import Signer, sha256, sign
+from trust.documents.study import Study, signed_study
+from trust.times import now
+
+__all__ = ["RemoteTrust", "connect"]
+
+_ROOTS_AGE = 60.0
+"""Seconds after which the trust is asked for a newer root."""
+_KEPT_BY, _LOOK = 10.0, 0.3
+"""Seconds from a release until its file must be there, and between two looks."""
+_PAGE = 100
+_MOST_PAGES = 10_000
+_ASK = "ask who runs the trust"
+
+
+def connect(
+    url: str,
+    *,
+    key: str | Path | None = None,
+    passphrase: str | None = None,
+    invitation: str | Path | None = None,
+    home: str | Path | None = None,
+) -> RemoteTrust:
+    """A trust behind an address.
+
+    Args:
+        url: of its coordinator, `https://host:port`.
+        key: the file of a researcher's private key; else what DATATRUST_KEY names.  Without one, what is public.
+        passphrase: of that key; else DATATRUST_PASSPHRASE, or it is asked for.
+        invitation: the file `invitation.json`, needed the first time.  Its trust root is pinned then and its
+            fingerprint shown: compare it with what the trust's members say.
+        home: the person's folder with pins and invitations; otherwise DATATRUST_HOME, or ~/.local/share/datatrust.
+
+    Raises: InvalidInput; Refused where the address shows another trust, another charter, or an older root than the
+    pinned one; Unreachable, Fault.
+    """
+    own = Own(Path(key)) if key is not None else Own()
+    signer = None
+    if key is not None or os.environ.get(KEY):
+        signer = read_signer(own.file, passphrase) if passphrase is not None else own.signer
+    met = meet(url, invitation=invitation, home=home, signer=signer)
+    try:
+        return RemoteTrust(met, signer)
+    except BaseException:
+        met.link.close()
+        raise
+
+
+class RemoteTrust(Asking):
+    """Partners, a dataset and a charter behind an address."""
+
+    patience = PATIENCE
+    watched = True
+
+    def __init__(self, met: Met, signer: Signer | None = None) -> None:
+        """Raises: Refused (`researcher`) for a key that is no researcher's in the root in force."""
+        self._signer = signer
+        self._use(met)
+        self._sent: dict[str, str] = {}
+        self._name = ""
+        if signer is not None:
+            names = [name for name, one in sorted(self._root.researchers.items()) if one.key == signer.key_id]
+            if not names:
+                text = f"the key {signer.key_id} is no researcher's in version {self._root.version} of the trust root"
+                raise Refused("researcher", text, "use the key that was accredited, or have this one accredited")
+            self._name = names[0]
+
+    @property
+    def partners(self) -> tuple[str, ...]:
+        """Their names, in order."""
+        return tuple(sorted(self._root.partners))
+
+    @property
+    def url(self) -> str:
+        """The coordinator's address."""
+        return self._met.link.url
+
+    @property
+    def researcher(self) -> str:
+        """Who asks, as the trust root names her; empty without a key."""
+        return self._name
+
+    def close(self) -> None:
+        """End its connections."""
+        self._met.link.close()
+
+    def _use(self, met: Met) -> None:
+        self._met, self._read_at = met, time.monotonic()
+        self.dataset, self.charter = met.trust.dataset, met.trust.charter
+
+    # ---- what `Asking` wants to know
+
+    @property
+    def _root(self) -> Root:
+        return self._met.trust.root.root
+
+    @property
+    def _researcher(self) -> str:
+        self._key()
+        return self._name
+
+    @property
+    def _policies(self) -> Mapping[str, PartnerPolicy | None]:
+        return self._met.policies
+
+    def _used(self, study: str) -> bool:
+        used = study in self._sent
+        self._sent.setdefault(study, "")
+        return used
+
+    def _key(self) -> Signer:
+        if self._signer is None:
+            raise InvalidInput(
+                "no researcher's key was given, and this asks for one",
+                expected=f"connect(url, key=FILE), or {KEY} in the environment",
+                remedy="make one with `datatrust key new`, and have it accredited",
+            )
+        return self._signer
+
+    def check(self, study: Study) -> Decisions:
+        """What charter and published policies of partners say: offline, instant, no row is touched.
+
+        A partner's policy that is not published is judged at its own node; a line says whose.
+        """
+        said = super().check(study)
+        silent = [name for name, policy in self._policies.items() if policy is None]
+        if not silent:
+            return said
+        text = f"policies that partners do not publish, if they have any, are asked at their nodes: {', '.join(silent)}"
+        return Decisions([*said, Decision("partner-policies", True, text)])
+
+    # ---- studies
+
+    def submit(self, study: Study) -> Job:
+        """Sign a study with the researcher's key, and file it for the committee.
+
+        Handed in twice, it is filed once.  Raises: Refused, where the charter says no; StudyInvalid, Unreachable.
+        """
+        signer = self._key()
+        if study.researcher != self._name:
+            raise InvalidInput(
+                f"a study in the name of {study.researcher!r}", expected=f"{self._name!r}, whose key this is"
+            )
+        require(self.check(study))
+        envelope = sign("study", study.document(), signer)
+        self._sent[study.id] = sha256(envelope.unverified_payload)
+        seen = self._mine(self._met.link.post("/v1/studies", envelope.document()))
+        if seen.filed.id != study.id:
+            raise Refused("study", "the coordinator answers with another study than the one that was handed in", _ASK)
+        self._drafted(seen)
+        return Job(study.id, self)
+
+    def run(self, study: Study) -> Result:
+        """File it and wait for its answer, 600 seconds at most.  Raises: as `Job.result`."""
+        return self.submit(study).result()
+
+    def job(self, study: str) -> Job:
+        """A study that was filed before, by its id or its mandate's number.  Raises: InvalidInput, Refused."""
+        return Job(self._seen(study).filed.id, self)
+
+    def jobs(self) -> list[Job]:
+        """The researcher's own studies, in the order in which they were filed.  Raises: Refused, Unreachable."""
+        return [Job(seen.filed.id, self) for seen in self._own()]
+
+    # ---- what a job asks
+
+    def stands(self, study: str) -> Standing:
+        """Where a study stands."""
+        return self._standing(self._seen(study))
+
+    def all_stand(self) -> dict[str, Standing]:
+        """Where each of the researcher's own studies stands, by its id; asked for together, not one by one."""
+        return {seen.filed.id: self._standing(seen) for seen in self._own()}
+
+    def _standing(self, seen: Seen) -> Standing:
+        filed = seen.filed
+        words = standing(self._met.trust, filed)
+        if filed.state == "running" and seen.told:
+            words = f"{words}: {seen.told}"
+        done = filed.state in ENDED or filed.lapsed is not None
+        return Standing(filed.state, words, done, done)
+
+    def withdraw(self, study: str) -> bool:
+        """Cancel a study; whether it was cancelled."""
+        self._key()
+        try:
+            seen = self._mine(self._met.link.post(f"/v1/studies/{quote(study, safe='')}/cancel"))
+        except Refused as no:
+            if no.rule != "study-state":
+                raise
+            seen = self._seen(study)
+        return seen.filed.state == "cancelled"
+
+    def answer(self, study: str, say: Say = lambda words: None) -> Result:
+        """The result of a study, verified from the pinned root to the register; or why there is none.
+
+        Raises: Refused, InvalidInput, Unreachable, Fault.
+        """
+        seen = self._seen(study)
+        filed = seen.filed
+        if filed.state != "released":
+            if filed.ended:
+                raise filed.ended
+            if filed.state == "revoked":
+                raise Refused(
+                    "mandate-revoked", "a member of the committee has revoked the mandate", "file a new study"
+                )
+            filed.still_timely()
+            words = standing(self._met.trust, filed)
+            raise Refused("study-state", f"the study {filed.id!r} has no result: {words}", "wait for its end")
+        say("the result is fetched and verified")
+        raw = self._file(filed.id)
+        entries = list(self._entries(filed.id, read_result(raw)[2].index))
+        whose = f"{self._root.trust} at {self.url}"
+        where = f"what {self.url} gives for {filed.id!r}"
+        kept = Kept(self._met.trust, filed, entries, self._met.anchor, where, whose, self._met.versions)
+        return Result.kept(raw, kept)
+
+    # ---- parts
+
+    def _seen(self, study: str) -> Seen:
+        """One study as the coordinator shows it, which must be hers.  Raises: Refused, InvalidInput, Unreachable."""
+        self._key()
+        seen = self._mine(self._met.link.json(f"/v1/studies/{quote(study, safe='')}"))
+        if study not in (seen.filed.id, seen.filed.number):
+            raise Refused("study", f"the coordinator shows another study than {study!r}", _ASK)
+        return seen
+
+    def _own(self) -> Iterator[Seen]:
+        """Her own studies, in the order in which they were filed.  Raises: Refused, Unreachable."""
+        self._key()
+        for shown in shown_studies(self._met.link):
+            yield self._mine(shown)
+
+    def _mine(self, shown: object) -> Seen:
+        """A study that was signed with a key of this researcher, and is the one that was handed in from here."""
+        seen = self._read(shown)
+        filed = seen.filed
+        root = self._met.versions.get(filed.drafted.root)
+        written = signed_study(filed.study, root.root if root is not None else self._root)
+        if written.researcher != self._name:
+            raise Refused("study", f"the coordinator shows a study of {written.researcher!r} as one's own", _ASK)
+        digest = sha256(filed.study.unverified_payload)
+        if self._sent.get(filed.id, "") not in ("", digest):
+            text = f"the study that the coordinator shows as {filed.id!r} is not the one that was handed in"
+            raise Refused("study", text, _ASK)
+        self._sent[filed.id] = digest
+        return seen
+
+    def _read(self, shown: object) -> Seen:
+        """What it is worth; where the trust may have a newer root by now, that is asked for first."""
+        if time.monotonic() - self._read_at > _ROOTS_AGE:
+            self._use(self._met.again())
+        seen = read_filed(shown, self._met.trust, self._met.versions, now())
+        if seen.filed.drafted.root > max(self._met.versions):
+            self._use(self._met.again())
+            seen = read_filed(shown, self._met.trust, self._met.versions, now())
+        return seen
+
+    def _file(self, study: str) -> bytes:
+        """The signed file of a released study; the coordinator writes it a moment after the register's entry."""
+        end = time.monotonic() + _KEPT_BY
+        while True:
+            try:
+                return self._met.link.get(f"/v1/studies/{quote(study, safe='')}/result", most=LARGEST)
+            except (InvalidInput, Refused):
+                if time.monotonic() > end:
+                    raise
+            time.sleep(_LOOK)
+
+    def _drafted(self, seen: Seen) -> None:
+        """Raises: Refused where the mandate of a study is not the one that follows from it."""
+        filed, trust = seen.filed, self._met.trust
+        mandate = filed.drafted
+        if mandate.root == self._root.version and mandate != trust.draft(filed.written, mandate.study, filed.number):
+            raise Refused("mandate", "the mandate that the coordinator wrote does not follow from the study", _ASK)
+
+    def _entries(self, study: str, release: int) -> Iterator[Entry]:
+        """The register's entries of a study, from its release back to its mandate.  They are signed, or only shown.
+
+        Raises: MessageInvalid, Fault.
+        """
+        end = release + 1
+        for _ in range(_MOST_PAGES):
+            start = max(0, end - _PAGE)
+            for entry in reversed(page(self._met, start, end)):
+                if entry.study == study:
+                    yield entry
+                    if entry.kind == "mandate":
+                        return
+            if start == 0:
+                return
+            end = start
+        raise Fault("the register has too many entries between the study's mandate and its release")

@@ -1,0 +1,1 @@
+"""What a researcher holds: questions, studies, jobs, results."""

@@ -1,0 +1,265 @@
+"""A study in a researcher's hands, and its result."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from trust.documents.filed_study import Filed, Trust
+from datatrust.research.job import Job
+from datatrust.person.pins import pinned, read_root
+from datatrust.research.results import Released, released
+from trust.analyses.base import Scope, Values
+from trust.decision import Decisions
+from trust.errors import InvalidInput, Refused
+from trust.policy.explain import Explanation
+from trust.files import write_new
+from trust.logs.merkle import Entry
+from trust.words.safe import escaped
+from trust.documents.result import ResultDocument, read_result, write_envelope
+from trust.documents.root import TrustRoot
+from trust.secure_sum import Record
+from trust.secure_sum.messages import signed_by
+from trust.signing.envelope import Envelope
+from trust.documents.study import Study
+from trust.documents.verification import Verified, require_verified, verify
+
+__all__ = ["Job", "Kept", "Result", "StudyHandle", "provenance_of"]
+
+LOCAL = "local: keys of all roles in one process"
+
+
+class _Trust(Protocol):
+    def check(self, study: Study) -> Decisions: ...
+    def explain(self, study: Study, lang: str = "en") -> Explanation: ...
+    def submit(self, study: Study) -> Job: ...
+    def run(self, study: Study) -> Result: ...
+
+
+class StudyHandle:
+    """A written study: `check()` it, then `run()` it."""
+
+    def __init__(self, study: Study, trust: _Trust) -> None:
+        self.study, self._trust = study, trust
+
+    def check(self) -> Decisions:
+        """What the charter says of it: instant, no row is touched."""
+        return self._trust.check(self.study)
+
+    def explain(self, lang: str = "en") -> Explanation:
+        """Why the charter refuses it, in English or French, and the smallest change that would pass."""
+        return self._trust.explain(self.study, lang)
+
+    def submit(self) -> Job:
+        """File it for the committee to sign: a Job, or `Refused(rule, text, remedy)`."""
+        return self._trust.submit(self.study)
+
+    def run(self) -> Result:
+        """Carry it out: a Result, or `Refused(rule, text, remedy)`."""
+        return self._trust.run(self.study)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the study's document, for `datatrust study` and `trust.read`; never over another file.
+
+        Raises: InvalidInput.
+        """
+        try:
+            write_new(Path(path), self.study.canonical() + b"\n", 0o644)
+        except OSError as wrong:
+            raise InvalidInput(
+                f"{str(path)!r} cannot be written ({wrong.strerror})", remedy="name another file"
+            ) from None
+        return Path(path)
+
+    def __repr__(self) -> str:
+        return f"<study {self.study.id}: {escaped(self.study.title, quotes=False)}; {', '.join(self.study.analyses)}>"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a result file is held to.
+
+    Attributes:
+        filed: the study, as the docket has it.
+        entries: of the register, those of this study; nothing in them is believed that is not signed.
+        anchor: the trust root that the reader trusts, any version up to the one in force.
+        where: what the file is called in an error.
+        whose: the trust's name in the provenance.
+        versions: of the trust root, those that the reader has verified; a result under another of the same number is
+            refused.
+    """
+
+    trust: Trust
+    filed: Filed
+    entries: Sequence[Entry]
+    anchor: TrustRoot
+    where: str
+    whose: str = LOCAL
+    versions: Mapping[int, TrustRoot] = field(default_factory=dict)
+
+
+class Result(Mapping[str, Released]):
+    """The released results of a study, by the names that its analyses were given.
+
+    Attributes:
+        study: what was asked.
+        decisions: what was decided on totals and results.
+        provenance: where the numbers come from.
+        envelope: the signed result, which `save` writes.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        scope: Scope,
+        values: Mapping[str, Values],
+        decisions: Decisions,
+        provenance: Mapping[str, Any],
+        envelope: Envelope,
+    ) -> None:
+        self.study, self.decisions, self.provenance, self.envelope = study, decisions, dict(provenance), envelope
+        self._released = {n: released(study.analyses[n], v, scope, self.provenance) for n, v in values.items()}
+
+    def __getitem__(self, name: str) -> Released:
+        if name not in self._released:
+            raise KeyError(f"no analysis {name!r}; this study has: {', '.join(self._released)}")
+        return self._released[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._released)
+
+    def __len__(self) -> int:
+        return len(self._released)
+
+    @classmethod
+    def kept(cls, raw: bytes, by: Kept) -> Result:
+        """The result of a study that was released before, from its file, verified in full, and the register.
+
+        Raises: Refused where it is not what was released for this study, InvalidInput where it is no result.
+        """
+        trust, filed = by.trust, by.filed
+        found = require_verified(raw, pinned=by.anchor)
+        document, root = found.document, found.root
+        same = document is not None and document.mandate.unverified_payload == filed.mandate.unverified_payload
+        if document is None or root is None or not same:
+            raise Refused("study", f"{by.where} is the result of another study", "put the right file back")
+        if by.versions.get(root.root.version, root).payload != root.payload:
+            raise Refused("root-pinned", f"{by.where} was made under another trust root", "ask who runs the trust")
+        study = filed.written
+        scope = Scope(trust.dataset, filed.drafted.partners, study.protections, trust.charter.partner_may_be_shown)
+        sums = _sums(by, root)
+        partners = sums[0] if sums else scope.partners
+        absent = {name: "not known any more" for name in scope.partners if name not in partners}
+        known = provenance_of(trust, filed, partners=partners, absent=absent, sums=len(sums), whose=by.whose)
+        return cls(study, scope, document.values(), document.taken(), known, read_result(raw)[0])
+
+    def save(self, path: str | Path) -> Path:
+        """Write the signed result file, which anybody can check with `datatrust verify`.  Raises: InvalidInput."""
+        try:
+            Path(path).write_bytes(write_envelope(self.envelope))
+        except OSError as wrong:
+            raise InvalidInput(
+                f"{str(path)!r} cannot be written ({wrong.strerror})", remedy="name another file"
+            ) from None
+        return Path(path)
+
+    def verify(self, root: TrustRoot | str | Path | None = None) -> Verified:
+        """Check the signed result from the trust root to the register, offline.
+
+        Args:
+            root: the trust root that you trust, or its file; otherwise the one that you pinned before.  With neither,
+                `pinned` is False and `fingerprint` is what to compare.
+        """
+        if isinstance(root, str | Path):
+            root = read_root(Path(root))
+        pin = root if root is not None else pinned(TrustRoot.chain(self._document.root).root.trust)
+        return verify(write_envelope(self.envelope), pinned=pin)
+
+    @property
+    def _document(self) -> ResultDocument:
+        return read_result(write_envelope(self.envelope))[1]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready and versioned."""
+        return {
+            "schema": "datatrust/results/1",
+            "study": self.study.document(),
+            "provenance": self.provenance,
+            "decisions": [vars(d) for d in self.decisions],
+            "results": {name: result.to_dict() for name, result in self._released.items()},
+        }
+
+    def __str__(self) -> str:
+        partners = ", ".join(self.provenance["partners"])
+        lines = [
+            f"{escaped(self.study.title, quotes=False)}: {len(self)} analyses over {partners}",
+            *(f"  {n}: {r.title()}" for n, r in self.items()),
+        ]
+        lines += [f"  {n} took no part, because of: {rule}" for n, rule in self.provenance["absent"].items()]
+        return "\n".join(lines[:25])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        parts = [f"<h4>{html.escape(n)}</h4>{r._repr_html_()}" for n, r in self.items()]
+        return f"<h3>{html.escape(escaped(self.study.title, quotes=False))}</h3>" + "".join(parts)
+
+
+def provenance_of(
+    trust: Trust,
+    filed: Filed,
+    *,
+    partners: Sequence[str],
+    absent: Mapping[str, str],
+    sums: int,
+    sent: Mapping[str, int] | None = None,
+    whose: str = LOCAL,
+) -> dict[str, Any]:
+    """Where the numbers of a study come from.
+
+    Args:
+        partners: who took part; `absent`: who did not, and by which rule.
+        sums: how many were opened.
+        sent: bytes that each partner's node has sent, where it is known.
+        whose: which trust it is.
+    """
+    study = filed.written
+    return {
+        "trust": whose,
+        "study": study.id,
+        "study_digest": study.digest(),
+        "mandate": filed.number,
+        "mandate_digest": filed.mandate_digest,
+        "root": filed.drafted.root,
+        "dataset": study.dataset_digest,
+        "charter": trust.charter.name,
+        "charter_digest": trust.charter.folder_digest,
+        "purpose": study.purpose,
+        "cohort": study.cohort,
+        "partners": list(partners),
+        "absent": dict(absent),
+        "sums": sums,
+        "bytes": dict(sent or {}),
+        "persons": study.protections.persons,
+        "organisations": study.protections.organisations,
+        "noise": "none",
+    }
+
+
+def _sums(by: Kept, root: TrustRoot) -> list[tuple[str, ...]]:
+    """Who took part in each sum that was opened: of the records that the coordinator of that root has signed."""
+    keys = [Ed25519PublicKey.from_public_bytes(key) for key in root.root.keys_of("coordinator").values()]
+    found: dict[int, tuple[str, ...]] = {}
+    for entry in by.entries:
+        if entry.kind != "sum-record":
+            continue
+        record = Record.parse(entry.body.get("record"))
+        if not any(signed_by(key, record.sig, record.message()) for key in keys):
+            raise Refused("signature", "the coordinator has not signed a sum of the study", "ask who runs the trust")
+        found[record.context.r] = record.context.partners
+    return [partners for _, partners in sorted(found.items())]

@@ -1,0 +1,236 @@
+"""A trust that can be asked: how a study is written, checked before it is sent, and read back from its file.
+
+The same for a trust in this process and for one behind an address; what differs is who carries a study out.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from datatrust.research.questions import Question
+from datatrust.research.result import Result, StudyHandle
+from datatrust.research.job import Job
+from datatrust.person.pins import read_file
+from trust.analyses.base import Analysis, Scope
+from trust.canonical import read_model
+from trust.charters.charter import Charter
+from trust.dataset.cohort import Cohort
+from trust.dataset.dataset import Column, Dataset
+from trust.decision import Decision, Decisions
+from trust.errors import StudyInvalid
+from trust.policy.explain import Explanation, explain
+from trust.charters.partner_policy import PartnerPolicy
+from trust.policy.decide import asker_of, decide
+from trust.privacy.protections import Protections
+from trust.documents.root import Root
+from trust.documents.study import Study, new_id, plan
+from trust.times import now, write_time
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Asking", "expect"]
+
+
+class Asking(ABC):
+    """What a researcher does with a trust.
+
+    Attributes:
+        dataset: the shared description.
+        charter: who may ask for what, and the thresholds.
+    """
+
+    dataset: Dataset
+    charter: Charter
+
+    @property
+    @abstractmethod
+    def partners(self) -> tuple[str, ...]:
+        """Their names, in order."""
+
+    @property
+    @abstractmethod
+    def _root(self) -> Root:
+        """The trust root in force."""
+
+    @property
+    @abstractmethod
+    def _researcher(self) -> str:
+        """Who asks, as the root names her.  Raises: InvalidInput where nobody's key is here."""
+
+    @property
+    @abstractmethod
+    def _policies(self) -> Mapping[str, PartnerPolicy | None]:
+        """Partner -> its own policy, where it has one that is known here."""
+
+    @abstractmethod
+    def _used(self, study: str) -> bool:
+        """Whether a study of this id is known already."""
+
+    @abstractmethod
+    def submit(self, study: Study) -> Job:
+        """File a study.  Raises: Refused, where the charter says no."""
+
+    @abstractmethod
+    def run(self, study: Study) -> Result:
+        """File it and wait for its answer."""
+
+    # ---- what can be asked about
+
+    def catalogue(self) -> pd.DataFrame:
+        """The dataset's columns as a table: name, type, unit, levels or bounds, label, and which says whose a row is.
+
+        `levels` are those of a category, `minimum` and `maximum` the bounds of a number; `person` is true for the
+        column that says whose a row is.
+        """
+        import pandas as pd
+
+        rows = [_described(column, self.dataset) for column in self.dataset.columns]
+        return pd.DataFrame(rows, columns=list(_CATALOGUE)).astype(_CATALOGUE).set_index("name")
+
+    # ---- writing a study
+
+    def study(
+        self,
+        title: str,
+        *,
+        purpose: str,
+        analyses: Mapping[str, Question | Analysis],
+        cohort: str = "",
+        summary: str | Mapping[str, str] | None = None,
+        protections: Mapping[str, Any] | None = None,
+        not_before: datetime | None = None,
+        expires: datetime | None = None,
+    ) -> StudyHandle:
+        """Write a study.  Protections that are not given are the charter's floors.
+
+        Raises: StudyInvalid, FormulaInvalid, CohortInvalid: what cannot be a study, before anything is asked.
+        """
+        expect("analyses", analyses, Mapping, "such as {'table': dt.Describe(['age'])}")
+        expect("protections", protections or {}, Mapping, "such as {'persons': 20}")
+        expect("cohort", cohort, str, 'a text, such as "age >= 40"')
+        for name, time in (("not_before", not_before), ("expires", expires)):
+            expect(name, time, datetime | None, "a datetime, such as datetime(2027, 2, 22, tzinfo=UTC)")
+        begins = not_before or now()
+        ends = expires or begins + timedelta(days=self.charter.floor.longest_days)
+        if (until := write_time(ends)) <= write_time(now()):  # the order of these texts is that of the times
+            raise StudyInvalid(f"an expiry in the past, {until}", expected="a time to come")
+        words = {"en": summary if isinstance(summary, str) else title}
+        declared = {**self.charter.defaults().model_dump(), **(protections or {})}
+        if cohort:
+            cohort = Cohort.parse(cohort, self.dataset).text
+        fields = {
+            "id": self._new_id(str(title)),
+            "title": title,
+            "summary": dict(summary) if isinstance(summary, Mapping) else words,
+            "purpose": purpose,
+            "researcher": self._researcher,
+            "dataset": self.dataset.id,
+            "dataset_digest": self.dataset.digest(),
+            "cohort": cohort,
+            "analyses": {name: self._resolve(name, asked).document() for name, asked in analyses.items()},
+            "protections": read_model(Protections, declared, StudyInvalid, "the protections"),
+            "not_before": write_time(begins),
+            "expires": write_time(ends),
+        }
+        study = read_model(Study, fields, StudyInvalid, "the study")
+        plan(study, self._scope(study))
+        return StudyHandle(study, self)
+
+    def read(self, path: str | Path) -> StudyHandle:
+        """The study of a file that `StudyHandle.save` has written.
+
+        Raises: InvalidInput for a file that cannot be read; MessageInvalid, StudyInvalid for one that is no study, or
+        one that does not fit this trust's dataset.
+        """
+        study = Study.read(read_file(Path(path)).strip())
+        if (study.dataset, study.dataset_digest) != (self.dataset.id, self.dataset.digest()):
+            raise StudyInvalid(
+                f"{str(path)!r} is a study of the dataset {study.dataset!r}, {study.dataset_digest[:19]}…",
+                expected=f"one of {self.dataset.id!r}, {self.dataset.digest()[:19]}…",
+                remedy="write the study again for this dataset",
+            )
+        plan(study, self._scope(study))
+        return StudyHandle(study, self)
+
+    def _new_id(self, title: str) -> str:
+        """An id that no other study of this trust has: four random letters alone would repeat after a thousand."""
+        return next(name for name in iter(lambda: new_id(title), "") if not self._used(name))
+
+    def _resolve(self, name: str, asked: Any) -> Analysis:
+        if isinstance(asked, Question):
+            return asked.resolve(self.dataset)
+        if isinstance(asked, Analysis):
+            return asked
+        raise StudyInvalid(f"analysis {name!r} is a {type(asked).__name__}", expected="such as dt.Describe([…])")
+
+    def _scope(self, study: Study) -> Scope:
+        return Scope(self.dataset, self.partners, study.protections, self.charter.partner_may_be_shown)
+
+    # ---- what would be decided, before any row
+
+    def check(self, study: Study) -> Decisions:
+        """What the charter and every known policy of a partner say of a study: instant, no row is touched."""
+        scope = self._scope(study)
+        plans = plan(study, scope)
+        asker = asker_of(self._root, study.researcher)
+        taken: list[Decision] = []
+        for name, policy in self._policies.items():
+            said = decide(study, self.charter, scope, plans, now=now(), asker=asker, partner=name, policy=policy)
+            if not taken:
+                taken += said
+            for no in said.refusals:
+                if no not in taken:  # a partner that refuses alone
+                    taken = [*(d for d in taken if not (d.ok and d.rule == no.rule)), no]
+        return Decisions(taken)
+
+    def explain(self, study: Study, lang: str = "en") -> Explanation:
+        """Why the charter, or else a partner's own policy, refuses a study, and the smallest change that would pass."""
+        scope = self._scope(study)
+        plans = plan(study, scope)
+        asker = asker_of(self._root, study.researcher)
+        found = explain(study, self.charter, scope, plans, now=now(), asker=asker, lang=lang)
+        for name, policy in self._policies.items():
+            if policy is not None:  # with the charter: the change must pass both
+                own = explain(
+                    study, self.charter, scope, plans, now=now(), asker=asker, partner=name, policy=policy, lang=lang
+                )
+                found = own if len(own.reasons) > len(found.reasons) or not own.ok else found
+        return found
+
+
+_CATALOGUE = {
+    "name": "str",
+    "type": "str",
+    "unit": "str",
+    "levels": "str",
+    "minimum": "Float64",
+    "maximum": "Float64",
+    "label": "str",
+    "person": "bool",
+}
+
+
+def _described(column: Column, dataset: Dataset) -> dict[str, Any]:
+    """One row of the catalogue."""
+    levels = [str(v.value) + (f" = {v.label}" if v.label else "") for v in column.levels]
+    return {
+        "name": column.name,
+        "type": column.type,
+        "unit": column.unit,
+        "levels": ", ".join(levels),
+        "minimum": column.minimum,
+        "maximum": column.maximum,
+        "label": column.label,
+        "person": column.name == dataset.person,
+    }
+
+
+def expect(name: str, value: Any, kind: Any, example: str) -> None:
+    """Raises: StudyInvalid for an argument of another type."""
+    if not isinstance(value, kind):
+        raise StudyInvalid(f"{name} is a {type(value).__name__}", expected=example)

@@ -1,0 +1,1 @@
+"""What a partner's engineer does: enrol, check, rehearse, back up."""

@@ -1,0 +1,1 @@
+"""From a partner's table to the rows of a study."""

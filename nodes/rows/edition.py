@@ -1,0 +1,291 @@
+"""An extract: all of the dataset's columns that a source has, as they stood at one moment, and who is in it.
+
+A copy in memory, read once; kept over a restart as a Parquet file.  It is a source like any other, so that everything
+that is asked of a source can be asked of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import time
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import sqlalchemy
+
+from nodes.rows.columns import columns_of
+from nodes.rows.cohort_rows import Edition
+from nodes.rows.from_file import text
+from nodes.rows.source import Held, Source, database, open_table, physical_names, scheme
+from trust.dataset.dataset import Dataset
+from trust.errors import Fault
+from trust.privacy.differencing import Bits, bits
+
+__all__ = ["Extract", "Look", "come_or_gone", "ids_of", "look", "take", "write_parquet"]
+
+_SETTLED_NS = 2_000_000_000
+"""A file that was written to later than this before we looked may be written to again within the same tick."""
+
+
+@dataclass(frozen=True)
+class _State:
+    """A file's identity, size and dates; and a hash of its content where they may not tell."""
+
+    dates: tuple[int, ...]
+    content: str
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a source looked like, for a proof that it has not changed; `file` and `frame` are None where there is
+    none, as of a database that others write to.
+    """
+
+    file: tuple[_State, ...] | None = None
+    frame: pd.DataFrame | None = None
+
+    def still(self, source: Source, dataset: Dataset) -> bool:
+        """Whether it is certain that the source's rows are those that were seen."""
+        if self.frame is not None and isinstance(source.url, pd.DataFrame):
+            return self.frame.equals(_selected(source.url, _kept_names(source, dataset, [])))
+        if self.file is None:
+            return False
+        whole = any(state.content for state in self.file)
+        seen = look(source, dataset, whole=whole).file
+        if seen is None or len(seen) != len(self.file):
+            return False
+        return all(
+            now.dates == then.dates and then.content in ("", now.content)
+            for then, now in zip(self.file, seen, strict=True)
+        )
+
+
+def look(source: Source, dataset: Dataset, *, whole: bool = False) -> Look:
+    """Look at a source, before it is read: a copy of a DataFrame; a file's dates and size, and its content where it is
+    quite new, since a second change within one tick of the clock would leave no trace, and where `whole`.
+    """
+    if isinstance(source.url, pd.DataFrame):
+        return Look(frame=_selected(source.url, _kept_names(source, dataset, [])).copy(deep=True))
+    url = str(source.url)
+    if scheme(url) == "":
+        return Look(file=_all(_stat(Path(url), whole=whole)))
+    if scheme(url) == "sqlite":
+        with suppress(sqlalchemy.exc.ArgumentError):
+            name = sqlalchemy.make_url(url.rpartition("#")[0] or url).database
+            if name and Path(name).is_file():
+                beside = [
+                    Path(f"{name}{ending}") for ending in ("-wal", "-journal") if Path(f"{name}{ending}").exists()
+                ]
+                states = [_stat(path, whole=whole) for path in (Path(name), *beside)]
+                return Look(file=_all(*states))
+    return Look()
+
+
+def _all(*states: _State | None) -> tuple[_State, ...] | None:
+    found = tuple(state for state in states if state is not None)
+    return found if len(found) == len(states) else None
+
+
+def _stat(path: Path, *, whole: bool) -> _State | None:
+    try:
+        found = path.stat()
+        content = ""
+        if whole or max(found.st_mtime_ns, found.st_ctime_ns) > time.time_ns() - _SETTLED_NS:
+            with path.open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
+    return _State((found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns), content)
+
+
+def take(source: Source, dataset: Dataset, names: Collection[str]) -> Source:
+    """Freeze all of the dataset's columns that the source has, as a source of its own in memory.
+
+    Args:
+        names: the table's names of the columns that are needed now; the others may be missing.
+
+    Raises: SourceInvalid, Fault; no message holds an address or a value.
+    """
+    chosen = _kept_names(source, dataset, names)
+    frozen: pd.DataFrame | Held
+    with database() as connection:
+        if isinstance(source.url, pd.DataFrame):  # opened for what is wrong with a column that is needed
+            open_table(source.model_copy(update={"url": source.url.iloc[:0]}), connection, list(names))
+            frozen = _selected(source.url, chosen).copy(deep=True)
+        else:
+            open_table(source, connection, chosen if set(names) <= set(chosen) else list(names))
+            try:
+                frozen = Held(connection)
+            except duckdb.Error as wrong:
+                raise Fault(f"the edition cannot be held in memory ({type(wrong).__name__})") from None
+    return source.model_copy(update={"url": frozen, "table": "", "opt_out": None})
+
+
+def write_parquet(source: Source, names: list[str], path: Path) -> None:
+    """Write these columns of a source to a Parquet file for the owner alone, whole or not at all.  Raises: Fault."""
+    beside = path.with_name(f"new-{secrets.token_hex(8)}")
+    with database() as connection:
+        open_table(source, connection, names)
+        try:
+            connection.execute(f"COPY (SELECT * FROM raw) TO {text(str(beside))} (FORMAT parquet)")  # noqa: S608 - quoted
+            beside.chmod(0o600)
+            with beside.open("rb") as file:
+                os.fsync(file.fileno())
+            beside.replace(path)
+        except (duckdb.Error, OSError) as wrong:
+            with suppress(OSError):
+                beside.unlink()
+            raise Fault(
+                f"the edition cannot be written ({type(wrong).__name__}); to mend it: make room in the node's folder"
+            ) from None
+
+
+def _kept_names(source: Source, dataset: Dataset, names: Collection[str]) -> list[str]:
+    """The table's names of the dataset's columns that stand in it once; of two that differ only in capitals, which
+    cannot both be columns of a relation, the one among `names`.
+    """
+    present = physical_names(source)
+    known = list(dict.fromkeys(_physical(source, dataset).values()))
+    taken: dict[str, str] = {}
+    for name in [*names, *known]:
+        if present.count(name) == 1:
+            taken.setdefault(name.lower(), name)
+    return [name for name in known if taken.get(name.lower()) == name]
+
+
+def _physical(source: Source, dataset: Dataset) -> dict[str, str]:
+    """The dataset's name -> the table's name, of all columns that stand in a table."""
+    names = [c.name for c in dataset.columns if not c.derived] + [s for c in dataset.columns for s in c.sources]
+    names += [] if dataset.person == "row" else [dataset.person]
+    return {name: source.physical(name) for name in sorted(set(names))}
+
+
+def _selected(frame: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    present = [str(c) for c in frame.columns]
+    return frame.iloc[:, [present.index(name) for name in names]]
+
+
+# ---- who is in it
+
+
+class Extract:
+    """An extract with its number and date.
+
+    Attributes:
+        number: of the edition that it is or may become, from 1.
+        taken: when, `YYYY-MM-DDTHH:MM:SSZ`.
+        source: the frozen columns.
+        seen: what the partner's source looked like when they were taken.
+        of: digest of the dataset and of the table's names.
+        kept: whether a study was answered from it.
+    """
+
+    def __init__(self, number: int, taken: str, source: Source, dataset: Dataset, seen: Look, *, of: str) -> None:
+        self.number, self.taken, self.source, self.seen, self.of = number, taken, source, seen, of
+        self.kept = False
+        self._dataset = dataset
+        self._tokens: npt.NDArray[np.uint64] | None = None
+
+    @cached_property
+    def _people(self) -> tuple[npt.NDArray[np.int64], list[str]]:
+        """The person of each row, -1 where it is not known, and the persons' ids."""
+        codes, ids = pd.factorize(_ids(self.source, self._dataset))
+        return codes.astype(np.int64), [str(name) for name in ids]
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """The persons' ids; for a dataset that has them."""
+        return frozenset(self._people[1])
+
+    def persons(self, edition: Edition) -> Bits:
+        """The set of the persons of an edition of this extract, over all persons of the extract."""
+        if self._dataset.person == "row":
+            return bits(edition.places, edition.height)
+        codes, ids = self._people
+        return bits(codes[edition.places], len(ids))
+
+    def tokens(self, key: bytes) -> npt.NDArray[np.uint64]:
+        """For each person 64 bits by which another edition's can be known again, shape (persons,).
+
+        Keyed BLAKE2b of the id, or of the row's content and how many equal rows stand before it: without the key,
+        which stays in the node's folder, the tokens tell nothing.
+        """
+        if self._tokens is None:
+            if self._dataset.person == "row":
+                rows = pd.Series(_contents(self.source, self._dataset), dtype=object)
+                before = rows.groupby(rows).cumcount()
+                words = [f"{row}#{n}" for row, n in zip(rows, before, strict=True)]
+            else:
+                words = self._people[1]
+            hashed = b"".join(hashlib.blake2b(w.encode(), key=key, digest_size=8).digest() for w in words)
+            self._tokens = np.frombuffer(hashed, dtype="<u8").astype(np.uint64)
+        return self._tokens
+
+
+def ids_of(source: Source, dataset: Dataset) -> frozenset[str]:
+    """The ids of all persons of a source.  Raises: SourceInvalid, Fault."""
+    return frozenset(str(name) for name in _ids(source, dataset) if name is not None)
+
+
+def _ids(source: Source, dataset: Dataset) -> npt.NDArray[np.object_]:
+    """The id of each row as a text, None where it is missing."""
+    with database() as connection:
+        open_table(source, connection, [source.physical(dataset.person)])
+        person = columns_of(source, connection).person(dataset.person)
+        fetched: Any = connection.execute(f"SELECT {person} AS id FROM raw").fetchnumpy()["id"]  # noqa: S608 - quoted
+    ids = np.ma.getdata(fetched).astype(object)
+    ids[np.ma.getmaskarray(fetched)] = None
+    return ids
+
+
+def come_or_gone(one: Extract, other: Extract, dataset: Dataset, gone: Collection[str]) -> int:
+    """How many persons are in one extract and not in the other, those who have opted out left aside.
+
+    Where each row is a person, equal rows are counted: three of them against one are two persons; and a row that has
+    changed is one that went and one that came.
+    """
+    if dataset.person != "row":
+        return len((one.ids ^ other.ids) - frozenset(gone))
+    with database() as connection:
+        names = [_open_rows(connection, which, extract.source, dataset) for which, extract in enumerate((one, other))]
+        if names[0] != names[1]:
+            counted = connection.execute('SELECT (SELECT count(*) FROM "rows 0") + (SELECT count(*) FROM "rows 1")')
+        else:
+            columns = ", ".join(f"c{at}" for at in range(len(names[0]))) or "1"
+            both = 'SELECT 1 AS w, * FROM "rows 0" UNION ALL SELECT -1, * FROM "rows 1"'
+            each = f"SELECT abs(sum(w)) AS n FROM ({both}) GROUP BY {columns}"  # noqa: S608 - names of ours
+            counted = connection.execute(f"SELECT coalesce(sum(n), 0) FROM ({each})")  # noqa: S608 - names of ours
+        return int((counted.fetchone() or (0,))[0])
+
+
+def _open_rows(connection: duckdb.DuckDBPyConnection, which: int, source: Source, dataset: Dataset) -> tuple[str, ...]:
+    """Make `rows 0` or `rows 1`, each value as a text; the dataset's names of the columns."""
+    known = _physical(source, dataset)
+    present = set(_kept_names(source, dataset, []))
+    names = tuple(name for name, physical in known.items() if physical in present)
+    open_table(source, connection, list(dict.fromkeys(known[name] for name in names)))
+    columns = columns_of(source, connection)
+    chosen = ", ".join(f"{columns.shown(name)} AS c{at}" for at, name in enumerate(names)) or "1 AS c"
+    connection.execute(f'CREATE TEMP TABLE "rows {which}" AS SELECT {chosen} FROM raw')  # noqa: S608 - quoted
+    connection.unregister("raw")
+    connection.execute("DROP TABLE IF EXISTS raw")
+    return names
+
+
+def _contents(source: Source, dataset: Dataset) -> list[str]:
+    """Each row's content in one text: its columns in order of name, each with the length of its value."""
+    with database() as connection:
+        names = _open_rows(connection, 0, source, dataset)
+        one = [f"{text(name + '=')} || coalesce(length(c{at}) || ':' || c{at}, '-')" for at, name in enumerate(names)]
+        query = f'SELECT {" || ".join(one) or text("")} FROM "rows 0"'  # noqa: S608 - a name of ours
+        return [str(row[0]) for row in connection.execute(query).fetchall()]

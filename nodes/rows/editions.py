@@ -1,0 +1,316 @@
+"""The editions of one node: a dated extract, frozen, used by all studies until k persons have come or gone.
+
+With a live table each study would see a few persons more or less than the last, and two results, subtracted, would tell
+of those few.  So a node answers from one extract and takes the next when at least k persons differ, k being the persons
+of the charter's floor.  Until then values that were changed do not enter either.  Persons who have opted out are
+removed at once, from a kept edition too, and are not counted as gone.
+
+What is read, and when:
+
+- the first study takes all of the dataset's columns that the source has into memory.  An extract from which nothing was
+  answered is taken anew as soon as the source may have changed, so that an operator who corrects a value need not wait
+  for k persons;
+- each later study first asks whether the source has changed.  Of a DataFrame (compared value by value) and of a file or
+  SQLite (dates and size; content too while it is quite new) an answer no is proof, and nothing more is read.  Else the
+  ids are read and compared; where each row is a person, all columns are;
+- with a state that is kept, the extract goes to the disk before the first answer leaves: `editions/` holds
+  `edition.json`, the rows `000001.parquet`, each edition's tokens `000001.tokens`, and `key`, for the owner only.  The
+  rows of the last edition go when the next one comes; its tokens stay, since cohorts that were answered are compared
+  over editions (`answered.py`).
+
+Limits: a value that one person changed enters with the next edition, and a cohort whose persons are the same in both
+then tells of the change.  Of rows without an id, a row that changed counts twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import time
+import weakref
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from nodes.rows import edition_files as unfinished
+from nodes.rows.cohort_rows import Edition, freeze, needed
+from nodes.rows.edition import Extract, Look, come_or_gone, ids_of, look, take, write_parquet
+from nodes.rows.opt_outs import opted_out
+from nodes.rows.source import Source, physical_names
+from trust.canonical import digest
+from trust.dataset.cohort import Cohort
+from trust.dataset.dataset import PARTNER, Dataset
+from trust.errors import Fault
+from trust.privacy.differencing import Bits, bits, places
+from trust.times import write_time
+
+__all__ = ["Editions", "Taken"]
+
+_LEFT_BEHIND = 86_400
+"""Seconds after which an unfinished file is no other process's."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """An edition's rows for one study, and which edition they are of.
+
+    Attributes:
+        edition: rows of the cohort.
+        extract: what they were taken from.
+        persons: the cohort's persons, over all persons of the extract.
+    """
+
+    edition: Edition
+    extract: Extract = field(repr=False)
+    persons: Bits = field(repr=False)
+
+    @property
+    def number(self) -> int:
+        """Of the edition, from 1."""
+        return self.extract.number
+
+    @property
+    def date(self) -> str:
+        """When the edition was taken, `YYYY-MM-DDTHH:MM:SSZ`."""
+        return self.extract.taken
+
+
+class Editions:
+    """The editions of one node in `folder`, made if it is missing.
+
+    Args:
+        persons: k; as many must have come or gone for the next edition.
+        durable: keep the edition over a restart; else its rows stay in memory, and the folder is one that is thrown
+            away.
+
+    Raises: Fault where the folder cannot be used.
+    """
+
+    def __init__(self, folder: Path, dataset: Dataset, *, persons: int, durable: bool = True) -> None:
+        self.dataset, self._digest = dataset, dataset.digest()
+        self._folder, self._k, self._durable = folder, persons, durable
+        self._kept: Extract | None = None
+        self._next: tuple[Extract, frozenset[str]] | None = None
+        self._proof: tuple[Look, frozenset[str]] | None = None
+        self._last = 0
+        self._given: list[weakref.ref[Taken]] = []
+        self._moved: dict[tuple[int, int], tuple[Extract, npt.NDArray[np.int64]]] = {}
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for path in folder.glob("new-*"):  # of a process that ended while it wrote
+                if path.stat().st_mtime < time.time() - _LEFT_BEHIND:
+                    path.unlink()
+            self._key = self._read_key()
+        except OSError as wrong:
+            raise Fault(f"the folder of editions cannot be used ({type(wrong).__name__})") from None
+
+    def freeze(self, source: Source, names: Iterable[str], cohort: Cohort | None, *, now: datetime) -> Taken:
+        """The columns `names` of the persons in the cohort, from the edition in use.  `keep` makes it last.
+
+        Raises: SourceInvalid, Fault.
+        """
+        asked = [n for n in dict.fromkeys([*names, *(cohort.columns if cohort else ())]) if n != PARTNER]
+        source = source.checked(self.dataset)
+        gone = opted_out(source, self.dataset)
+        self._reload(source)
+        extract = self._current(source, needed(self.dataset, source, asked), gone, now)
+        frozen = source.model_copy(update={"url": extract.source.url, "table": "", "opt_out": None})
+        edition = freeze(self.dataset, frozen, names, cohort, gone)
+        taken = Taken(edition, extract, extract.persons(edition))
+        self._given = [given for given in self._given if given() is not None] + [weakref.ref(taken)]
+        return taken
+
+    def keep(self, taken: Taken) -> None:
+        """All studies from now on use this edition; to be called before its first answer leaves.
+
+        Raises: Fault where another study has made the same edition from another extract.
+        """
+        extract = taken.extract
+        self._reload(extract.source)
+        if extract.kept:
+            return  # one that gave way meanwhile has its tokens
+        if extract.number <= self._last:
+            raise Fault("another study has made this edition meanwhile; to mend it: run the study again")
+        try:
+            if self._kept is not None:
+                self._write_tokens(self._kept)
+            if self._durable:
+                self._write(extract)
+        except OSError as wrong:
+            raise Fault(f"the edition cannot be kept ({type(wrong).__name__})") from None
+        extract.kept = True
+        self._kept, self._last, self._next = extract, extract.number, None
+        self._proof = None
+
+    def identity(self, extract: Extract) -> bytes:
+        """Which persons an extract has, in which order: 32 bytes, of the keyed tokens."""
+        return hashlib.sha256(extract.tokens(self._key).tobytes()).digest()
+
+    def placed(self, number: int, persons: Bits, among: Extract) -> tuple[Bits, int]:
+        """A set of persons of edition `number` as one of the persons of `among`, and how many are not there.
+
+        Raises: Fault where the edition's tokens are lost: what cannot be compared is not answered.
+        """
+        if number == among.number:
+            return persons, 0
+        before = (number, id(among))
+        if before not in self._moved or self._moved[before][0] is not among:
+            self._moved[before] = among, _moved(self._tokens(number), among.tokens(self._key))
+        moved = self._moved[before][1]
+        there = moved[places(persons, len(moved))]
+        return bits(there[there >= 0], self._size(among)), int(np.count_nonzero(there < 0))
+
+    def _size(self, extract: Extract) -> int:
+        return len(extract.tokens(self._key))
+
+    # ---- which edition
+
+    def _current(self, source: Source, names: list[str], gone: frozenset[str], now: datetime) -> Extract:
+        if self._next is not None:  # taken for a study that was then refused, or is about to be answered
+            extract, then = self._next
+            same = extract.seen.still(source, self.dataset) or self._in_use(extract)
+            if then == gone and extract.number == self._last + 1 and same:
+                return extract
+        kept = self._kept
+        if kept is None or kept.of != self._of(source):
+            return self._take(source, names, gone, now)
+        if kept.seen.still(source, self.dataset):
+            return kept
+        if self._proof is not None and self._proof[1] == gone and self._proof[0].still(source, self.dataset):
+            return kept
+        seen = look(source, self.dataset)
+        if self.dataset.person != "row" and len((kept.ids ^ ids_of(source, self.dataset)) - gone) < self._k:
+            self._proof = seen, gone
+            return kept
+        extract = self._take(source, names, gone, now)
+        if come_or_gone(kept, extract, self.dataset, gone) < self._k:
+            self._next = None
+            self._proof = extract.seen, gone
+            return kept
+        return extract
+
+    def _in_use(self, extract: Extract) -> bool:
+        """Whether another study is about to be answered from it, and nothing tells if the source has changed since: of
+        two extracts only one could be the next edition.
+        """
+        if extract.seen.file is not None or extract.seen.frame is not None:
+            return False
+        return any(taken is not None and taken.extract is extract for taken in (given() for given in self._given))
+
+    def _take(self, source: Source, names: list[str], gone: frozenset[str], now: datetime) -> Extract:
+        in_memory = isinstance(source.url, pd.DataFrame)
+        seen = Look() if in_memory else look(source, self.dataset)
+        frozen = take(source, self.dataset, names)
+        seen = Look(frame=frozen.url) if isinstance(frozen.url, pd.DataFrame) else seen
+        extract = Extract(self._last + 1, write_time(now), frozen, self.dataset, seen, of=self._of(source))
+        self._next = extract, gone
+        return extract
+
+    # ---- on the disk
+
+    def _read_key(self) -> bytes:
+        path = self._folder / "key"
+        if not path.exists():
+            if any(self._folder.glob("*.tokens")):
+                raise Fault("the key of the editions is lost; to mend it: put the file `key` back into the folder")
+            _write_private(path, secrets.token_bytes(32), self._durable)
+        return path.read_bytes()
+
+    def _tokens(self, number: int) -> npt.NDArray[np.uint64]:
+        if self._kept is not None and number == self._kept.number and not self._durable:
+            return self._kept.tokens(self._key)
+        try:
+            return np.frombuffer((self._folder / f"{number:06d}.tokens").read_bytes(), dtype="<u8").astype(np.uint64)
+        except (OSError, ValueError):
+            raise Fault(
+                f"the tokens of edition {number} are lost; to mend it: put the file back into the folder of editions"
+            ) from None
+
+    def _write_tokens(self, extract: Extract) -> None:
+        path = self._folder / f"{extract.number:06d}.tokens"
+        if not path.exists():
+            _write_private(path, extract.tokens(self._key).astype("<u8").tobytes(), self._durable)
+
+    def _write(self, extract: Extract) -> None:
+        """Rows and tokens first, `edition.json` last: what it names is complete."""
+        with unfinished.making(self._folder, extract.number):
+            self._write_all(extract)
+
+    def _write_all(self, extract: Extract) -> None:
+        path = self._rows(extract.number)
+        write_parquet(extract.source, physical_names(extract.source), path)
+        if not isinstance(extract.source.url, pd.DataFrame):
+            extract.source = extract.source.model_copy(update={"url": path})
+        self._write_tokens(extract)
+        unfinished.synced(self._folder)
+        entry = {"date": extract.taken, "number": extract.number, "of": extract.of}
+        _write_private(self._folder / "edition.json", json.dumps(entry, sort_keys=True).encode(), durable=True)
+        for old in self._folder.glob("[0-9]*.parquet"):
+            if old != path:
+                with suppress(OSError):
+                    old.unlink()
+
+    def _rows(self, number: int) -> Path:
+        return self._folder / f"{number:06d}.parquet"
+
+    def _of(self, source: Source) -> str:
+        """What an edition is of: the dataset, and the table's names of its columns.  If it changes, the next is due."""
+        mapping = {name: source.physical(name) for name in {*self.dataset.names, *source.columns, self.dataset.person}}
+        return digest({"columns": mapping, "dataset": self._digest})
+
+    def _reload(self, source: Source) -> None:
+        """The edition that is on the disk, which another process may have made.  Raises: Fault."""
+        if not self._durable:
+            return
+        kept = unfinished.finished(self._folder)
+        if not (self._folder / "edition.json").exists():
+            if kept:
+                raise Fault("edition.json is lost; to mend it: put the file back into the folder of editions")
+            return
+        try:
+            entry = json.loads((self._folder / "edition.json").read_bytes())
+            number, date, of = int(entry["number"]), str(entry["date"]), str(entry["of"])
+        except (OSError, ValueError, KeyError, TypeError):
+            raise Fault("edition.json cannot be read; to mend it: put the file back into the folder") from None
+        if number < kept:
+            raise Fault("edition.json is older than the editions beside it; to mend it: put the last one back")
+        if number == self._last:
+            return
+        self._last, self._proof, self._next, self._kept = number, None, None, None
+        path = self._rows(number)
+        if not path.is_file():
+            raise Fault("the rows of the edition are lost; to mend it: put the file back into the folder of editions")
+        frozen = source.model_copy(update={"url": path, "table": "", "opt_out": None})
+        self._kept = Extract(number, date, frozen, self.dataset, Look(), of=of)
+        self._kept.kept = True
+
+
+def _moved(old: npt.NDArray[np.uint64], new: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    """For each person of the old edition the place in the new one, -1 for one who is not there; shape (old,)."""
+    if not len(new):
+        return np.full(len(old), -1, dtype=np.int64)
+    order = np.argsort(new)
+    at = np.minimum(np.searchsorted(new, old, sorter=order), len(new) - 1)
+    found: npt.NDArray[np.int64] = np.where(new[order[at]] == old, order[at], -1).astype(np.int64)
+    return found
+
+
+def _write_private(path: Path, content: bytes, durable: bool) -> None:
+    """Whole or not at all, for the owner only; where `durable`, on the disk under its name."""
+    beside = path.with_name(f"new-{secrets.token_hex(8)}")
+    with open(beside, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        file.write(content)
+        file.flush()
+        if durable:
+            os.fsync(file.fileno())
+    beside.replace(path)
+    if durable:
+        unfinished.synced(path.parent)

@@ -1,0 +1,286 @@
+"""Where a partner's rows are, and how they fulfil a dataset.  Private to the partner.
+
+A source is a file (`files.py`), a database (`databases.py`) or a DataFrame; in each case only the columns that a study
+needs are read.  Format of `source.toml`: docs/formats.md, 3.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import secrets
+import tomllib
+import weakref
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import duckdb
+import numpy as np
+import pandas as pd
+from pydantic import ConfigDict, Field, ValidationError, field_validator
+
+from nodes.rows.from_database import DATABASES, Condition, database_columns, read_database
+from nodes.rows.from_file import file_columns, load_file, missing_columns, quoted
+from trust.canonical import Model, explained, read_model
+from trust.dataset.dataset import Dataset
+from trust.errors import SourceInvalid, nearest
+
+__all__ = [
+    "Held",
+    "Source",
+    "as_source",
+    "database",
+    "is_database",
+    "open_table",
+    "physical_names",
+    "scheme",
+    "whole_table",
+]
+
+Place: TypeAlias = str | Path | pd.DataFrame
+
+
+class Held:
+    """A table of the in-memory engine: rows read once, which go with this object.
+
+    Raises: duckdb.Error where there is no room for them.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """From the relation `raw` of a connection."""
+        self.name = f"held {secrets.token_hex(8)}"
+        connection.execute(f"CREATE TABLE {quoted(self.name)} AS SELECT * FROM raw")  # noqa: S608 - quoted
+        weakref.finalize(self, _drop, self.name)
+
+
+def _drop(name: str) -> None:
+    with suppress(duckdb.Error), database() as connection:
+        connection.execute(f"DROP TABLE IF EXISTS {quoted(name)}")
+
+
+class Source(Model):
+    """How one partner's table fulfils a dataset.  It shows nothing of itself: an address may hold a password.
+
+    Attributes:
+        url: a path of a CSV or Parquet file, a database's URL with `#table`, or a DataFrame.
+        table: the database's table, where the URL does not name it.
+        columns: dataset's name -> the table's name, where they differ.
+        levels: column -> {the table's value: dataset's level}.
+        missing: texts that stand for a missing value, besides an empty field.
+        invalid: `refuse` a value that the dataset does not allow, or take it as `missing`.
+        opt_out: who has opted out: a path of a text with one id a line, a database's URL with `#table`, `#table` alone
+            for a table of the source's own database, or a list of ids.  Read anew before each study
+            (`optouts.py`).
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    url: str | Path | pd.DataFrame | Held = Field(repr=False)
+    table: str = ""
+    columns: dict[str, str] = Field(default_factory=dict)
+    levels: dict[str, dict[str, bool | int | str]] = Field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+    invalid: Literal["refuse", "missing"] = "refuse"
+    opt_out: Any = Field(default=None, repr=False)
+
+    def __init__(self, url: Place | None = None, /, **fields: Any) -> None:
+        given = fields if url is None else {"url": url, **fields}
+        try:
+            super().__init__(**given)
+        except ValidationError as wrong:
+            raise explained(wrong, type(self), SourceInvalid, "the source") from None
+
+    def __repr__(self) -> str:
+        return "<source>"
+
+    __str__ = __repr__
+
+    @field_validator("levels", mode="before")
+    @classmethod
+    def _text_keys(cls, levels: Any) -> Any:
+        """`{0: "F"}` as `{"0": "F"}`: the table's values are compared as texts."""
+        if not isinstance(levels, Mapping) or not all(isinstance(mapping, Mapping) for mapping in levels.values()):
+            return levels
+        return {name: {str(key): level for key, level in mapping.items()} for name, mapping in levels.items()}
+
+    @field_validator("opt_out")
+    @classmethod
+    def _list_of_ids(cls, given: Any) -> Any:
+        """Kept as it is given, so that a list that grows is seen to grow."""
+        if given is None or isinstance(given, str | Path | list | tuple | set | frozenset | pd.Series | np.ndarray):
+            return given
+        raise ValueError("opt_out is a path, a URL with #table, or a list of ids")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Source:
+        """Read `source.toml`; a relative file is beside it.  Raises: SourceInvalid."""
+        try:
+            fields = tomllib.loads(Path(path).read_text("utf-8"))
+        except OSError as wrong:
+            raise SourceInvalid(f"the source {str(path)!r} cannot be read ({wrong.strerror})") from None
+        except UnicodeDecodeError:
+            raise SourceInvalid(f"{str(path)!r} is not UTF-8 text", remedy="save it as UTF-8") from None
+        except (tomllib.TOMLDecodeError, RecursionError) as wrong:
+            raise SourceInvalid(f"{str(path)!r} is not valid TOML: {wrong}") from None
+        source = read_model(cls, fields, SourceInvalid, "the source")
+        beside = {
+            name: Path(path).parent / given
+            for name, given in (("url", source.url), ("opt_out", source.opt_out))
+            if isinstance(given, str) and scheme(given) == "" and not given.startswith("#")
+        }
+        return source.model_copy(update=beside)
+
+    def physical(self, name: str) -> str:
+        """The table's name of a dataset's column."""
+        return self.columns.get(name, name)
+
+    def checked(self, dataset: Dataset) -> Source:
+        """Itself, when every column and level that it names is the dataset's.  Raises: SourceInvalid."""
+        if self.opt_out is not None and dataset.person == "row":
+            raise SourceInvalid(
+                "opt_out is set, and the dataset has no id of persons",
+                expected="person: a column's name, in place of person: row",
+                remedy="add the id to the dataset and the table, or take these rows out of the table and leave "
+                "opt_out away",
+            )
+        hidden = {s for c in dataset.columns for s in c.sources}
+        known = {*dataset.names, *hidden, *([] if dataset.person == "row" else [dataset.person])}
+        for name in [*self.columns, *self.levels]:
+            if name not in known:
+                raise SourceInvalid(
+                    f"the source maps {name!r}, no column of the dataset", expected=nearest(name, known)
+                )
+        for name, mapping in self.levels.items():
+            column = dataset.column(name) if name in dataset else None
+            if column is None or not column.categorical:
+                raise SourceInvalid(
+                    f"the source maps levels of {name!r}, which has none", expected="a column with an enum"
+                )
+            for level in mapping.values():
+                if not any(level == known and type(level) is type(known) for known in column.values):
+                    shown = nearest(str(level), map(str, column.values))
+                    raise SourceInvalid(f"the source maps to {level!r}, no level of {name!r}", expected=shown)
+        return self
+
+
+@functools.cache
+def _engine() -> duckdb.DuckDBPyConnection:
+    """One in-memory engine a process: to start one takes longer than to ask it.
+
+    Rows that do not fit into memory are not written to the working folder, and nothing is fetched from a network.
+    """
+    return duckdb.connect(
+        config={"temp_directory": "", "autoinstall_known_extensions": False, "autoload_known_extensions": False}
+    )
+
+
+def database() -> duckdb.DuckDBPyConnection:
+    """A connection of its own to the in-memory engine; what is registered or temporary in it is seen by no other."""
+    return _engine().cursor()
+
+
+def as_source(given: Place | Source | Mapping[str, Any]) -> Source:
+    """A Source from what a person wrote: a path, a URL, a frame or a Source.  Raises: SourceInvalid."""
+    if isinstance(given, Source):
+        return given
+    if isinstance(given, str | Path | pd.DataFrame):
+        return Source(given)
+    raise SourceInvalid(
+        f"a source of type {type(given).__name__}", expected="a path, a URL, a DataFrame or dt.Source(…)"
+    )
+
+
+def open_table(
+    source: Source, connection: duckdb.DuckDBPyConnection, names: list[str], condition: Condition | None = None
+) -> None:
+    """Make the relation `raw` in `connection` with the table's columns of these physical names.
+
+    `condition` is for a database: rows that it leaves out need not come.
+
+    Raises: SourceInvalid, Fault; no message holds a connection's text or a value.
+    """
+    if len({name.lower() for name in names}) < len(names):
+        raise SourceInvalid("two columns of the table differ only in capitals", remedy="rename one of them")
+    if isinstance(source.url, pd.DataFrame):
+        _from_frame(source.url, connection, names)
+    elif isinstance(source.url, Held):
+        present = physical_names(source)
+        missing_columns(names, present)
+        chosen = ", ".join(map(quoted, names)) or "1 AS _"
+        connection.execute(f"CREATE TEMP TABLE raw AS SELECT {chosen} FROM {quoted(source.url.name)}")  # noqa: S608
+    elif is_database(source.url):
+        _from_frame(read_database(str(source.url), source.table, names, condition), connection, names)
+    else:
+        load_file(_path(str(source.url)), connection, names)
+
+
+def physical_names(source: Source) -> list[str]:
+    """All the column names that the table has.  Raises: SourceInvalid, Fault."""
+    if isinstance(source.url, pd.DataFrame):
+        return [str(c) for c in source.url.columns]
+    if is_database(source.url):
+        return database_columns(str(source.url), source.table)
+    with database() as connection:
+        if isinstance(source.url, Held):
+            described = connection.execute(f"DESCRIBE {quoted(source.url.name)}").fetchall()
+            return [str(row[0]) for row in described]
+        return file_columns(_path(str(source.url)), connection)
+
+
+def whole_table(source: Source) -> pd.DataFrame:
+    """All columns and rows, as they are: the texts of a CSV file, the types of anything else.
+
+    For the partner's own eyes, as when it drafts a dataset.  Raises: SourceInvalid, Fault.
+    """
+    if isinstance(source.url, pd.DataFrame):
+        return source.url
+    with database() as connection:
+        open_table(source, connection, physical_names(source))
+        return connection.execute("SELECT * FROM raw").df()
+
+
+def _path(url: str) -> Path:
+    """The file that a text names.  Raises: SourceInvalid for an address that is neither a file nor a database."""
+    if scheme(url):
+        raise SourceInvalid(f"a source with the scheme {scheme(url)!r}", expected="a file, or " + ", ".join(DATABASES))
+    return Path(url)
+
+
+def is_database(url: Place | Held) -> bool:
+    """Whether rows come through SQLAlchemy."""
+    return isinstance(url, str) and scheme(str(url)).partition("+")[0] in DATABASES
+
+
+def scheme(url: str) -> str:
+    """What stands before `://`, in small letters; empty for a path."""
+    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", url)
+    return found[1].lower() if found else ""
+
+
+def _from_frame(frame: pd.DataFrame, connection: duckdb.DuckDBPyConnection, names: list[str]) -> None:
+    present = [str(c) for c in frame.columns]
+    missing_columns(names, present)
+    twice = [name for name in names if present.count(name) > 1]
+    if twice:
+        raise SourceInvalid(f"the table has two columns named {twice[0]!r}", remedy="rename one of them")
+    frame = frame.reset_index(drop=True)
+    columns = {name: _plain(frame.iloc[:, present.index(name)]) for name in names} or {"_": np.zeros(len(frame))}
+    connection.register("raw", pd.DataFrame(columns))
+
+
+def _plain(values: pd.Series[Any]) -> Any:
+    """A column as DuckDB reads it: numbers and texts as they are, anything else as texts, null where missing."""
+    kind = values.dtype
+    if isinstance(kind, pd.CategoricalDtype):
+        return values if pd.api.types.is_string_dtype(kind.categories) else _plain(values.astype(kind.categories.dtype))
+    if isinstance(kind, pd.StringDtype) or (isinstance(kind, np.dtype) and kind.kind in "iufb"):
+        return values
+    if isinstance(values.array, pd.arrays.IntegerArray | pd.arrays.FloatingArray | pd.arrays.BooleanArray):
+        return values
+    if pd.api.types.is_datetime64_any_dtype(kind):
+        return values.dt.strftime("%Y-%m-%d").astype(object)
+    gone = values.isna().to_numpy()
+    texts = [None if missing else str(v) for v, missing in zip(values.astype(object), gone, strict=True)]
+    return pd.Series(texts, index=values.index, dtype=object)

@@ -1,0 +1,1 @@
+"""The running process of a node."""

@@ -1,0 +1,1 @@
+"""One study at one node, from the gate to the egress."""

@@ -1,0 +1,104 @@
+"""A study that has passed the gate at one node: what it asks, of which rows, and with which keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from nodes.study import gate
+from nodes.study.computation import Computation
+from nodes.rows.editions import Taken
+from nodes.node import Node
+from nodes.study.analysis_replay import Progress
+from trust.analyses.base import Ask, Scope, Sum
+from trust.canonical import canonical, parse
+from trust.dataset.dataset import PARTNER
+from trust.errors import MessageInvalid, Refused
+from trust.documents.mandate import SignedMandate
+from trust.documents.root import TrustRoot
+from trust.dataset.rows import partner_rows
+from trust.secure_sum import Parameters, Party
+from trust.signing.envelope import Envelope, sha256
+from trust.documents.study import Study, plan, plan_documents, signed_study
+from trust.protocol.asks import Plans, plan_bytes
+from trust.protocol.messages import pack_asks, unpack_asks
+
+__all__ = ["Begun", "asks_kept", "begin", "kept_asks", "signed"]
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A study that has passed the gate."""
+
+    study: Study
+    mandate: SignedMandate
+    scope: Scope
+    plans: dict[str, dict[str, Sum]]
+    documents: dict[tuple[str, str], bytes]
+    parameters: Parameters
+    party: Party
+    computation: Computation
+    progress: Progress
+
+
+def signed(node: Node, root: TrustRoot, header: Mapping[str, Any]) -> gate.Asked:
+    """Mandate and study of a message, their signatures verified.  Raises: Refused, MessageInvalid, StudyInvalid."""
+    mandate = SignedMandate(Envelope.read(header["mandate"]), root)
+    envelope = Envelope.read(header["study"])
+    study = signed_study(envelope, root.root)
+    partners = mandate.mandate.partners
+    if node.name not in partners or not set(partners) <= set(root.root.partners):
+        raise Refused("partners-invalid", "the mandate names this partner, and only partners of the trust root")
+    scope = Scope(node.dataset, partners, study.protections, node.charter.partner_may_be_shown)
+    return gate.Asked(mandate, study, sha256(envelope.unverified_payload), scope)
+
+
+def begin(node: Node, root: TrustRoot, asked: gate.Asked, taken: Taken, names: list[str]) -> Begun:
+    """Rows that each analysis has prepared, plan, and this node's half of the secure sum.
+
+    Args:
+        names: the columns that the analyses read.
+    """
+    mandate, study, scope = asked.mandate, asked.study, asked.scope
+    partners, rows = mandate.mandate.partners, taken.edition.rows
+    rows = partner_rows(rows, partners.index(node.name)) if PARTNER in names else rows
+    plans = plan(study, scope)
+    keys = {name: Ed25519PublicKey.from_public_bytes(bytes.fromhex(root.root.partners[name].sign)) for name in partners}
+    parameters = Parameters(
+        study=study.id,
+        mandate=mandate.digest,
+        root=root.digest,
+        partners=keys,
+        m=mandate.mandate.m,
+        c=mandate.mandate.c,
+        sums=mandate.mandate.sums,
+        participation=mandate.mandate.participation,
+    )
+    return Begun(
+        study,
+        mandate,
+        scope,
+        plans,
+        plan_bytes(plan_documents(study, scope, plans)),
+        parameters,
+        Party(parameters, node.name, node.identity.private, node.store),
+        Computation(study, scope, plans, rows),
+        Progress(study, scope, plans),
+    )
+
+
+def kept_asks(asks: Mapping[str, Ask], plans: Plans) -> bytes:
+    """A question as a node keeps it: names, and the values asked for."""
+    names, values = pack_asks(asks, plans)
+    return canonical({"asks": names, "values": values.hex()})
+
+
+def asks_kept(raw: bytes, plans: Plans) -> dict[str, Ask]:
+    """The inverse of `kept_asks`.  Raises: MessageInvalid."""
+    document = parse(raw, largest=1 << 26)
+    if not isinstance(document, dict) or not isinstance(document.get("values"), str):
+        raise MessageInvalid("a question that was kept and cannot be read", expected="names and values")
+    return unpack_asks(document.get("asks"), bytes.fromhex(document["values"]), plans)[0]

@@ -1,0 +1,57 @@
+"""The one place from which bytes leave a node.  What left is recorded here before it goes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from trust.secure_sum import Approval, Upload
+from trust.signing.envelope import Signer
+from trust.protocol.messages import pack, pack_signed
+
+__all__ = ["Egress", "Sent"]
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One message that left: its kind, the sum it answers (-1 for none), how long, and its SHA-256."""
+
+    kind: str
+    r: int
+    bytes: int
+    sha256: str
+
+
+@dataclass
+class Egress:
+    """Packs, signs and records every message of a node; nothing else builds one."""
+
+    identity: Signer
+    sent: list[Sent] = field(default_factory=list)
+
+    def send(self, header: Mapping[str, Any]) -> bytes:
+        """The bytes of a refusal, or of a `ready`."""
+        if header["kind"] not in ("ready", "refusal"):
+            raise AssertionError("only a ready or a refusal is a plain message")
+        return self._left(str(header["kind"]), -1, pack_signed(header, self.identity))
+
+    def send_approval(self, approval: Approval, head: str) -> bytes:
+        """The bytes of an approval, which carries its own signature, with the signed head of the journal."""
+        header = {
+            "kind": "approval",
+            "name": approval.name,
+            "E": approval.key.hex(),
+            "head": head,
+            "sig": approval.sig.hex(),
+        }
+        return self._left("approval", -1, pack(header))
+
+    def send_upload(self, upload: Upload) -> bytes:
+        """The bytes of a masked vector, which carries its own signature."""
+        return self._left("upload", upload.r, pack(upload.header(), bytes(upload.body)))
+
+    def _left(self, kind: str, r: int, raw: bytes) -> bytes:
+        self.sent.append(Sent(kind, r, len(raw), hashlib.sha256(raw).hexdigest()))
+        return raw

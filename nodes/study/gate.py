@@ -1,0 +1,236 @@
+"""The gate: a node's numbered checks.  The first that fails refuses; nothing is skipped.
+
+Before rows     1 my clock goes on; the trust root that I pinned is in force, its charter is mine and may be its charter
+                2 the mandate: in force, not revoked, not seen before, signed as my charter asks, for this study, this
+                  dataset, these partners
+                3 the plan that I compute is the plan that was signed, and so are the bounds
+                4 charter and my own policy say yes: researcher, purpose, columns, floors, dates, partners, sizes
+                5 my journal can be written
+After rows      6 those who opted out are not among the rows
+                7 enough persons in my cohort, and no person dominates a magnitude
+                8 the cohort differs from each one already answered by nobody, or by enough persons
+Each sum        9 my clock goes on, root and mandate are still in force and not revoked, I have not given more than the
+                  mandate allows, and no sum more often than the plan says
+               10 the analyses and sums asked are those that my own replay asks next
+               11 rules on my own part
+               12 journalled and on the disk before it goes (`trust/secure_sum/party.py`, `nodes/study/egress.py`)
+Order, repetition, partner set and values of a question are checked by the secure sum (`trust/secure_sum/party.py`).
+What the gate does not do: it neither reads rows nor sends anything; `session.py` calls it in this order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from nodes.rows.cohort_rows import Edition
+from trust.analyses.base import Arrays, Ask, Scope, Sum
+from trust.charters.charter import Charter
+from trust.dataset.dataset import PARTNER
+from trust.decision import Decision, Decisions
+from trust.errors import Refused
+from trust.documents.mandate import Mandate, SignedMandate, draft, quorum
+from trust.charters.partner_policy import PartnerPolicy
+from trust.policy.decide import asker_of, decide, local_only
+from trust.privacy.rules import dominance, persons
+from trust.documents.root import TrustRoot
+from trust.documents.study import Study, plan
+from trust.protocol.asks import same_sums
+from trust.times import read_time
+
+__all__ = ["Asked", "Known", "after_rows", "before_rows", "before_sum", "own_part", "still_allowed"]
+
+_COORDINATOR = "the coordinator is at fault"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a coordinator asks, signatures verified: a mandate, its study, and the digest of the study's bytes."""
+
+    mandate: SignedMandate
+    study: Study
+    study_digest: str
+    scope: Scope
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a node holds it to.
+
+    Attributes:
+        partner: the node's own name.
+        revoked: whether a member has revoked the mandate, as far as this node was told.
+        seen: whether this node has given to the study before.
+        clock, journal: whether its clock goes on, and its journal can be written now.
+        policy: the partner's own; the strictest wins.
+    """
+
+    partner: str
+    root: TrustRoot
+    charter: Charter
+    revoked: bool
+    seen: bool
+    clock: Decision
+    journal: Decision
+    policy: PartnerPolicy | None = None
+
+
+def before_rows(asked: Asked, known: Known, *, now: datetime) -> Decisions:
+    """Steps 1 to 5.  The signatures on root, mandate and study have been verified where they were read."""
+    mandate, study, scope, root, charter = asked.mandate, asked.study, asked.scope, known.root, known.charter
+    signed = mandate.mandate
+    mine = draft(asked.study_digest, study, scope, charter.folder_digest, root.root, signed.id)
+    until = root.root.researchers[study.researcher].accredited_until
+    return Decisions(
+        [
+            # 1 clock and root
+            known.clock,
+            _in_force("root", root, now),
+            Decision(
+                "charter",
+                root.root.charter == charter.folder_digest,
+                "my charter is the trust root's",
+                "use the charter that the root names",
+            ),
+            local_only(charter, root.root.trust),
+            # 2 mandate
+            _in_force("mandate", mandate, now),
+            _revoked(known.revoked),
+            Decision(
+                "already-started", not known.seen, "this partner has not given to this study before", "file it anew"
+            ),
+            quorum(root.root, mandate.signers, charter.committee),
+            _same("mandate-study", signed, mine, ("study", "dataset", "charter", "not_before", "expires")),
+            _same("mandate-partners", signed, mine, ("partners", "participation", "m", "c")),
+            # 3 plan
+            _same("plan", signed, mine, ("plan", "sums", "bytes", "root", "audit", "conditions")),
+            # 4 researcher and policy
+            Decision(
+                "researcher",
+                now < read_time(until),
+                "the study's researcher is accredited today",
+                "have the researcher accredited",
+            ),
+            *decide(
+                study,
+                charter,
+                scope,
+                plan(study, scope),
+                now=now,
+                asker=asker_of(root.root, study.researcher),
+                partner=known.partner,
+                policy=known.policy,
+            ),
+            # 5 journal
+            known.journal,
+        ]
+    )
+
+
+def _in_force(rule: str, document: TrustRoot | SignedMandate, now: datetime) -> Decision:
+    try:
+        document.in_force(now)
+    except Refused as refused:
+        return Decision(refused.rule, False, refused.text, refused.remedy)
+    return Decision(f"{rule}-expired", True, f"the {rule} is in force")
+
+
+def _revoked(revoked: bool) -> Decision:
+    return Decision("mandate-revoked", not revoked, "the mandate was not revoked", "ask the committee for a new one")
+
+
+def _same(rule: str, signed: Mandate, mine: Mandate, fields: tuple[str, ...]) -> Decision:
+    """The signed fields are those that I compute from the study."""
+    other = [name for name in fields if getattr(signed, name) != getattr(mine, name)]
+    text = f"the mandate's {', '.join(fields)} are those that follow from the study"
+    if other:
+        text = f"the mandate's {', '.join(other)} is not what follows from the study"
+    return Decision(rule, not other, text, "the study must be signed again, with the same version at all actors")
+
+
+def after_rows(study: Study, scope: Scope, edition: Edition, differs: Decision) -> Decisions:
+    """Steps 6 to 8.
+
+    Args:
+        edition: the rows of my cohort.
+        differs: what the rule on differencing says of it (`nodes/study/answered_cohorts.py`).
+    """
+    decisions = [
+        # 6 opt-outs
+        Decision("opt-outs", True, "those who opted out are not among the rows"),  # or the edition is not read at all
+        # 7 persons
+        persons(edition.persons, study.protections),
+    ]
+    for name in sorted({c for a in study.analyses.values() for c in a.reads() if c != PARTNER}):
+        column = scope.dataset.column(name)
+        if column.magnitude:
+            decisions.append(dominance(edition.rows, name, study.protections))
+    # 8 differencing
+    return Decisions([*decisions, differs])
+
+
+def still_allowed(
+    root: TrustRoot, mandate: SignedMandate, *, revoked: bool, clock: Decision, now: datetime
+) -> Decisions:
+    """The first part of step 9, also asked before the start.
+
+    Args:
+        root: the newest version that this node has accepted; a mandate is for one version.
+        revoked: whether a member has revoked the mandate, as far as this node was told.
+        clock: whether this node's clock goes on.
+    """
+    same = mandate.mandate.root == root.root.version
+    text = "the mandate was signed for the trust root in force"
+    return Decisions(
+        [
+            clock,
+            _in_force("root", root, now),
+            Decision("root-version", same, text, "have it signed for the root in force"),
+            _in_force("mandate", mandate, now),
+            _revoked(revoked),
+        ]
+    )
+
+
+def before_sum(
+    mandate: SignedMandate,
+    asks: Mapping[str, Ask],
+    expected: Mapping[str, Ask] | None,
+    plans: Mapping[str, Mapping[str, Sum]],
+    asked: Mapping[tuple[str, str], int],
+    *,
+    given: int,
+) -> Decisions:
+    """The second part of step 9, and step 10.
+
+    Args:
+        expected: what my own replay of the analyses asks next; None before the totals that it needs were shown.
+        asked: how often each sum of each analysis was answered before.
+        given: bytes of my uploads, this one included.
+    """
+    often = all(asked.get((name, ask.sum), 0) < plans[name][ask.sum].at_most for name, ask in asks.items())
+    return Decisions(
+        [
+            # 9 within the mandate and the plan
+            Decision(
+                "sum-budget", given <= mandate.mandate.bytes, "no more bytes than the mandate allows", _COORDINATOR
+            ),
+            Decision("sum-budget", often, "no sum is asked more often than the plan says", _COORDINATOR),
+            # 10 the next question
+            Decision(
+                "state-not-derived",
+                same_sums(asks, expected),
+                "the analyses and sums asked are those that follow from the totals",
+                _COORDINATOR,
+            ),
+        ]
+    )
+
+
+def own_part(planned: Sum, kept: Arrays, scope: Scope) -> Decisions:
+    """Step 11, on arrays that never leave."""
+    fewest = scope.protections.fewest(len(scope.partners))
+    judged: list[Any] = [rule.judge(kept, scope.protections, fewest) for rule in planned.rules if rule.where == "node"]
+    return Decisions(judged or [Decision("node-rules", True, "this sum has no rule on a partner's own part")])

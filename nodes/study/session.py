@@ -1,0 +1,407 @@
+"""One study at one node: bytes in and bytes out, from the mandate to the close.
+
+new -> approved -> started -> closed.  A message that does not fit the state is refused, and a refusal after the
+start ends the study.  What leaves goes through `egress`; why something failed stays here.
+
+A session that keeps its messages goes on after its process was killed: signed documents, asks and totals are in the
+node's store until the close, and `Session.again` replays them.  The rows must be the same; else the study is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from nodes.study import gate
+from nodes.study.answered_cohorts import Answered
+from nodes.study.approved_study import Begun, asks_kept, begin, kept_asks, signed
+from nodes.study.computation import Computation
+from nodes.rows.from_database import SourceAway
+from nodes.rows.editions import Taken
+from nodes.study.egress import Egress
+from nodes.node import Node
+from nodes.study.notices import Notices
+from nodes.study.message_fields import approval_of, closed, coordinators, listed
+from trust.canonical import canonical, parse
+from trust.dataset.cohort import Cohort
+from trust.decision import Decisions, require
+from trust.errors import AnalysisFailed, DataTrustError, MessageInvalid, Refused, sentence
+from trust.documents.mandate import SignedMandate
+from trust.secure_sum import Evidence, Record, audit, close_study
+from trust.secure_sum.errors import SecureSumError
+from trust.secure_sum.frames import transcript
+from trust.secure_sum.masks import raw as raw_words
+from trust.secure_sum.messages import signed_by
+from trust.documents.study import Study
+from trust.protocol.asks import only_names, question
+from trust.times import write_time
+from trust.protocol.messages import DOWN, check_signature, open_sealed, size, unpack, unpack_asks
+
+__all__ = ["Session"]
+
+_LONGEST_BODY = 1 << 16
+"""Bytes beyond what the plan says: salt and seal of shown totals, and room to name what is wrong."""
+
+
+class Session:
+    """A node's half of one study.
+
+    Attributes:
+        egress: what left, message by message.
+        trouble: why the last message before the close was refused, in full; for the node's own operator, never sent.
+        genuine: whether the coordinator has signed the last message.
+    """
+
+    def __init__(self, node: Node, *, keep: bool = False) -> None:
+        """Args: keep: in the store what `again` needs."""
+        self._node, self._keep = node, keep
+        self._notices = Notices(node.root, node.store, node.clock, node.revocations)
+        self.egress = Egress(node.identity)
+        self.trouble: DataTrustError | None = None
+        self._answered = Answered(node.store.db, node.editions)
+        self._to_record: tuple[Taken, list[str]] | None = None
+        self.genuine = False
+        self._state = "new"
+        self._on: Begun
+        self._computation: Computation | None = None
+        self._again = False
+        self._accepted = ""
+
+    @classmethod
+    def again(cls, node: Node, study: str, *, wait: bool = False) -> Session:
+        """The session of a study that was open when the last process ended, as far as it had come.
+
+        A session whose rows are not there any more, or whose root was replaced, comes back closed, `trouble` saying
+        why.  Raises: StoreUnavailable; SourceAway instead, where `wait`, for a source that does not answer now.
+        """
+        session = cls(node, keep=True)
+        try:
+            session._replay(study, node.store.session(study))
+        except DataTrustError as wrong:
+            if wait and isinstance(wrong, SourceAway):
+                raise
+            session.trouble = wrong
+            session._state = "closed"
+            session._forget()
+            rule = wrong.rule if isinstance(wrong, Refused) else wrong.code
+            close_study(node.store, study, rule, at=write_time(node.clock()))
+        return session
+
+    @property
+    def open(self) -> bool:
+        """Whether it holds rows or keys, and so must be kept."""
+        return self._state in ("approved", "started")
+
+    def abandon(self) -> None:
+        """End a study that nobody goes on with.  Raises: StoreUnavailable."""
+        if self.open:
+            self._end("abandoned")
+
+    def handle(self, raw: bytes, *, wait: bool = False) -> bytes:
+        """Answer one message.  Whatever goes wrong leaves as a rule's id and its public text.
+
+        Raises: SourceAway, where `wait`, for a source that does not answer now; nothing has changed.
+        """
+        try:
+            self.genuine = False
+            header, body = self._read(raw)
+            if self._state == "closed":
+                raise Refused("study-closed", "the study is closed at this partner")
+            answer = {
+                "mandate": self._mandate,
+                "start": self._start,
+                "ask": self._ask,
+                "close": self._close,
+            }
+            return answer[header["kind"]](header, body)
+        except DataTrustError as wrong:
+            if wait and isinstance(wrong, SourceAway):
+                raise
+            return self._refuse(wrong)
+        except Exception as wrong:
+            failure = AnalysisFailed(f"an unexpected failure ({type(wrong).__name__})", "see this node's own log")
+            failure.__cause__ = wrong
+            return self._refuse(failure)
+
+    def _read(self, raw: bytes) -> tuple[dict[str, Any], bytes]:
+        """Header and body of a message that the coordinator has signed; newer roots and revocations in it are taken.
+
+        A newer root proves itself, and may name the key that has signed this very message; but nothing is kept of a
+        message that the coordinator, old or new, has not signed.
+        """
+        header, body = unpack(raw, DOWN, longest_body=self._longest_body())
+        if self._state != "closed":
+            self._notices.refresh()
+        newer = self._notices.newer(header.get("roots", []))
+        check_signature(header, body, coordinators(newer[-1][0] if newer else self._notices.root))
+        self.genuine = True
+        self._notices.accept_roots(newer)
+        self._notices.accept_revocations(header.get("revocations", []))
+        return {name: value for name, value in header.items() if name not in ("sig", "roots", "revocations")}, body
+
+    def _longest_body(self) -> int:
+        """Bytes that a message may carry now, known from the plan; longer ones are not even hashed."""
+        if self._state != "started":
+            return _LONGEST_BODY
+        plans, last = self._on.plans, self._on.progress.last
+        asked = sum(max(size(planned.takes) for planned in sums.values()) for sums in plans.values())
+        shown = last[0].layout.nbytes * len(self._on.parameters.partners) if last else 0
+        return _LONGEST_BODY + asked + shown
+
+    def _refuse(self, wrong: DataTrustError) -> bytes:
+        """Why not, in public words.  A message that is none changes nothing; anything else ends the study here."""
+        if self._state != "closed" or self.trouble is None:
+            self.trouble = wrong
+        rule = wrong.rule if isinstance(wrong, Refused) else wrong.code
+        if self._state == "new":
+            self._forget()
+            if self.genuine:  # anybody can send garbage; a journal that grew with it would fill the disk
+                with suppress(Exception):  # a store that cannot write refuses all the same
+                    self._node.journal("gate-refused", "", {"rule": rule})
+        elif self._state != "closed" and not isinstance(wrong, MessageInvalid):
+            with suppress(Exception):  # of the store or the clock: the study is closed all the same
+                self._end(rule)
+        if isinstance(wrong, Refused):
+            public = {"rule": wrong.rule, "text": wrong.text, "remedy": wrong.remedy}
+        elif isinstance(wrong, SecureSumError):
+            public = {"rule": wrong.code, "text": sentence(wrong.got, wrong.expected, ""), "remedy": wrong.remedy}
+        else:
+            text = f"the partner cannot answer ({wrong.code}); why is in its own log"
+            public = {"rule": wrong.code, "text": text, "remedy": "ask the partner"}
+        return self.egress.send({"kind": "refusal", "name": self._node.name, **public})
+
+    # ---- after a restart
+
+    def _replay(self, study: str, kept: Mapping[str, bytes]) -> None:
+        """Stand where the last process stood.  Raises: Refused, SourceInvalid, Fault, StoreUnavailable."""
+        state = self._node.store.study(study)
+        if state is None or "signed" not in kept:
+            raise Refused("study-closed", "nothing is kept of this study at this partner", "file a new study")
+        asked = signed(self._node, self._notices.root, parse(kept["signed"], largest=1 << 22))
+        known = replace(self._known(asked.mandate, asked.study), seen=False)
+        require(gate.before_rows(asked, known, now=self._node.clock()))  # policy, charter or dataset may be others now
+        taken, names = self._rows(asked.study)
+        if not self._answered.is_of(study, taken):
+            if state.epoch:
+                text = "the rows that this study began with are not there any more at a partner"
+                raise Refused("edition-changed", text, "file a new study")
+            self._judged(asked, taken, names)
+        self._begin(asked, taken, names)
+        on, progress = self._on, self._on.progress
+        for r in range(state.epoch):
+            if self._node.store.contribution(study, r) is None:
+                continue  # one that was passed over
+            asks = asks_kept(kept.get(f"ask {r}", b""), on.plans)
+            progress.answered(question(r, asks, on.plans, on.documents), asks)
+            if f"total {r}" in kept and progress.last:
+                progress.total(progress.last[0].layout.read(kept[f"total {r}"]))
+        self._again = True
+        self._state = state.status
+
+    def _same(self, header: Mapping[str, Any]) -> bool:
+        """Whether a message is the one that this study began with."""
+        kept = self._node.store.session(self._on.study.id)
+        return kept.get("signed") == canonical({name: header[name] for name in ("mandate", "study")})
+
+    # ---- the messages
+
+    def _mandate(self, header: Mapping[str, Any], body: bytes) -> bytes:
+        """Verify what was signed, check before rows, freeze the rows, check after rows, approve."""
+        closed(header, {"kind", "v", "mandate", "study"} | ({"head"} & set(header)), body)
+        node = self._node
+        node.not_behind(header.get("head", ""))
+        if self._again and self._state == "approved" and self._same(header):  # the answer was lost with the process
+            return self._approve(self._still_allowed())
+        self._in("new")
+        asked = signed(self._node, self._notices.root, header)
+        mandate, study = asked.mandate, asked.study
+        allowed = require(gate.before_rows(asked, self._known(mandate, study), now=node.clock()))
+        if not self._accepted:  # else its source was away then
+            rules, digest = [decision.rule for decision in allowed], mandate.digest.hex()
+            about = {"decisions": rules, "mandate": digest, "root": mandate.mandate.root}
+            node.journal("mandate-accepted", study.id, about)
+            self._accepted = digest
+        taken, names = self._rows(study)
+        after = self._judged(asked, taken, names)
+        self._begin(asked, taken, names)
+        self._on.computation.rehearse(self._on.progress.expected or {})
+        if self._keep:
+            with node.store.transaction() as tx:
+                tx.keep(study.id, "signed", canonical({name: header[name] for name in ("mandate", "study")}))
+        answer = self._approve(after)
+        self._state = "approved"
+        return answer
+
+    def _approve(self, allowed: Decisions) -> bytes:
+        approval = self._on.party.approve(lambda: allowed, now=self._node.clock())
+        return self.egress.send_approval(approval, self._node.head())
+
+    def _rows(self, study: Study) -> tuple[Taken, list[str]]:
+        """The rows of the cohort, frozen, and the columns that the analyses read."""
+        cohort = Cohort.parse(study.cohort, self._node.dataset) if study.cohort else None
+        names = [name for analysis in study.analyses.values() for name in analysis.reads()]
+        return self._node.editions.freeze(self._node.source, names, cohort, now=self._node.clock()), names
+
+    def _judged(self, asked: gate.Asked, taken: Taken, names: list[str]) -> Decisions:
+        """The rules on these rows, which are to be recorded as answered before the first answer."""
+        differing = self._answered.judge(taken, names, asked.study.protections.persons)
+        after = require(gate.after_rows(asked.study, asked.scope, taken.edition, differing))
+        self._to_record = taken, names
+        return after
+
+    def _begin(self, asked: gate.Asked, taken: Taken, names: list[str]) -> None:
+        """Rows, plan and the secure sum of a study that has passed the gate."""
+        self._on = begin(self._node, self._notices.root, asked, taken, names)
+        self._computation = self._on.computation
+
+    def _known(self, mandate: SignedMandate, study: Study) -> gate.Known:
+        node = self._node
+        seen = node.store.study(study.id) is not None
+        revoked = self._notices.revoked(mandate.digest)
+        return gate.Known(
+            node.name, self._notices.root, node.charter, revoked, seen, node.on_time(), node.can_write(), node.policy
+        )
+
+    def _still_allowed(self) -> Decisions:
+        """Asked before the start and at each sum."""
+        node, mandate = self._node, self._on.mandate
+        self._notices.refresh()
+        revoked = self._notices.revoked(mandate.digest)
+        return gate.still_allowed(self._notices.root, mandate, revoked=revoked, clock=node.on_time(), now=node.clock())
+
+    def _start(self, header: Mapping[str, Any], body: bytes) -> bytes:
+        """The partner set is fixed, and the keys of its pairs agreed."""
+        self._in("approved", *(["started"] if self._again else []))
+        closed(header, {"kind", "v", "mandate", "approvals"}, body)
+        if header["mandate"] != self._on.mandate.digest.hex():
+            raise MessageInvalid("a start of another mandate", expected="this study's")
+        require(self._still_allowed())
+        approvals = [approval_of(value) for value in listed(header["approvals"])]
+        if self._state == "started":  # the answer was lost with the process: the same start has the same transcript
+            keys = {approval.name: approval.key for approval in approvals}
+            common = transcript(self._on.parameters.mandate, self._on.parameters.root, keys)
+            state = self._node.store.study(self._on.study.id)
+            if state is None or state.transcript != common:
+                raise Refused("already-started", "the study was started with other approvals", "file a new study")
+        else:
+            common = self._on.party.start(approvals, now=self._node.clock())
+        self._state = "started"
+        return self.egress.send({"kind": "ready", "name": self._node.name, "T": common.hex()})
+
+    def _ask(self, header: Mapping[str, Any], body: bytes) -> bytes:
+        """One sum: audit the totals that the question follows from, then gate, compute, rules, mask, and out."""
+        self._in("started")
+        shown = {"record", "to"} if "record" in header else set()
+        closed(header, {"kind", "v", "mandate", "r", "asks", "partners"} | shown, None)
+        on, node, progress = self._on, self._node, self._on.progress
+        if header["mandate"] != on.mandate.digest.hex() or type(header["r"]) is not int or not 0 <= header["r"] < 2**32:
+            raise MessageInvalid("a question of another mandate, or without a number", expected="this study's")
+        asks, rest = unpack_asks(header["asks"], body, on.plans)
+        partners = only_names(header["partners"])
+        if rest and not shown:
+            raise MessageInvalid(f"{len(rest)} bytes too many in a question", expected="none")
+        asked = question(header["r"], asks, on.plans, on.documents)
+        repeated = progress.repeats(asked)
+        if shown and not repeated and not (self._again and progress.last and progress.audited == progress.last[0].r):
+            self._audit(header, rest)
+
+        def allowed_and_next() -> Decisions:
+            expected = progress.last[1] if repeated and progress.last else progress.expected
+            counts = {} if repeated else progress.asked
+            given = progress.given + (0 if repeated else asked.layout.nbytes)
+            allowed = require(self._still_allowed())
+            following = require(gate.before_sum(on.mandate, asks, expected, on.plans, counts, given=given))
+            self._record()
+            if self._keep and not repeated:
+                with node.store.transaction() as tx:
+                    tx.keep(on.study.id, f"ask {asked.r}", kept_asks(asks, on.plans))
+            return Decisions([*allowed, *following])
+
+        upload = on.party.contribute(
+            asked,
+            partners,
+            gate=allowed_and_next,
+            replay=lambda: {name: ask.values for name, ask in (progress.expected or {}).items()},
+            compute=lambda: on.computation.vector(asks),
+            now=node.clock(),
+        )
+        if not repeated:
+            progress.answered(asked, asks)
+        return self.egress.send_upload(upload)
+
+    def _record(self) -> None:
+        """Before the first answer: this cohort counts as answered from here on, whatever becomes of the study.
+
+        Judged once more in the same transaction, since another study may have been answered meanwhile.
+        """
+        if self._to_record is None:
+            return
+        (taken, names), on = self._to_record, self._on
+        with self._node.store.transaction() as tx:
+            require([self._answered.judge(taken, names, on.study.protections.persons)])
+            self._answered.record(on.study.id, taken, names, on.study.protections.persons)
+            body = {"edition": taken.number, "taken": taken.date}
+            tx.journal("edition-frozen", on.study.id, write_time(self._node.clock()), body)
+        self._to_record = None
+
+    def _audit(self, header: Mapping[str, Any], sealed: bytes) -> None:
+        """Recompute the last total from the uploads of all, and replay the analyses on it."""
+        on, node, progress = self._on, self._node, self._on.progress
+        if progress.last is None or progress.expected is not None:
+            raise Refused("sum-order", "totals are shown once, after the sum that they are of")
+        last, _ = progress.last
+        record = Record.parse(header["record"])
+        opened = open_sealed(sealed, node.seal, on.mandate.digest)
+        salt, bodies = opened[:32], memoryview(opened)[32:]
+        length = last.layout.nbytes
+        kept = node.store.contribution(on.study.id, last.r)
+        if kept is None or len(bodies) != length * len(record.context.partners):
+            raise MessageInvalid("totals of another length", expected="the uploads of every partner of the sum")
+        evidence = Evidence(record, salt, [bodies[at : at + length] for at in range(0, len(bodies), length)])
+        coordinator = self._signer(record)
+        words = audit(on.parameters, kept, evidence, name=node.name, layout=last.layout, coordinator=coordinator)
+        if self._keep:
+            with node.store.transaction() as tx:
+                tx.keep(on.study.id, f"total {last.r}", bytes(raw_words(words)))
+        on.party.settle(record, coordinator, now=node.clock())
+        progress.total(words)
+
+    def _signer(self, record: Record) -> Ed25519PublicKey:
+        """The key of the coordinator's role that signed a record; any of them where none did."""
+        keys = [Ed25519PublicKey.from_public_bytes(key) for key in coordinators(self._notices.root)]
+        return next((key for key in keys if signed_by(key, record.sig, record.message())), keys[0])
+
+    def _close(self, header: Mapping[str, Any], body: bytes) -> bytes:
+        """Forget rows and keys, or that rows are waited for."""
+        waiting = self._state == "new" and self._accepted
+        if not waiting:
+            self._in("approved", "started")
+        closed(header, {"kind", "v", "mandate"}, body)
+        if header["mandate"] != (waiting or self._on.mandate.digest.hex()):
+            raise MessageInvalid("a close of another mandate", expected="this study's")
+        if waiting:
+            self._state = "closed"
+        else:
+            self._end("mandate-revoked" if self._node.store.revoked(self._on.mandate.digest) else "closed")
+        return self.egress.send({"kind": "ready", "name": self._node.name, "T": "", "head": self._node.head()})
+
+    def _end(self, reason: str) -> None:
+        """No message is answered from here on, whatever the store says."""
+        self._state = "closed"
+        self._forget()
+        self._on.party.close(reason, now=self._node.clock())
+
+    def _forget(self) -> None:
+        """Rows, and what was computed from them."""
+        self._to_record = None
+        if self._computation is not None:
+            self._computation.forget()
+
+    def _in(self, *states: str) -> None:
+        if self._state not in states:
+            text = f"this message belongs to a study that is {' or '.join(states)}"
+            raise Refused("message-order", text, "begin the study again")

@@ -1,0 +1,203 @@
+"""All studies of one node: each message goes to the session of its mandate, and ended sessions are dropped.
+
+While a source does not answer, as a database that starts again, a message is not answered either: the coordinator sends
+it again.
+
+What names the mandate is not verified here: the session verifies every signature, and only one that has approved is
+kept.  The same bytes again get the same answer, so that a coordinator may repeat what was lost on the way; a copy that
+comes late, when the study has gone on, changes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from nodes.rows.from_database import SourceAway
+from nodes.study.egress import Egress
+from nodes.node import Node
+from nodes.study.session import Session
+from trust.errors import DataTrustError
+from trust.secure_sum import close_study
+from trust.secure_sum.errors import StoreUnavailable
+from trust.signing.envelope import Envelope, sha256
+from trust.times import write_time
+from trust.protocol.messages import DOWN, unpack
+
+__all__ = ["Sessions"]
+
+_MOST = 16
+"""Studies at once; each holds its rows in memory."""
+_MOST_COPIES = 20_000
+"""Messages of a study that are known again when a copy of them comes late."""
+_IDLE = 3600.0
+"""Seconds without a message after which a study is given up: its rows and keys go."""
+
+
+@dataclass
+class _Held:
+    session: Session
+    heard: float
+    last: bytes = b""
+    answer: bytes = b""
+    before: set[bytes] = field(default_factory=set)
+    """Digests of the messages before the last."""
+    over: bool = False
+    """Its source was waited for, and the coordinator has closed it: a late copy of the mandate finds it closed."""
+
+
+class Sessions:
+    """The studies that a node takes part in, one after another and at the same time; in one thread."""
+
+    def __init__(
+        self,
+        node: Node,
+        *,
+        most: int = _MOST,
+        idle: float = _IDLE,
+        away: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+        tell: Callable[[str], None] = lambda words: None,
+    ) -> None:
+        """Over one node.
+
+        Args:
+            away: seconds from the first message of a study on for which its source may be away; then it is refused.
+            tell: is told each message and how it was answered, for the node's own operator.
+        """
+        self._node, self._most, self._idle, self._clock, self._tell = node, most, idle, clock, tell
+        self._held: dict[str, _Held] = {}
+        self._away, self._waiting = away, dict[str, _Held]()
+        self._ended: set[str] = set()
+        self._begun = clock()
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def handle(self, raw: bytes) -> bytes:
+        """Answer one message.  Raises: SourceAway where it is to come again."""
+        self._give_up()
+        kind, mandate = _read(raw)
+        try:
+            return self._handle(raw, kind, mandate)
+        except SourceAway:
+            self._tell(f"mandate {mandate[:8]}: {kind}, not answered yet, since the source is away")
+            raise
+
+    def _handle(self, raw: bytes, kind: str, mandate: str) -> bytes:
+        held = self._held.get(mandate)
+        if held is None:
+            if len(self._held) >= self._most:
+                return self._busy()
+            held = self._waiting.get(mandate) or _Held(self._session(mandate, kind), self._clock())
+        mark = hashlib.sha256(raw).digest()
+        if mark in held.before:
+            return self._late(kind, mandate)
+        if mark != held.last:
+            was_open = held.session.open
+            held.answer = self._answer(held, raw, mandate)
+            held.before |= {held.last} if held.last else set()
+            if len(held.before) > _MOST_COPIES:  # no study has so many: its coordinator fills this node's memory
+                held.before.clear()
+                del held.session.egress.sent[:-_MOST_COPIES]
+            held.last = mark
+            if was_open and not held.session.open:
+                self._ended.add(mandate)
+            self._say(kind, mandate, held.session)
+        if mandate in self._waiting:
+            if not held.session.genuine:
+                return held.answer  # anybody's message: the session goes on waiting
+            held.over |= kind == "close"
+            if not held.over:
+                del self._waiting[mandate]
+        held.heard = self._clock()
+        if mandate and held.session.open:
+            self._held[mandate] = held
+        else:
+            self._held.pop(mandate, None)
+        return held.answer
+
+    def _answer(self, held: _Held, raw: bytes, mandate: str) -> bytes:
+        """Raises: SourceAway; its next message comes to the same session."""
+        try:
+            return held.session.handle(raw, wait=self._clock() - held.heard < self._away)
+        except SourceAway:
+            self._waiting[mandate] = held
+            raise
+
+    def _session(self, mandate: str, kind: str) -> Session:
+        """A new one, or that of a study which was open when this node's last process ended.
+
+        One that has ended here stays so, where the store could not write that it was closed: it is closed now.  A
+        source that is away is waited for as long as the coordinator asks; a close needs none.
+        """
+        ended = mandate in self._ended
+        try:
+            study = self._node.store.of_mandate(bytes.fromhex(mandate))
+            if study is None:
+                return Session(self._node, keep=True)
+            session = Session.again(self._node, study, wait=self._away > 0 and kind != "close" and not ended)
+        except StoreUnavailable:
+            return Session(self._node, keep=True)  # which says so
+        if ended:
+            with suppress(DataTrustError):
+                session.abandon()
+            return session
+        went = f"cannot go on, because: {session.trouble}" if session.trouble else "goes on after a restart"
+        self._tell(f"mandate {mandate[:8]}: {went}")
+        return session
+
+    def _give_up(self) -> None:
+        until = self._clock() - self._idle
+        if self._begun < until:
+            self._begun = self._clock()
+            self._close_unheard()
+        self._waiting = {mandate: held for mandate, held in self._waiting.items() if held.heard >= until}
+        for mandate in [name for name, held in self._held.items() if held.heard < until]:
+            with suppress(DataTrustError):  # a store that cannot write: rows and keys are forgotten all the same
+                self._ended.add(mandate)
+                self._held.pop(mandate).session.abandon()
+            self._tell(f"mandate {mandate[:8]}: given up, nobody went on with it")
+
+    def _close_unheard(self) -> None:
+        """Studies that nobody has gone on with since a process ended, or could not write that they were closed."""
+        with suppress(DataTrustError):
+            held = {self._node.store.of_mandate(bytes.fromhex(mandate)) for mandate in self._held}
+            for study in set(self._node.store.open_studies()) - held:
+                close_study(self._node.store, study, "abandoned", at=write_time(self._node.clock()))
+
+    def _late(self, kind: str, mandate: str) -> bytes:
+        """A copy that was on its way while the study has gone on: what it asks was answered."""
+        self._tell(f"mandate {mandate[:8]}: {kind} again, left out since the study has gone on")
+        text = "this message was answered, and the study has gone on since"
+        return self._refusal("message-order", text, "send the next message")
+
+    def _busy(self) -> bytes:
+        return self._refusal("busy", "this partner takes part in as many studies as it can", "ask later")
+
+    def _refusal(self, rule: str, text: str, remedy: str) -> bytes:
+        public = {"rule": rule, "text": text, "remedy": remedy}
+        return Egress(self._node.identity).send({"kind": "refusal", "name": self._node.name, **public})
+
+    def _say(self, kind: str, mandate: str, session: Session) -> None:
+        sent = session.egress.sent[-1]
+        which = f"mandate {mandate[:8]}" if mandate else "no mandate"
+        why = f", because: {session.trouble}" if sent.kind == "refusal" and session.trouble else ""
+        self._tell(f"{which}: {kind or 'a message that is none'}, answered with {sent.kind}{why}")
+
+
+def _read(raw: bytes) -> tuple[str, str]:
+    """Kind, and digest of the mandate in hex, as the message says; empty where it says none."""
+    try:
+        header: dict[str, Any] = unpack(raw, DOWN)[0]
+        named = header.get("mandate")
+        if header["kind"] == "mandate":
+            return "mandate", sha256(Envelope.read(named).unverified_payload).removeprefix("sha256:")
+    except DataTrustError:
+        return "", ""
+    return header["kind"], named if isinstance(named, str) and re.fullmatch("[0-9a-f]{64}", named) else ""

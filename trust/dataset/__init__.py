@@ -1,0 +1,1 @@
+"""The shared description of rows: columns, cohorts, expressions, and rows as arrays."""

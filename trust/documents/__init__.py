@@ -1,0 +1,1 @@
+"""What people sign: roots, studies, mandates, votes, results, and their verification."""

@@ -1,0 +1,1 @@
+"""Merkle logs: the tree, its signed head, and the log in a database."""

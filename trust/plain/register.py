@@ -1,0 +1,153 @@
+"""A line of the register in words, in English and French.
+
+Words that others chose (titles, reasons) are shown as `trust/words/safe.py` makes them safe.  Nothing here has been
+verified: `trust/documents/register_checks.py` does that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from trust.canonical import parse
+from trust.errors import InvalidInput
+from trust.logs.merkle import Entry
+from trust.words.catalogue import check_language
+from trust.words.safe import escaped
+from trust.signing.envelope import Envelope
+
+__all__ = ["line"]
+
+_KINDS = {
+    "en": {
+        "root": "trust root",
+        "charter": "charter",
+        "study": "study filed",
+        "vote": "vote against",
+        "mandate": "mandate",
+        "refusal": "refused",
+        "sum-record": "sum opened",
+        "release": "result released",
+        "revocation": "mandate revoked",
+        "journal-head": "head of a journal",
+    },
+    "fr": {
+        "root": "racine de confiance",
+        "charter": "charte",
+        "study": "étude déposée",
+        "vote": "vote contre",
+        "mandate": "mandat",
+        "refusal": "refus",
+        "sum-record": "somme ouverte",
+        "release": "résultat diffusé",
+        "revocation": "mandat révoqué",
+        "journal-head": "tête d'un journal",
+    },
+}
+_TEXTS = {
+    "en": {
+        "root": "version {version}, valid until {expires}",
+        "charter": "{name}, version {version}, {digest}",
+        "study": "{title}; purpose {purpose}",
+        "mandate": "{id}, valid until {expires}; partners {partners}",
+        "sum-record": "sum {r}, {n} partners",
+        "release": "content {digest}",
+        "journal-head": "{partner}, {size} entries",
+        "unreadable": "cannot be read",
+    },
+    "fr": {
+        "root": "version {version}, valable jusqu'au {expires}",
+        "charter": "{name}, version {version}, {digest}",
+        "study": "{title} ; finalité {purpose}",
+        "mandate": "{id}, valable jusqu'au {expires} ; partenaires {partners}",
+        "sum-record": "somme {r}, {n} partenaires",
+        "release": "contenu {digest}",
+        "journal-head": "{partner}, {size} entrées",
+        "unreadable": "illisible",
+    },
+}
+_SHOWN = 19
+"""Characters of a digest: `sha256:` and 12 more."""
+_STUDY = 24
+"""Characters of a study's id that stand in line; a longer one moves the rest of its line."""
+_WIDTH = max(len(words) for kinds in _KINDS.values() for words in kinds.values())
+
+
+def line(entry: Entry, lang: str = "en") -> str:
+    """Number, date, kind, study and what, on one line.  Raises: InvalidInput for a language that is not there."""
+    kind = _KINDS[check_language(lang)][entry.kind]
+    when = f"{entry.at[:10]} {entry.at[11:19]}"
+    try:
+        what = _WHATS[entry.kind](entry.body, _TEXTS[lang])
+    except (InvalidInput, LookupError, TypeError, AttributeError):
+        what = _TEXTS[lang]["unreadable"]
+    return f"{entry.seq:>6}  {when}  {kind:<{_WIDTH}}  {escaped(entry.study) or '-':<{_STUDY}}  {what}".rstrip()
+
+
+def _payload(body: dict[str, Any]) -> dict[str, Any]:
+    """The signed document in the body's envelope.  Raises: MessageInvalid, KeyError."""
+    document: dict[str, Any] = parse(Envelope.read(body["envelope"]).unverified_payload)
+    return document
+
+
+def _root(body: dict[str, Any], texts: dict[str, str]) -> str:
+    root = _payload(body)
+    return texts["root"].format(version=int(root["version"]), expires=escaped(root["expires"][:10]))
+
+
+def _charter(body: dict[str, Any], texts: dict[str, str]) -> str:
+    return texts["charter"].format(
+        name=escaped(body["name"]), version=int(body["version"]), digest=escaped(body["digest"][:_SHOWN])
+    )
+
+
+def _study(body: dict[str, Any], texts: dict[str, str]) -> str:
+    study = _payload(body)
+    return texts["study"].format(title=escaped(study["title"]), purpose=escaped(study["purpose"]))
+
+
+def _mandate(body: dict[str, Any], texts: dict[str, str]) -> str:
+    mandate = _payload(body)
+    partners = ", ".join(escaped(name) for name in mandate["partners"])
+    return texts["mandate"].format(
+        id=escaped(mandate["id"]), expires=escaped(mandate["expires"][:10]), partners=partners
+    )
+
+
+def _vote(body: dict[str, Any], _: dict[str, str]) -> str:
+    return "; ".join(escaped(reason) for reason in _payload(body)["reasons"])
+
+
+def _refusal(body: dict[str, Any], _: dict[str, str]) -> str:
+    """The rule and its public text; never who, since that may say how few."""
+    return f"{escaped(body['rule'])}: {escaped(body['text'])}"
+
+
+def _sum_record(body: dict[str, Any], texts: dict[str, str]) -> str:
+    return texts["sum-record"].format(r=int(body["record"]["r"]), n=len(body["record"]["U"]))
+
+
+def _release(body: dict[str, Any], texts: dict[str, str]) -> str:
+    return texts["release"].format(digest=escaped(body["result"][:_SHOWN]))
+
+
+def _revocation(body: dict[str, Any], _: dict[str, str]) -> str:
+    return escaped(_payload(body)["reason"])
+
+
+def _journal_head(body: dict[str, Any], texts: dict[str, str]) -> str:
+    return texts["journal-head"].format(partner=escaped(body["partner"]), size=escaped(body["note"].split("\n")[1]))
+
+
+_WHATS: dict[str, Callable[[dict[str, Any], dict[str, str]], str]] = {
+    "root": _root,
+    "charter": _charter,
+    "study": _study,
+    "mandate": _mandate,
+    "vote": _vote,
+    "refusal": _refusal,
+    "sum-record": _sum_record,
+    "release": _release,
+    "revocation": _revocation,
+    "journal-head": _journal_head,
+}

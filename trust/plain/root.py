@@ -1,0 +1,334 @@
+"""A trust root in words: what it says, who has signed it, whether it is valid, and what changed; English and French.
+
+Everything is read from the signed bytes.  Words that somebody else chose are shown with `trust.plain.safe.escaped`, so
+that no name can hide, move or pose on a terminal.  The words are in `data/root.toml`.
+"""
+
+from __future__ import annotations
+
+import functools
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.resources import files
+from typing import Any
+
+from trust.charters.charter import READY, Charter
+from trust.errors import InvalidInput, Refused
+from trust.words.safe import escaped
+from trust.documents.root import Partner, Role, Root, TrustRoot
+from trust.signing.envelope import Envelope, key_id, sha256, signed_by
+from trust.times import read_time
+
+__all__ = ["Quorum", "Shown", "as_json", "check_language", "in_words", "shown"]
+
+_LANGUAGES = ("en", "fr")
+
+
+@dataclass(frozen=True)
+class Quorum:
+    """How many of one version's root keys have signed."""
+
+    version: int
+    found: frozenset[str]
+    all: int
+    least: int
+
+    @property
+    def reached(self) -> bool:
+        """Whether they are enough."""
+        return len(self.found) >= self.least
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A root, what may be relied on, and what it follows.
+
+    Attributes:
+        root, fingerprint: the document, and `sha256:<hex>` of its signed bytes.
+        old: the version before it, if one was given.
+        quorums: its own, and that of the version before it.
+        unknown: signatures that count for none of these.
+        rule: empty for a root that is valid now; else why it is not, a key of the catalogue behind `invalid_`.
+        now: when this was judged.
+    """
+
+    root: Root
+    fingerprint: str
+    old: Root | None
+    quorums: tuple[Quorum, ...]
+    unknown: int
+    rule: str
+    now: datetime
+
+    @property
+    def valid(self) -> bool:
+        """Signed as it must be, and in force."""
+        return not self.rule
+
+    @property
+    def signed(self) -> frozenset[str]:
+        """Ids of all keys whose signatures count."""
+        return frozenset().union(*(quorum.found for quorum in self.quorums))
+
+
+def shown(envelope: Envelope, earlier: Sequence[Envelope], now: datetime) -> Shown:
+    """Judge a root: as a founding one, or as what follows the earlier versions, each by the one before it.
+
+    Raises: MessageInvalid for what is no root.
+    """
+    root = Root.read(envelope.unverified_payload)
+    before = sorted(earlier, key=lambda one: Root.read(one.unverified_payload).version)
+    old = Root.read(before[-1].unverified_payload) if before else None
+    quorums = []
+    for one in (root, *([old] if old else [])):
+        found = signed_by("root", envelope, one.keys_of("root"))
+        quorums.append(Quorum(one.version, found, len(one.roles["root"].keys), one.roles["root"].threshold))
+    counted = frozenset().union(*(quorum.found for quorum in quorums))
+    return Shown(
+        root,
+        sha256(envelope.unverified_payload),
+        old,
+        tuple(quorums),
+        len(envelope.signatures) - len(counted),
+        _rule(envelope, before, now),
+        now,
+    )
+
+
+def _rule(envelope: Envelope, before: Sequence[Envelope], now: datetime) -> str:
+    """Why the chain does not hold today; empty where it does."""
+    try:
+        pinned = TrustRoot.chain(before) if before else None
+    except Refused:
+        return "earlier"
+    try:
+        root = pinned.next(envelope) if pinned else TrustRoot.founding(envelope)
+        root.in_force(now)
+    except Refused as no:
+        early = no.rule == "root-expired" and now < read_time(Root.read(envelope.unverified_payload).issued)
+        return "early" if early else no.rule
+    return ""
+
+
+def as_json(one: Shown) -> dict[str, Any]:
+    """The same for programs."""
+    root = one.root
+    return {
+        "trust": root.trust,
+        "version": root.version,
+        "fingerprint": one.fingerprint,
+        "issued": root.issued,
+        "expires": root.expires,
+        "days_left": _days(one),
+        "charter": root.charter,
+        "roles": {name: role.model_dump(mode="json") for name, role in sorted(root.roles.items())},
+        "partners": {
+            name: {"sign": _id(partner.sign), "seal": _id(partner.seal), "flower": _id(partner.flower) or None}
+            for name, partner in sorted(root.partners.items())
+        },
+        "researchers": {name: one_.model_dump(mode="json") for name, one_ in sorted(root.researchers.items())},
+        "follows": one.old.version if one.old else None,
+        "changes": _changes(one.old, root, _Words("en")) if one.old else [],
+        "signed_by": sorted(one.signed),
+        "quorums": [
+            {"version": q.version, "signed": len(q.found), "keys": q.all, "needed": q.least} for q in one.quorums
+        ],
+        "valid": one.valid,
+        "why_not": one.rule or None,
+    }
+
+
+def in_words(one: Shown, lang: str = "en", *, verdict: bool = True) -> str:
+    """The text of the screen, which ends with a line feed; `verdict`: with a last line that says whether it is valid.
+
+    Raises: InvalidInput for an unknown language.
+    """
+    say, root = _Words(lang), one.root
+    days = _days(one)
+    head = [
+        (say("fingerprint"), one.fingerprint),
+        (say("issued"), root.issued),
+        (say("expires"), say("in_days" if days >= 0 else "ago", at=root.expires, days=days)),
+        (say("charter"), _charter(root.charter, say)),
+    ]
+    roles = [(escaped(name), say("of", least=r.threshold, all=len(r.keys))) for name, r in _in_order(root.roles)]
+    partners = [(name, _partner(p, say)) for name, p in sorted(root.partners.items())]
+    researchers = [
+        (
+            name,
+            say(
+                "accredited" if read_time(r.accredited_until) > one.now else "lapsed",
+                organisation=escaped(r.organisation),
+                until=r.accredited_until,
+            )
+            + f"\n{say('researcher_key', id=r.key)}",
+        )
+        for name, r in sorted(root.researchers.items())
+    ]
+    parts = [
+        say("title", trust=root.trust, version=root.version) + "\n" + _table(head),
+        say("roles") + "\n" + _table(roles),
+        say("keys") + "\n" + _table(_keys(one, say)),
+        say("partners") + "\n" + _table(partners or [(say("none"), "")]),
+        say("researchers") + "\n" + _table(researchers or [(say("none"), "")]),
+    ]
+    if one.old:
+        changed = _changes(one.old, root, say) or [say("nothing")]
+        parts.append(say("changes", version=one.old.version) + "\n" + "".join(f"  {line}\n" for line in changed))
+    parts.append(say("signatures") + "\n" + "".join(f"  {line}\n" for line in _signatures(one, say)))
+    if verdict:
+        parts.append(_verdict(one, say) + "\n")
+    return "\n".join(parts)
+
+
+def check_language(lang: str) -> None:
+    """Raises: InvalidInput for a language that there is no catalogue of."""
+    if lang not in _LANGUAGES:
+        raise InvalidInput(f"the language {lang!r}", expected="en or fr")
+
+
+# ---- the parts
+
+
+def _keys(one: Shown, say: _Words) -> list[tuple[str, str]]:
+    """Each key once, those that only the version before has too: what it may do, and whether it has signed."""
+    whose: dict[str, list[str]] = {}
+    for name, role in _in_order(one.root.roles):
+        for keyid in role.keys:
+            whose.setdefault(keyid, []).append(escaped(name))
+    for keyid in one.old.roles["root"].keys if one.old else ():
+        if keyid not in whose and one.old:
+            whose[keyid] = [say("root_of", version=one.old.version)]
+    return [
+        (keyid, say("signed", roles=", ".join(roles)) if keyid in one.signed else ", ".join(roles))
+        for keyid, roles in whose.items()
+    ]
+
+
+def _signatures(one: Shown, say: _Words) -> list[str]:
+    lines = [
+        say("quorum_1" if q.least == 1 else "quorum", found=len(q.found), all=q.all, version=q.version, least=q.least)
+        for q in one.quorums
+    ]
+    return lines + ([say("unknown", count=one.unknown)] if one.unknown else [])
+
+
+def _verdict(one: Shown, say: _Words) -> str:
+    earlier = one.old.version if one.old else one.root.version - 1
+    if one.rule:
+        return say(f"invalid_{one.rule}", version=earlier)
+    if one.old:
+        return say("valid_next", version=earlier)
+    return say("valid_founding" if one.root.version == 1 else "valid_alone", version=earlier)
+
+
+def _changes(old: Root, new: Root, say: _Words) -> list[str]:
+    """One line for each thing that is no longer as it was."""
+    lines = []
+    for field in ("trust", "charter", "expires"):
+        before, after = getattr(old, field), getattr(new, field)
+        if before != after:
+            lines.append(say(f"change_{field}", old=escaped(before), new=escaped(after)))
+    for name in _names(old.roles, new.roles):
+        lines += _role(escaped(name), old.roles.get(name), new.roles.get(name), say)
+    for name in _names(old.partners, new.partners):
+        was, is_ = old.partners.get(name), new.partners.get(name)
+        if was is None or is_ is None:
+            lines.append(say("partner_new" if was is None else "partner_gone", name=name))
+        elif was != is_:
+            lines.append(say("partner_keys", name=name))
+    for name in _names(old.researchers, new.researchers):
+        lines += _researcher(name, old, new, say)
+    return lines
+
+
+def _role(name: str, old: Role | None, new: Role | None, say: _Words) -> list[str]:
+    if new is None:
+        return [say("role_gone", role=name)]
+    if old is None:
+        return [say("role_new", role=name, least=new.threshold, all=len(new.keys))]
+    lines = [say("role_key_gone", role=name, id=keyid) for keyid in old.keys if keyid not in new.keys]
+    lines += [say("role_key_new", role=name, id=keyid) for keyid in new.keys if keyid not in old.keys]
+    if old.threshold != new.threshold:
+        lines.append(say("role_threshold", role=name, old=old.threshold, new=new.threshold))
+    return lines
+
+
+def _researcher(name: str, old: Root, new: Root, say: _Words) -> list[str]:
+    was, is_ = old.researchers.get(name), new.researchers.get(name)
+    if is_ is None:
+        return [say("researcher_gone", name=name)]
+    values = {"organisation": escaped(is_.organisation), "until": is_.accredited_until}
+    if was is None:
+        return [say("researcher_new", name=name, **values)]
+    lines = [say("researcher_key_other", name=name)] if was.key != is_.key else []
+    if (was.organisation, was.accredited_until) != (is_.organisation, is_.accredited_until):
+        before = {"old_organisation": escaped(was.organisation), "old_until": was.accredited_until}
+        lines.append(say("researcher_other", name=name, **values, **before))
+    return lines
+
+
+def _names(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    return sorted(old.keys() | new.keys())
+
+
+def _in_order(roles: dict[str, Role]) -> list[tuple[str, Role]]:
+    """The four that every root has, then the charter's."""
+    first = ["root", "committee", "coordinator", "auditor"]
+    return [(name, roles[name]) for name in [*first, *sorted(roles.keys() - set(first))]]
+
+
+def _charter(digest: str, say: _Words) -> str:
+    for name in READY:
+        if Charter.load(name).folder_digest == digest:
+            return say("ready", digest=digest, name=name)
+    return escaped(digest)
+
+
+def _days(one: Shown) -> int:
+    """Whole days left; negative once it has expired."""
+    return (read_time(one.root.expires) - one.now).days
+
+
+def _partner(one: Partner, say: _Words) -> str:
+    keys = {"partner_sign": one.sign, "partner_seal": one.seal, "partner_flower": one.flower}
+    return "\n".join(say(words, id=_id(public)) for words, public in keys.items() if public)
+
+
+def _id(public: str) -> str:
+    """SHA-256 of a public key, hex; empty where there is none."""
+    return key_id(bytes.fromhex(public)) if public else ""
+
+
+def _table(rows: Sequence[tuple[str, str]]) -> str:
+    """Two columns; a second line of the right one stands under the first."""
+    width = max(len(left) for left, _ in rows)
+    text = ""
+    for left, right in rows:
+        for at, line in enumerate(right.split("\n")):
+            text += f"  {left if at == 0 else '':<{width}}  {line}".rstrip() + "\n"
+    return text
+
+
+class _Words:
+    """The texts of one language."""
+
+    def __init__(self, lang: str) -> None:
+        check_language(lang)
+        self.lang = lang
+
+    def __call__(self, key: str, **values: Any) -> str:
+        text = _catalogue()[key][self.lang].format(**values)
+        # in French, these marks are set apart by a space that must not end a line
+        return (
+            text
+            if self.lang == "en"
+            else text.replace(" :", "\N{NO-BREAK SPACE}:").replace(" ;", "\N{NO-BREAK SPACE};")
+        )
+
+
+@functools.cache
+def _catalogue() -> dict[str, dict[str, str]]:
+    return tomllib.loads((files("datatrust") / "data" / "root.toml").read_text("utf-8"))

@@ -1,0 +1,1 @@
+"""A study judged by a charter before any row: decide, explain, and test."""

@@ -1,0 +1,232 @@
+"""May this study be computed?  Judged on its declaration, before any row: policies, floors, dates, sizes.
+
+The same call in the client, the coordinator and every node.  Cedar decides who, why, which columns, which analyses and
+when; thresholds are one loop over the floors.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from trust.analyses.base import Scope, Sum
+from trust.charters.cedar import Answer, Engine, Request
+from trust.charters.charter import AT_MOST, Charter, Floor, strictest
+from trust.decision import Decision, Decisions
+from trust.policy.declaration import Asker, Declaration, asker_of
+from trust.errors import DataTrustError
+from trust.charters.partner_policy import PartnerPolicy, floor_of
+from trust.words.catalogue import among, phrase
+from trust.privacy.protections import Protections
+from trust.documents.study import Study
+from trust.times import read_time
+
+__all__ = ["Asker", "Bench", "asker_of", "decide", "judge", "local_only"]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Before whom a declaration comes: the charter, the partner that judges and its policy, who asks, and when."""
+
+    charter: Charter
+    asker: Asker
+    now: datetime
+    partner: str = ""
+    policy: PartnerPolicy | None = None
+
+    @property
+    def floor(self) -> Floor:
+        """The strictest of charter and partner's policy."""
+        return floor_of(self.charter, self.policy)
+
+    def engine(self) -> Engine:
+        """Policies of both.  Raises: CharterInvalid where they do not fit together."""
+        return self.charter.engine(*(self.policy.policies if self.policy else ()))
+
+
+def decide(
+    study: Study,
+    charter: Charter,
+    scope: Scope,
+    plans: Mapping[str, Mapping[str, Sum]],
+    *,
+    now: datetime,
+    asker: Asker,
+    partner: str = "",
+    policy: PartnerPolicy | None = None,
+) -> Decisions:
+    """Every decision on the study's declaration, in order; nothing is skipped.
+
+    Args:
+        plans: of the study's analyses, from `trust.study.plan`.
+        asker: the researcher, from `asker_of`.
+        partner: who judges; empty for a client, which is none.
+        policy: that partner's own.
+    """
+    return judge(Declaration.of(study, scope, plans), Bench(charter, asker, now, partner, policy))
+
+
+def judge(said: Declaration, bench: Bench, lang: str = "en") -> Decisions:
+    """The same on the declaration alone, in English or French."""
+    floor = bench.floor
+    return Decisions(
+        [
+            _say("dataset", said.dataset_named, "dataset", "dataset_remedy", lang),
+            *_policies(said, bench, lang),
+            *_floors(said, bench, lang),
+            _dates(said, floor, bench.now, lang),
+            _partners(said, lang),
+            _shown(said, bench.charter, lang),
+            _size("sums", said.sums, floor.sums_at_most, lang),
+            _size("bytes", said.bytes, floor.bytes_at_most, lang),
+        ]
+    )
+
+
+def local_only(charter: Charter, trust: str) -> Decision:
+    """Whether a trust root of this name may have the charter: one without protections is for `dt.local` alone."""
+    ok = not charter.local_only or trust == "local"
+    text = "local_only_not" if ok else "local_only"
+    return _say("charter-local-only", ok, text, "local_only_remedy", charter=charter.name)
+
+
+def _say(rule: str, ok: bool, text: str, remedy: str = "", lang: str = "en", **values: Any) -> Decision:
+    mend = phrase(remedy, lang, **values) if remedy else ""
+    return Decision(rule, ok, phrase(text, lang, **values), mend)
+
+
+# ---- policies
+
+
+def _policies(said: Declaration, bench: Bench, lang: str) -> list[Decision]:
+    """Whether something permits, each forbid that fires, and whether one could not be evaluated."""
+    try:
+        engine = bench.engine()
+        request = said.request(bench.asker, bench.partner, bench.now)
+    except (DataTrustError, AttributeError, TypeError, ValueError):
+        return [_say("policy-error", False, "policy_error", "policy_error_remedy", lang)]
+    answer = engine.ask(request)
+    if not said.readable:
+        answer = Answer(answer.permitted, answer.fired, (*answer.failed, ""))
+    decisions = []
+    permitted = answer.permitted and said.purpose in bench.charter.purposes
+    if permitted or not answer.failed:
+        decisions.append(_permit(said, bench.charter, permitted, engine, request, lang))
+    if answer.failed:
+        named = ", ".join(filter(None, answer.failed))
+        text = "policy_error_in" if named else "policy_error"
+        decisions.append(_say("policy-error", False, text, "policy_error_remedy", lang, policies=named))
+    decisions += [Decision(p.id, False, p.words[lang], p.remedies[lang]) for p in answer.fired]
+    return decisions
+
+
+def _permit(said: Declaration, charter: Charter, ok: bool, engine: Engine, request: Request, lang: str) -> Decision:
+    values = {"charter": charter.name, "purpose": said.purpose}
+    if ok:
+        return _say("no-permit", True, "permits", lang=lang, **values)
+    known = permitted_purposes(charter, engine, request)
+    if not known:
+        return _say("no-permit", False, "permits_none", "permits_none_remedy", lang, **values)
+    return _say(
+        "no-permit", False, "permits_not", "permits_remedy", lang, known=among(said.purpose, known, lang), **values
+    )
+
+
+def permitted_purposes(charter: Charter, engine: Engine, request: Request) -> list[str]:
+    """The purposes that the charter would permit in the place of the study's own."""
+    changes = [{"purpose": {"type": "Trust::Purpose", "id": name}} for name in charter.purposes]
+    yes = engine.permits(request, changes)
+    return [name for name, ok in zip(charter.purposes, yes, strict=False) if ok]
+
+
+# ---- floors
+
+
+def _floors(said: Declaration, bench: Bench, lang: str) -> tuple[Decision, ...]:
+    policy = bench.policy
+    return _floors_of(
+        said.protections, bench.charter.floor, policy and policy.floor, policy.name if policy else "", lang
+    )
+
+
+@functools.lru_cache(maxsize=1024)
+def _floors_of(
+    protections: Protections, charter: Floor, own: Floor | None, policy: str, lang: str
+) -> tuple[Decision, ...]:
+    """Each threshold of the declaration against the strictest floor, by one loop."""
+    declared, of_charter = dict(protections), dict(charter)
+    decisions = []
+    for name, least in strictest([charter, own] if own else [charter]):
+        if name not in declared:
+            continue
+        rule, value = f"floor/{name}", declared[name]
+        if least == ():
+            decisions.append(_say(rule, False, "floor_conflict", "floor_conflict_remedy", lang, name=name))
+            continue
+        values = {"wanted": _wanted(name, least, lang), "declared": _written(value), "value": _nearest(least)}
+        text = "floor_of" if least != of_charter[name] else "floor"
+        ok = meets(name, value, least)
+        decisions.append(_say(rule, ok, text, "floor_remedy", lang, name=name, policy=policy, **values))
+    return tuple(decisions)
+
+
+def meets(name: str, value: Any, least: Any) -> bool:
+    """Whether a declared threshold is at least as strict as a floor."""
+    if isinstance(least, tuple):
+        return value in least
+    if isinstance(least, bool):
+        return bool(value or not least)
+    return bool(value <= least if name in AT_MOST else value >= least)
+
+
+def _wanted(name: str, least: Any, lang: str) -> str:
+    if isinstance(least, tuple):
+        return phrase("or", lang).join(least)
+    if isinstance(least, bool):
+        return _written(least)
+    return phrase("or_less" if name in AT_MOST else "or_more", lang, value=least)
+
+
+def _nearest(least: Any) -> str:
+    """The value to set: the floor itself."""
+    return str(least[0]) if isinstance(least, tuple) else _written(least)
+
+
+def _written(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+# ---- dates, partners, sizes
+
+
+_time = functools.lru_cache(maxsize=1024)(read_time)
+
+
+def _dates(said: Declaration, floor: Floor, now: datetime, lang: str) -> Decision:
+    begins, ends, longest = _time(said.not_before), _time(said.expires), floor.longest_days
+    if ends - begins > timedelta(days=longest):
+        return _say("dates", False, "dates_long", "dates_long_remedy", lang, days=longest)
+    if now >= ends:
+        return _say("dates", False, "dates_expired", "dates_expired_remedy", lang)
+    if now < begins:
+        return _say("dates", False, "dates_early", "dates_early_remedy", lang, not_before=said.not_before)
+    return _say("dates", True, "dates", lang=lang, expires=said.expires)
+
+
+def _partners(said: Declaration, lang: str) -> Decision:
+    named = len(said.partners)
+    fewest = said.protections.fewest(max(named, 3))
+    ok = 3 <= named <= 1000 and fewest <= named
+    return _say("organisations", ok, "partners", "partners_remedy", lang, fewest=fewest)
+
+
+def _shown(said: Declaration, charter: Charter, lang: str) -> Decision:
+    ok = not said.by_partner or charter.partner_may_be_shown
+    return _say("organisations", ok, "shown" if said.by_partner else "shown_not_asked", "shown_remedy", lang)
+
+
+def _size(name: str, value: int, most: int, lang: str) -> Decision:
+    return _say(f"floor/{name}_at_most", value <= most, f"size_{name}", "size_remedy", lang, value=value, most=most)

@@ -1,0 +1,139 @@
+"""Which fields of a declaration could turn a refusal, and the values of a field that are worth trying."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from trust.charters.cedar_text import Policy
+from trust.charters.charter import AT_MOST
+from trust.decision import Decision
+from trust.policy.declaration import Declaration
+from trust.policy.decide import Bench, meets
+from trust.privacy.protections import Protections
+from trust.times import read_time, write_time
+
+__all__ = ["levers_of", "values_of"]
+
+_ANALYSES = frozenset({"analyses"})
+_LEVERS = {
+    **{name: frozenset({name}) for name in Protections.model_fields if name != "noise"},
+    **{name: frozenset({name}) for name in ("purpose", "columns", "cohort_columns", "not_before", "expires")},
+    **dict.fromkeys(("analyses", "sums", "parameters", "open_ended"), _ANALYSES),
+}
+"""Field of a request's context -> what a researcher would change.  The rest, such as who asks, is no choice of hers."""
+_DURATION = re.compile(r"(\d+)(ms|d|h|m|s)")
+_UNITS = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_SECOND = timedelta(seconds=1)
+
+
+def levers_of(refusal: Decision, said: Declaration, bench: Bench) -> frozenset[str]:
+    """The fields of which at least one must change for this refusal to go.  Empty: none can make it go."""
+    rule = refusal.rule
+    if rule in ("floor/sums_at_most", "floor/bytes_at_most"):
+        return _ANALYSES
+    if rule.startswith("floor/"):
+        return frozenset({rule.removeprefix("floor/")})
+    if rule == "dates":
+        return frozenset({"expires", "not_before"})
+    if rule == "organisations":
+        shown = said.by_partner and not bench.charter.partner_may_be_shown
+        return frozenset({"groups"} if shown else {"organisations", "colluders"})
+    if rule == "dataset" or not said.readable:
+        return frozenset()
+    policies = bench.engine().policies
+    if rule == "no-permit" and said.purpose not in bench.charter.purposes:
+        return frozenset({"purpose"})
+    if rule == "no-permit":
+        return _of(p for p in policies.values() if p.effect == "permit")
+    if rule == "policy-error":
+        return _of(policies.values())
+    return _of([policies[rule]])
+
+
+def _of(policies: Any) -> frozenset[str]:
+    return frozenset().union(*(_LEVERS.get(name, frozenset()) for policy in policies for name in policy.reads))
+
+
+def values_of(field: str, said: Declaration, bench: Bench) -> list[Any]:
+    """For a threshold or a date: what floors and policies speak of, the nearest to what is declared first."""
+    policies = [p for p in bench.engine().policies.values() if field in p.reads]
+    if field in ("expires", "not_before"):
+        declared_at = read_time(getattr(said, field))
+        times = sorted(_times(field, said, bench), key=lambda at: (abs(at - declared_at), at))
+        return [write_time(at) for at in dict.fromkeys(times) if at != declared_at]
+    declared, floor = getattr(said.protections, field), getattr(bench.floor, field, None)
+    if isinstance(declared, bool):
+        tried: list[Any] = [not declared]
+    elif isinstance(declared, str):
+        tried = ["joined", "all"]
+    else:
+        tried = [*_numbers(policies), *([] if floor is None else [floor])]
+        if field == "colluders":
+            tried += _colluders(said)
+        tried.sort(key=lambda value: (abs(value - declared), value))
+    return [v for v in dict.fromkeys(tried) if v != declared and _valid(field, v, floor)]
+
+
+def _valid(field: str, value: Any, floor: Any) -> bool:
+    """Strict enough, and a value that a study may declare."""
+    if floor is not None and not meets(field, value, floor):
+        return False
+    if isinstance(value, bool | str):
+        return True
+    if field in AT_MOST:
+        return bool(0 < value <= (1 if field == "glm_parameters_per_person" else 100))
+    return bool((3 if field == "organisations" else 1) <= value <= (1_000 if field == "organisations" else 998))
+
+
+def _numbers(policies: list[Policy]) -> Iterator[int]:
+    """Each number that policies compare with, and its neighbours: on which side the limit is, they need not say."""
+    for number in sorted({n for policy in policies for n in policy.literals.numbers}):
+        yield from (number - 1, number, number + 1)
+
+
+def _colluders(said: Declaration) -> list[int]:
+    """The most colluders with which the partners named are enough."""
+    named = len(said.partners)
+    for colluders in range(said.protections.colluders - 1, 0, -1):
+        if said.protections.model_copy(update={"colluders": colluders}).fewest(named) <= named:
+            return [colluders]
+    return []
+
+
+def _times(field: str, said: Declaration, bench: Bench) -> Iterator[datetime]:
+    """From now, from the longest duration of the floors, and from what policies compare with."""
+    begins, now = read_time(said.not_before), bench.now
+    longest = timedelta(days=bench.floor.longest_days)
+    tried: list[datetime] = []
+    if field == "not_before":
+        tried.append(now)
+    else:
+        tried.append(begins + longest)
+    for policy in bench.engine().policies.values():
+        if field not in policy.reads:
+            continue
+        for text in sorted(policy.literals.durations):
+            span = _span(text)
+            for start in (begins, now):
+                tried += [start + span, start + span - _SECOND]
+        for text in sorted(policy.literals.times):
+            at = _moment(text)
+            tried += [] if at is None else [at - _SECOND, at, at + _SECOND]
+    for at in tried:
+        if (field == "not_before" and at <= now) or (field == "expires" and at > max(begins, now)):
+            yield at.replace(microsecond=0)
+
+
+def _span(text: str) -> timedelta:
+    return timedelta(seconds=sum(int(n) * _UNITS[unit] for n, unit in _DURATION.findall(text)))
+
+
+def _moment(text: str) -> datetime | None:
+    """A time of Cedar's, where it is written as one of ours or as a day."""
+    try:
+        return read_time(text if "T" in text else f"{text}T00:00:00Z")
+    except Exception:
+        return None

@@ -1,0 +1,95 @@
+"""What a charter, or a partner's policy, says that its authors hardly mean.  Faults in form are found on loading."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trust.policy.cases import TESTS, load_cases
+from trust.charters.cedar_text import Policy, never_fires
+from trust.charters.charter import Charter, Floor, folder_of
+from trust.charters.partner_policy import PartnerPolicy
+
+__all__ = ["Finding", "lint"]
+
+_HELD = {**{name: name for name in Floor.model_fields}, "sums": "sums_at_most"}
+"""Field of a request's context -> the floor that holds its threshold."""
+_FILES = {"charter.toml", "purposes.toml", TESTS, "partner.toml"}
+_DOCUMENTS = (".md", ".txt")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing found: a fault, which should be mended, or a warning."""
+
+    fault: bool
+    place: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{'fault  ' if self.fault else 'warning'}  {self.place}: {self.text}"
+
+
+def lint(where: str | Path) -> tuple[Charter | PartnerPolicy, tuple[Finding, ...]]:
+    """Load and look.  A folder with partner.toml and no charter.toml is a partner's policy.
+
+    Raises: CharterInvalid where it cannot be loaded.
+    """
+    folder = folder_of(where)
+    if (folder / "partner.toml").is_file() and not (folder / "charter.toml").is_file():
+        policy = PartnerPolicy.load(folder)
+        return policy, (*_rules(policy.rules), *_files(folder))
+    charter = Charter.load(where)
+    return charter, (*_charter(charter), *_rules(charter.rules), *_tests(charter, where), *_files(folder))
+
+
+def _charter(charter: Charter) -> Iterator[Finding]:
+    if not any(policy.effect == "permit" for policy in charter.rules):
+        yield Finding(True, "*.cedar", "no policy permits anything, so every study is refused (no-permit)")
+    for name in ("title", "rights"):
+        for lang in charter.languages:
+            if not getattr(charter, name).get(lang, "").strip():
+                yield Finding(False, "charter.toml", f"{name} has no text in {lang!r}, one of its languages")
+
+
+def _rules(policies: tuple[Policy, ...]) -> Iterator[Finding]:
+    for policy in policies:
+        place = f"{policy.place}, {policy.id}"
+        if never_fires(policy):
+            yield Finding(True, place, "its conditions can never be met, so it does nothing")
+        if _unconditional(policy):
+            what = "refuses every study" if policy.effect == "forbid" else "permits every study with a known purpose"
+            yield Finding(policy.effect == "forbid", place, f"without a condition it {what}")
+        for held in sorted({_HELD[name] for name in policy.reads & _HELD.keys()} | _days(policy)):
+            text = (
+                f"holds a threshold that [floor] holds: {held}; there, a partner's can be stricter and remedies follow"
+            )
+            yield Finding(True, place, text)
+
+
+def _unconditional(policy: Policy) -> bool:
+    return '"conditions": []' in policy.tree and not policy.reads & {"principal", "resource"}
+
+
+def _days(policy: Policy) -> set[str]:
+    """A policy on how long a study lasts."""
+    return {"longest_days"} if {"not_before", "expires"} <= policy.reads and policy.literals.durations else set()
+
+
+def _tests(charter: Charter, where: str | Path) -> Iterator[Finding]:
+    cases = load_cases(charter, where)
+    if not cases:
+        yield Finding(False, TESTS, "missing or without a case; `datatrust charter test` has nothing to run")
+        return
+    named = {case.rule for case in cases}
+    for policy in charter.rules:
+        if policy.effect == "forbid" and policy.id not in named:
+            yield Finding(False, TESTS, f"no case names {policy.id}")
+
+
+def _files(folder: Any) -> Iterator[Finding]:
+    for name in sorted(entry.name for entry in folder.iterdir()):
+        if name not in _FILES and not name.endswith((".cedar", *_DOCUMENTS)) and not name.startswith("."):
+            yield Finding(False, name, "is no part of a charter and is not read")

@@ -1,0 +1,1 @@
+"""A study between coordinator and nodes: what is asked, and the bytes of messages."""

@@ -1,0 +1,1 @@
+"""Signed envelopes, keys, and the files that hold them."""
