@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests import make_conformance
+from tests.support import make_conformance
 from trust.canonical import parse, read_model
 from trust.logs.checkpoint import read_checkpoint, register_origin
 from trust.errors import DataTrustError, MessageInvalid, Refused
@@ -183,7 +183,7 @@ def test_no_two_cases_are_the_same_files() -> None:
 
 
 def test_no_private_key_stands_in_the_corpus() -> None:
-    from tests.corpus import honest
+    from tests.support.corpus import honest
 
     signers = [*honest.MEMBERS, honest.COORDINATOR, honest.AUDITOR, honest.RESEARCHER, honest.STRANGER]
     secrets = [signer.private.private_bytes_raw().hex().encode() for signer in signers]

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from datatrust.research.formulas import parse_formula
-from tests import strategies as our
+from tests.support import strategies as our
 from tests.conftest import DATA
 from trust.analyses.base import Ask, Block, Sum
 from trust.canonical import canonical, parse

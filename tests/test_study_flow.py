@@ -17,7 +17,7 @@ from coordinator.study.conductor import Coordinator, conduct
 from coordinator.study.release import publish
 from datatrust.research.result import Result
 from nodes.study.session import Session
-from tests.federation import Sessions, World
+from tests.support.federation import Sessions, World
 from trust.errors import Refused
 from trust.documents.mandate import SignedMandate
 from trust.plain import plain

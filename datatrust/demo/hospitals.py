@@ -82,7 +82,7 @@ class Written:
 def write(folder: Path) -> Written:
     """Write a CSV file for each hospital, and the dataset.  Raises: OSError."""
     folder.mkdir(parents=True, exist_ok=True)
-    with as_file(files("datatrust") / "data" / DATASET) as shipped:
+    with as_file(files("datatrust.demo") / "data" / DATASET) as shipped:
         dataset = Path(shutil.copyfile(shipped, folder / DATASET))
     written, rows = {}, {}
     for name, draw in zip(_HOSPITALS, np.random.SeedSequence(SEED).spawn(len(_HOSPITALS)), strict=True):

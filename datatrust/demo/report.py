@@ -94,7 +94,7 @@ def render(template: str, words: Words, **context: Any) -> str:
 @functools.cache
 def _templates() -> Environment:
     return Environment(
-        loader=PackageLoader("datatrust"),
+        loader=PackageLoader("datatrust.demo"),
         autoescape=select_autoescape(("html.j2",)),
         undefined=StrictUndefined,
         trim_blocks=True,

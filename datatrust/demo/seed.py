@@ -46,7 +46,7 @@ def run_cases() -> list[Case]:
 
 
 def _case(name: str) -> Case:
-    with (files("datatrust") / "data" / "seed" / f"{name}.csv").open("rb") as table:
+    with (files("datatrust.demo") / "data" / "seed" / f"{name}.csv").open("rb") as table:
         frame = pd.read_csv(table)
     places = frame.groupby("loc")["v1"]
     inferred = places.transform("mean")

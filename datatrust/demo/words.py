@@ -18,7 +18,7 @@ _SPACE = "\N{NO-BREAK SPACE}"
 
 @functools.cache
 def _catalogue() -> dict[str, dict[str, str]]:
-    text = (files("datatrust") / "data" / "words.toml").read_text("utf-8")
+    text = (files("datatrust.demo") / "data" / "words.toml").read_text("utf-8")
     # French sets these marks apart by a space that must not end a line
     return tomllib.loads(re.sub(r"(?<=«) | (?=[»;:?!%])", _SPACE, text))
 

@@ -31,7 +31,7 @@ from nodes.serve import health
 from nodes import interface
 from nodes.serve.health import Health, Watch
 from nodes.interface import Interface
-from tests.coordinator.committee import NAME, Desk
+from tests.support.committee import NAME, Desk
 from trust.charters.charter import Charter
 from trust.errors import CharterInvalid, Fault, InvalidInput, MessageInvalid, Refused
 

@@ -12,8 +12,8 @@ from coordinator.serve.processes import PARTS
 from coordinator.serve.supervisor import environment_of
 from coordinator.settings import CoordinatorSettings
 from coordinator.study.carry_out import carry_out
-from tests.coordinator.committee import NAME, Desk, signed
-from tests.faults.places import Places
+from tests.support.committee import NAME, Desk, signed
+from tests.support.restartable_trust import Places
 from trust.errors import MessageInvalid, Refused, StudyInvalid
 from trust.signing.envelope import Signer
 from trust.protocol.messages import DOWN, UP, pack_signed, unpack

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import datatrust as dt
-from tests.federation import World
+from tests.support.federation import World
 from trust.analyses.base import Ask
 from trust.errors import DataTrustError, Refused, StudyInvalid
 from trust.documents.study import plan

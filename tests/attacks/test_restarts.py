@@ -15,8 +15,8 @@ from coordinator.study.conductor import Conducted, Coordinator, conduct
 from nodes.study import sessions
 from nodes.study.session import Session
 from nodes.state.store import SqliteStore
-from tests.faults.places import NAMES, Disturbed, Places, frame
-from tests.nodes.test_policies import policy
+from tests.support.restartable_trust import NAMES, Disturbed, Places, frame
+from tests.nodes.study.test_policies import policy
 from trust.secure_sum import Party
 from trust.secure_sum.errors import StoreUnavailable
 from trust.documents.study import plan
@@ -117,7 +117,7 @@ def test_a_mandate_that_does_not_follow_from_the_node_as_it_starts_again_is_not_
 
 
 def _other(dataset: dt.Dataset) -> str:
-    from tests.faults.places import DATASET
+    from tests.support.restartable_trust import DATASET
 
     return DATASET.replace("maximum: 100", "maximum: 90000")
 

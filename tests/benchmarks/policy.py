@@ -8,7 +8,7 @@ from pathlib import Path
 
 import datatrust as dt
 from tests.benchmarks.study import line, median_time
-from tests.trust.charters import ASKER, NOW, analyses, forbid, permit, scope_of, study, write
+from tests.support.charters import ASKER, NOW, analyses, forbid, permit, scope_of, study, write
 from trust.charters.charter import Charter
 from trust.policy.declaration import Declaration
 from trust.policy.explain import explain

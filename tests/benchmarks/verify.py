@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from tests.benchmarks.study import line, median_time
-from tests.corpus.honest import ROOT, file_of
-from tests.corpus.release import VALUES, Release
+from tests.support.corpus.honest import ROOT, file_of
+from tests.support.corpus.release import VALUES, Release
 from trust.documents.root import TrustRoot
 from trust.documents.verification import require_verified
 

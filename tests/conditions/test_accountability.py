@@ -11,9 +11,9 @@ import pytest
 
 import datatrust as dt
 from nodes.state.journal import Journal
-from tests import logs
-from tests.conditions.outside import command, rule_of, watched
-from tests.disclosure.trusts import dataset, rows, study, trust
+from tests.support import log_tampering as logs
+from tests.support.outside_view import command, rule_of, watched
+from tests.support.small_trusts import dataset, rows, study, trust
 from trust.errors import DataTrustError
 from trust.secure_sum.errors import JournalCorrupt
 from trust.protocol.messages import UP, unpack

@@ -18,9 +18,9 @@ import pytest
 
 import datatrust as dt
 from nodes.rows.source import Source
-from tests.conditions.outside import Wire, command, watched
-from tests.disclosure.planted import CANARIES, COHORT, COLUMN, DATASET, FOLDER, MAPPED, PASSWORD, REAL, found_in, table
-from tests.federation import World
+from tests.support.outside_view import Wire, command, watched
+from tests.support.planted_values import CANARIES, COHORT, COLUMN, DATASET, FOLDER, MAPPED, PASSWORD, REAL, found_in, table
+from tests.support.federation import World
 from trust.errors import DataTrustError
 from trust.signing.envelope import Signer
 from trust.protocol.messages import pack_signed

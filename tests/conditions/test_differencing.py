@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 import datatrust as dt
-from tests.conditions.outside import rule_of, watched
-from tests.disclosure.trusts import K, dataset, rows, study, trust
+from tests.support.outside_view import rule_of, watched
+from tests.support.small_trusts import K, dataset, rows, study, trust
 from trust.decision import Decision
 
 S, S_MINUS_ONE = "x < 90", "x < 90 and not (x = 87 and sex = 'F')"

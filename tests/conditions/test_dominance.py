@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 import datatrust as dt
-from tests.conditions.outside import rule_of, watched
-from tests.disclosure.trusts import absent, rows, study, trust
+from tests.support.outside_view import rule_of, watched
+from tests.support.small_trusts import absent, rows, study, trust
 from trust.protocol.messages import UP, unpack
 
 SMALL = 20

@@ -12,9 +12,9 @@ import pytest
 import datatrust as dt
 from nodes.study import gate
 from nodes.state.journal import Journal
-from tests.conditions.outside import rule_of, watched
-from tests.disclosure.trusts import rows, study, trust
-from tests.federation import World
+from tests.support.outside_view import rule_of, watched
+from tests.support.small_trusts import rows, study, trust
+from tests.support.federation import World
 from trust.analyses.base import Ask
 from trust.charters.charter import Charter
 from trust.documents.mandate import Mandate, SignedMandate

@@ -11,9 +11,9 @@ import pytest
 
 import datatrust as dt
 from nodes.study.session import Session
-from tests.conditions.outside import rule_of
-from tests.disclosure.trusts import rows, study, trust
-from tests.federation import World
+from tests.support.outside_view import rule_of
+from tests.support.small_trusts import rows, study, trust
+from tests.support.federation import World
 from trust.canonical import canonical
 from trust.errors import DataTrustError, StudyInvalid
 from trust.signing.envelope import sign

@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 
 import datatrust as dt
-from tests.conditions.outside import rule_of
-from tests.disclosure.trusts import dataset, rows, study
-from tests.federation import World
+from tests.support.outside_view import rule_of
+from tests.support.small_trusts import dataset, rows, study
+from tests.support.federation import World
 from trust.analyses.base import Ask
 from trust.secure_sum import Record
 from trust.documents.study import plan

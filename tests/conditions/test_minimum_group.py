@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import datatrust as dt
-from tests.conditions.outside import watched
-from tests.disclosure.trusts import K, absent, outcome, rows, study, trust
+from tests.support.outside_view import watched
+from tests.support.small_trusts import K, absent, outcome, rows, study, trust
 
 EDGE = [pytest.param(K - 1, id="k - 1"), pytest.param(K, id="k"), pytest.param(K + 1, id="k + 1")]
 

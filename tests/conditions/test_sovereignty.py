@@ -14,9 +14,9 @@ import pytest
 
 import datatrust as dt
 from nodes.study.session import Session
-from tests.conditions.outside import rule_of, watched
-from tests.disclosure.trusts import dataset, rows, study, trust
-from tests.federation import World
+from tests.support.outside_view import rule_of, watched
+from tests.support.small_trusts import dataset, rows, study, trust
+from tests.support.federation import World
 from trust.errors import CharterInvalid
 from trust.documents.mandate import Mandate
 from trust.signing.envelope import sign

@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 
 import datatrust as dt
-from tests.conditions.outside import Wire, watched
-from tests.disclosure.trusts import dataset, rows
-from tests.federation import World
+from tests.support.outside_view import Wire, watched
+from tests.support.small_trusts import dataset, rows
+from tests.support.federation import World
 from trust.errors import Fault
 from trust.secure_sum import party
 from trust.protocol.messages import DOWN, UP, unpack

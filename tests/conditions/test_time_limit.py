@@ -14,9 +14,9 @@ import pytest
 
 import datatrust as dt
 from nodes.study.gate import still_allowed
-from tests.conditions.outside import command, rule_of, watched
-from tests.disclosure.trusts import dataset, rows, study, trust
-from tests.federation import World
+from tests.support.outside_view import command, rule_of, watched
+from tests.support.small_trusts import dataset, rows, study, trust
+from tests.support.federation import World
 from trust.decision import Decision
 from trust.errors import Refused
 from trust.documents.mandate import SignedMandate

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 import datatrust as dt
-from tests.conditions.outside import Wire, command, program, rule_of, watched
-from tests.disclosure.trusts import K, dataset, rows, study, trust
+from tests.support.outside_view import Wire, command, program, rule_of, watched
+from tests.support.small_trusts import K, dataset, rows, study, trust
 from trust.logs.checkpoint import read_checkpoint, register_origin
 from trust.logs.merkle import check_inclusion, leaf_hash
 from trust.documents.result import read_result, write_envelope

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 import datatrust as dt
-from tests.conditions.outside import rule_of
-from tests.disclosure.trusts import rows, study, trust
+from tests.support.outside_view import rule_of
+from tests.support.small_trusts import rows, study, trust
 from trust.dataset.dataset import Column
 
 CASES = ("case1", "case2", "case3")
@@ -22,7 +22,7 @@ DATASET = dt.Dataset(id="worked-example", name="worked example", version="1.0.0"
 
 
 def table(name: str) -> pd.DataFrame:
-    return pd.read_csv(str(files("datatrust") / "data" / "seed" / f"{name}.csv"))
+    return pd.read_csv(str(files("datatrust.demo") / "data" / "seed" / f"{name}.csv"))
 
 
 def federated(name: str, charter: str) -> float:

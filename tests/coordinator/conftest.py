@@ -8,8 +8,8 @@ from typing import TypeAlias
 
 import pytest
 
-from tests.coordinator.committee import KEYS, Desk, signed
-from tests.postgres import new_schema, postgres
+from tests.support.committee import KEYS, Desk, signed
+from tests.support.postgres import new_schema, postgres
 from trust.signing.envelope import Envelope
 
 __all__ = ["postgres"]

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from coordinator.settings import CoordinatorSettings
 from coordinator.operate.certificates import Authority, certify, new_server_key
 from trust.signing.key_files import write_key
-from tests.coordinator.committee import CHARTER, DATASET, KEYS, NOW, rotated
+from tests.support.committee import CHARTER, DATASET, KEYS, NOW, rotated
 from trust.canonical import canonical
 from trust.signing.connection_key import connection_hex
 from trust.errors import Fault, InvalidInput

@@ -10,7 +10,7 @@ import pytest
 
 from datatrust.cli import main as cli
 from trust.signing.key_files import new_key, write_key
-from tests.datatrust.founding import FOUNDING, PARTNERS, SIGNERS, opened
+from tests.support.founding import FOUNDING, PARTNERS, SIGNERS, opened
 from trust.documents.root import Root
 
 Run: TypeAlias = Callable[..., tuple[int, str, str]]

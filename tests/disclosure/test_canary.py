@@ -25,26 +25,8 @@ import datatrust as dt
 from datatrust.research import questions as ask
 from nodes.study.egress import Egress
 from nodes.rows.source import Source
-from tests.disclosure.planted import (
-    CANARIES,
-    COHORT,
-    COLUMN,
-    DATASET,
-    ENVIRONMENT,
-    FOLDER,
-    MAPPED,
-    NAME,
-    NUMBERS,
-    PASSWORD,
-    PERSON,
-    POSTCODE,
-    REAL,
-    TEXT,
-    WHOLE,
-    found_in,
-    table,
-)
-from tests.federation import World
+from tests.support.planted_values import CANARIES, COHORT, COLUMN, DATASET, ENVIRONMENT, FOLDER, MAPPED, NAME, NUMBERS, PASSWORD, PERSON, POSTCODE, REAL, TEXT, WHOLE, found_in, table
+from tests.support.federation import World
 from trust import analyses
 from trust.analyses import AnyAnalysis
 from trust.analyses.base import Analysis, Arrays, Ask, Run, Scope, Sum, count, real

@@ -11,7 +11,7 @@ import pytest
 
 import datatrust as dt
 from datatrust.demo.masked import randomness
-from tests.disclosure.trusts import rows, study, trust
+from tests.support.small_trusts import rows, study, trust
 from trust.analyses.base import count, real
 from trust.secure_sum import encode_sum
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import datatrust as dt
-from tests.disclosure.trusts import K, absent, dataset, outcome, rows, study, trust
-from tests.federation import World
+from tests.support.small_trusts import K, absent, dataset, outcome, rows, study, trust
+from tests.support.federation import World
 from trust.errors import Refused, StudyInvalid
 from trust.privacy.rules import EffectiveRecords, dominance
 from trust.privacy.protections import Protections

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from tests.sizes import FULL
+from tests.support.sizes import FULL
 from trust.privacy.suppression import suppress
 
 K = 11

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import datatrust as dt
-from tests.disclosure.trusts import K, rows, study, trust
+from tests.support.small_trusts import K, rows, study, trust
 
 
 def means_where(held: int) -> pd.DataFrame:

@@ -27,8 +27,8 @@ from datatrust.demo.question import CHARTER, PURPOSE
 from datatrust.demo.deployment import DeployedTrust, Processes
 from nodes.rows.source import Source, whole_table
 from tests.faults.test_killed import entries
-from tests.postgres import Server, children, runs
-from tests.sizes import FULL
+from tests.support.postgres import Server, children, runs
+from tests.support.sizes import FULL
 from trust.charters.charter import Charter
 from trust.dataset.dataset import Dataset
 

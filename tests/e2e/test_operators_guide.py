@@ -20,11 +20,11 @@ import pytest
 import statsmodels.formula.api as smf
 
 import datatrust as dt
-from tests.e2e import guide, hospitals_there
-from tests.e2e.following import Follower
-from tests.e2e.guide import Typed
-from tests.e2e.hospitals_there import ADDRESSES, PERSONS, opted_out, tables
-from tests.e2e.machines import needed
+from tests.support import guide, guide_machines as hospitals_there
+from tests.support.guide_run import Follower
+from tests.support.guide import Typed
+from tests.support.guide_machines import ADDRESSES, PERSONS, opted_out, tables
+from tests.support.machines import needed
 
 pytestmark = pytest.mark.slow
 

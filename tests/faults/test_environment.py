@@ -28,12 +28,12 @@ from coordinator.study.replay import Parked
 from coordinator.settings import CoordinatorSettings
 from nodes.study.sessions import Sessions
 from tests.conftest import missing
-from tests.faults import killer
-from tests.faults.places import NAMES, Disturbed, Places
+from tests.support import killer
+from tests.support.restartable_trust import NAMES, Disturbed, Places
 from tests.faults.test_killed import ROOT, entries, invariants, same
 from tests.faults.test_node_restarts import run
 from tests.faults.test_node_restarts import same as same_conducted
-from tests.sizes import FULL
+from tests.support.sizes import FULL
 from trust.errors import DataTrustError, Fault, Refused
 from trust.secure_sum.errors import StoreUnavailable
 from trust.signing.envelope import sha256
@@ -353,7 +353,7 @@ def test_a_node_whose_clock_is_an_hour_back_refuses_until_it_is_right(tmp_path: 
     answers = []
     for clock in (["faketime", "-f", "-1h"], []):
         ran = subprocess.run(
-            [*clock, sys.executable, "-m", "tests.faults.answer", str(state), "a"],
+            [*clock, sys.executable, "-m", "tests.support.node_answer", str(state), "a"],
             input=message,
             capture_output=True,
             check=False,

@@ -26,12 +26,12 @@ from coordinator.serve.worker import Worker
 from coordinator.operate.certificates import certify
 from nodes.rows.from_file import file_columns
 from tests.e2e.test_killed_processes import children
-from tests.faults import killer
-from tests.faults.places import NAMES, Disturbed, Places
+from tests.support import killer
+from tests.support.restartable_trust import NAMES, Disturbed, Places
 from tests.faults.test_network import ONE, Live, live, patience, same
 from tests.faults.test_node_restarts import run
 from tests.faults.test_node_restarts import same as same_conducted
-from tests.sizes import FULL
+from tests.support.sizes import FULL
 from trust.errors import Fault, Refused, SourceInvalid
 
 __all__ = ["live"]

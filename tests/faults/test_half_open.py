@@ -22,12 +22,12 @@ from nodes.operate import check_network as checks_network
 from nodes.serve.health import Watch
 from nodes.interface import Interface
 from nodes.settings import NodeSettings
-from tests.faults.relay import Relay
+from tests.support.tcp_relay import Relay
 from tests.faults.test_network import Live, live, patience, same
 from tests.faults.test_processes import silent
-from tests.homes import enrol_offline, make_homes
-from tests.sizes import FULL
-from tests.tls import Server, tls_server
+from tests.support.node_homes import enrol_offline, make_homes
+from tests.support.sizes import FULL
+from tests.support.tls_server import Server, tls_server
 from trust.errors import Fault, Unreachable
 
 __all__ = ["live"]

@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.faults.killer import mandated as made
-from tests.faults.places import NAMES
-from tests.sizes import FULL
+from tests.support.killer import mandated as made
+from tests.support.restartable_trust import NAMES
+from tests.support.sizes import FULL
 from trust.logs.merkle import Entry
 from trust.documents.result import read_result
 
@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[2]
 def lives(folder: Path, study: str, points: list[int]) -> list[list[int]]:
     """Each point with the signals that ended its two lives, and the writes of the last."""
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "tests.faults.killer", str(folder), study, *map(str, points)]
+    command = [sys.executable, "-m", "tests.support.killer", str(folder), study, *map(str, points)]
     found = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT, timeout=1500)
     assert found.returncode == 0, found.stderr[-3000:]
     return [json.loads(line) for line in found.stdout.splitlines()]

@@ -29,9 +29,9 @@ from trust.documents.study_states import ENDED, FOLLOWS
 from coordinator.study.replay import Parked, Replay
 from coordinator.settings import CoordinatorSettings
 from coordinator.study.carry_out import carry_out
-from tests.coordinator.committee import revocation, vote
-from tests.faults.places import NAMES, Places
-from tests.sizes import FULL
+from tests.support.committee import revocation, vote
+from tests.support.restartable_trust import NAMES, Places
+from tests.support.sizes import FULL
 from trust.errors import DataTrustError, InvalidInput, Refused
 from trust.logs.merkle import Entry
 from trust.documents.mandate import SignedMandate

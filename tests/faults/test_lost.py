@@ -26,9 +26,9 @@ from coordinator.flower.grid import Engine, FlowerChannel, InMemoryGrid
 from coordinator.serve.study_process import Patient
 from nodes.serve.flower import client_app
 from nodes.study.sessions import Sessions
-from tests.faults.places import Places
+from tests.support.restartable_trust import Places
 from tests.faults.test_node_restarts import same
-from tests.sizes import FULL
+from tests.support.sizes import FULL
 from trust.errors import Fault, Refused
 from trust.protocol.messages import UP, unpack
 

@@ -29,9 +29,9 @@ from nodes.rows.edition import Look
 from nodes.study.sessions import Sessions
 from nodes.settings import NodeSettings
 from nodes.rows.source import as_source
-from tests.faults.places import DATASET, frame
+from tests.support.restartable_trust import DATASET, frame
 from tests.faults.test_killed import entries
-from tests.sizes import FULL
+from tests.support.sizes import FULL
 from trust.documents.result import read_result, write_envelope
 
 SIZES = [(4, 5), *([(10, 20)] if FULL else [])]

@@ -24,9 +24,9 @@ from datatrust.research.result import Result
 from datatrust.demo.hospitals import COHORT, EDGES, write
 from datatrust.demo.question import CHARTER, PURPOSE
 from datatrust.demo.deployment import DeployedTrust, Processes
-from tests.faults.relay import Relay
+from tests.support.tcp_relay import Relay
 from tests.faults.test_killed import entries
-from tests.sizes import FULL
+from tests.support.sizes import FULL
 from trust.charters.charter import Charter
 from trust.dataset.dataset import Dataset
 

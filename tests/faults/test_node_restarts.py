@@ -10,7 +10,7 @@ import pytest
 
 import datatrust as dt
 from coordinator.study.conductor import Conducted, Coordinator, conduct
-from tests.faults.places import NAMES, Disturbed, Places
+from tests.support.restartable_trust import NAMES, Disturbed, Places
 from trust.protocol.messages import UP, unpack
 
 

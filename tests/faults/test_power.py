@@ -24,11 +24,11 @@ from trust.documents.filed_study import Trust
 from nodes.rows.editions import Editions
 from nodes.rows.source import as_source
 from nodes.state.store import SqliteStore
-from tests.coordinator.committee import CHARTER, DATASET, KEYS, LAY, NAME, NOW, SECOND, signed
-from tests.faults.disk import Commit, Files, contents, frames, put, recording
-from tests.faults.places import ASKED, Disturbed, Places
-from tests.faults.places import DATASET as MANY
-from tests.sizes import FULL
+from tests.support.committee import CHARTER, DATASET, KEYS, LAY, NAME, NOW, SECOND, signed
+from tests.support.disk_recorder import Commit, Files, contents, frames, put, recording
+from tests.support.restartable_trust import ASKED, Disturbed, Places
+from tests.support.restartable_trust import DATASET as MANY
+from tests.support.sizes import FULL
 from trust.logs.checkpoint import Checkpoint
 from trust.dataset.dataset import Dataset
 from trust.errors import Fault, Refused

@@ -23,11 +23,11 @@ from coordinator.flower.grid import Engine
 from coordinator.settings import CoordinatorSettings
 from coordinator.operate.certificates import certify
 from tests.conftest import missing
-from tests.faults import killer
-from tests.faults.places import NAMES
+from tests.support import killer
+from tests.support.restartable_trust import NAMES
 from tests.faults.test_killed import ROOT
 from tests.faults.test_network import OTHERS, Live, live, patience, same
-from tests.sizes import FULL
+from tests.support.sizes import FULL
 from trust.errors import Fault
 
 __all__ = ["live"]

@@ -21,13 +21,13 @@ from coordinator.study.conductor import Conducted
 from coordinator.study.replay import Parked
 from coordinator.settings import CoordinatorSettings
 from nodes.study.sessions import Sessions
-from tests.faults import killer
-from tests.faults.failing import Failing
-from tests.faults.places import NAMES, Disturbed, Places
+from tests.support import killer
+from tests.support.failing_disk import Failing
+from tests.support.restartable_trust import NAMES, Disturbed, Places
 from tests.faults.test_killed import entries, invariants, same
 from tests.faults.test_node_restarts import run
 from tests.faults.test_node_restarts import same as same_conducted
-from tests.sizes import FULL
+from tests.support.sizes import FULL
 from trust.errors import Fault, Refused
 from trust.secure_sum.errors import SecureSumError
 from trust.protocol.messages import UP, unpack

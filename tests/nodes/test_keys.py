@@ -9,7 +9,7 @@ import pytest
 
 from nodes.operate.enrolment import init
 from nodes.keys import NodeKeys, check_rotation, named, next_keys, rotate, take_next
-from tests.homes import Founders, contents, make_homes, partner_of
+from tests.support.node_homes import Founders, contents, make_homes, partner_of
 from trust.errors import InvalidInput, MessageInvalid, Refused
 from trust.documents.root import TrustRoot
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nodes.settings import NodeSettings, NodeToml
-from tests.homes import enrol_offline, make_homes
+from tests.support.node_homes import enrol_offline, make_homes
 from trust.errors import InvalidInput
 
 

@@ -20,8 +20,8 @@ import sqlalchemy
 import yaml
 from compose_spec import PyCompose
 
-from tests.packaging.dockerfile import TOP, read
-from tests.postgres import postgres
+from tests.support.dockerfile import TOP, read
+from tests.support.postgres import postgres
 
 __all__ = ["postgres"]
 

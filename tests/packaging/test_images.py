@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import missing
-from tests.packaging.dockerfile import DOCKERFILES, TOP, Line, read
+from tests.support.dockerfile import DOCKERFILES, TOP, Line, read
 
 DIGITS = "0123456789abcdef" * 4
 IMAGES = tomllib.loads((TOP / "docker" / "images.toml").read_text("utf-8"))["images"]

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from tests.conftest import missing
-from tests.packaging.dockerfile import DOCKERFILES, TOP, build, exported, read
+from tests.support.dockerfile import DOCKERFILES, TOP, build, exported, read
 
 PLAIN = {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "LANG": "C.UTF-8", "PIP_NO_COMPILE": "1"}
 """Of an environment: nothing of the one that the tests run in, no index; bytecode is made when it is needed."""

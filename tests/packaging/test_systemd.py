@@ -123,7 +123,7 @@ def numbers(names: set[str]) -> str:
 
 def confined(*arguments: str, folder: Path, allowed: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(TOP), "HOME": str(folder), "TMPDIR": str(folder)}
-    command = [sys.executable, str(Path(__file__).with_name("confined.py")), allowed, *arguments]
+    command = [sys.executable, str(TOP / "tests" / "support" / "confined.py"), allowed, *arguments]
     if os.geteuid() == 0:  # /proc as under ProcSubset=pid
         hidden = 'mount -t proc -o subset=pid proc /proc && exec "$@"'
         command = ["unshare", "--mount", "--pid", "--fork", "sh", "-c", hidden, "sh", *command]

@@ -2,7 +2,7 @@
 
 Two files: the Merkle tree with an entry of ours, and checkpoints, good and bad, each with what reading it says.  All
 inputs are fixed.  The tree's leaves are those of Certificate Transparency's reference tests, whose roots and proofs
-`tests/trust/test_log.py` has from there; there too a second implementation, by the words of RFC 6962, computes all.
+`tests/trust/logs/test_merkle.py` has from there; there too a second implementation, by the words of RFC 6962, computes all.
 """
 
 from __future__ import annotations

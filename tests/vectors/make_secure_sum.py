@@ -16,17 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tests.trust.secure_sum.federation import (
-    COORDINATOR,
-    MANDATE,
-    NOW,
-    ROOT,
-    Block,
-    Federation,
-    federation,
-    identity,
-    vector,
-)
+from tests.support.secure_sum import COORDINATOR, MANDATE, NOW, ROOT, Block, Federation, federation, identity, vector
 from trust.secure_sum.encoding import Layout, counts, encode_sum, layout_of, model_steps, quantised
 from trust.secure_sum.errors import SecureSumError
 from trust.secure_sum.fixedpoint import STATISTICS, TINY, FixedPoint, decode_reals, encode_reals, fill

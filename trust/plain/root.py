@@ -331,4 +331,4 @@ class _Words:
 
 @functools.cache
 def _catalogue() -> dict[str, dict[str, str]]:
-    return tomllib.loads((files("datatrust") / "data" / "root.toml").read_text("utf-8"))
+    return tomllib.loads((files("trust") / "plain" / "root.toml").read_text("utf-8"))

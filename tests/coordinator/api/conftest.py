@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.coordinator.api.world import World, opened
+from tests.support.api_world import World, opened
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.coordinator.api.world import ROLES, World, opened, raw
+from tests.support.api_world import ROLES, World, opened, raw
 
 Ask = Callable[[World, str], tuple[str, bytes]]
 """Takes the world and the role; returns the path and the body that this role sends."""

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from coordinator.api import Limits
-from tests.coordinator.api.world import PLENTY, World, opened, problem, raw
+from tests.support.api_world import PLENTY, World, opened, problem, raw
 from trust.signing.http_signatures import sign_request
 from trust.signing.envelope import Signer
 from trust.times import now

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.coordinator.api.test_access import TABLE
-from tests.coordinator.api.world import World
-from tests.strategies import mutated
+from tests.support.api_world import World
+from tests.support.strategies import mutated
 
 DOCUMENTS = {
     ("POST", "/v1/studies"): "researcher",

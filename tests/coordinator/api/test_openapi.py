@@ -17,8 +17,8 @@ from schemathesis.engine import events, from_schema
 from starlette.types import Message, Receive, Scope, Send
 
 from tests.coordinator.api.test_access import TABLE
-from tests.coordinator.api.world import World, opened
-from tests.sizes import FULL
+from tests.support.api_world import World, opened
+from tests.support.sizes import FULL
 from trust.signing.http_signatures import sign_request
 
 ROLE = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.coordinator.api.world import opened, problem, raw
-from tests.postgres import Server, mortal, own_server
+from tests.support.api_world import opened, problem, raw
+from tests.support.postgres import Server, mortal, own_server
 
 __all__ = ["mortal", "own_server"]
 

@@ -13,7 +13,7 @@ from coordinator.api.dockets import Dockets
 from coordinator.api.limits import TokenBuckets
 from coordinator.api.problems import PROBLEMS, Http, problem_of, titles
 from coordinator.docket.docket import Docket
-from tests.coordinator.api.world import World, problem, raw
+from tests.support.api_world import World, problem, raw
 from trust.errors import Fault, InvalidInput, Refused
 from trust.signing.http_signatures import Signed
 from trust.times import now

@@ -11,8 +11,8 @@ import pytest
 
 import coordinator.docket.database
 from coordinator.api import dockets as desk
-from tests.coordinator.api.world import World, opened
-from tests.faults.failing import Failing
+from tests.support.api_world import World, opened
+from tests.support.failing_disk import Failing
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import pytest
 
 from coordinator.api import server
 from coordinator.api.server import Interface
-from tests.coordinator.api.world import World, opened, raw
+from tests.support.api_world import World, opened, raw
 from trust.errors import InvalidInput
 from trust.signing.http_signatures import sign_request
 from trust.times import now

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.coordinator.api.world import PARTNERS, World, opened, problem, raw
-from tests.postgres import new_schema
+from tests.support.api_world import PARTNERS, World, opened, problem, raw
+from tests.support.postgres import new_schema
 from trust.logs.checkpoint import read_checkpoint, register_origin
 from trust.dataset.dataset import Dataset
 from trust.errors import Refused

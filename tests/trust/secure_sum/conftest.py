@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.trust.secure_sum.federation import Federation, federation
+from tests.support.secure_sum import Federation, federation
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from tests.trust.secure_sum.federation import MANDATE, NOW, ROOT, Federation, question, vector
+from tests.support.secure_sum import MANDATE, NOW, ROOT, Federation, question, vector
 from trust.secure_sum.errors import ApprovalInvalid, ApprovalSet, EphemeralKeyInvalid
 from trust.secure_sum.frames import mask_seed, pair_key, transcript
 from trust.secure_sum.masks import add_masks

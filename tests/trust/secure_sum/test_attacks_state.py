@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.trust.secure_sum.federation import question
+from tests.support.secure_sum import question
 from trust.logs.checkpoint import Checkpoint
 from trust.logs.merkle import EMPTY
 from trust.secure_sum.encoding import Layout

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.trust.secure_sum.federation import NOW, Federation, identity, question
+from tests.support.secure_sum import NOW, Federation, identity, question
 from trust.secure_sum.errors import ParametersUnsafe, PartnersInvalid, SumConflict, UploadMissing, UploadSignature
 from trust.secure_sum.frames import mask_seed
 from trust.secure_sum.masks import add_masks

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.trust.secure_sum.federation import Block
+from tests.support.secure_sum import Block
 from trust.secure_sum.encoding import (
     Layout,
     counts,

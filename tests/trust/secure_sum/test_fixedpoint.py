@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.trust.secure_sum.strategies import fixed_points, near_ties, reals_below
+from tests.support.secure_sum_strategies import fixed_points, near_ties, reals_below
 from trust.secure_sum.errors import ValueNotFinite, ValueOutOfRange
 from trust.secure_sum.fixedpoint import (
     STATISTICS,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.trust.secure_sum.federation import COORDINATOR, Block, Federation, identity, question
+from tests.support.secure_sum import COORDINATOR, Block, Federation, identity, question
 from trust.secure_sum.audit import Evidence, agrees, audit
 from trust.secure_sum.encoding import decode_sum, encode_sum, layout_of
 from trust.secure_sum.errors import (

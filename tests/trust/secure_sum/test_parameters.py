@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.trust.secure_sum.federation import identity
+from tests.support.secure_sum import identity
 from trust.secure_sum.errors import NotAvailable, ParametersUnsafe
 from trust.secure_sum.parameters import LARGEST_N, Parameters, smallest_m
 

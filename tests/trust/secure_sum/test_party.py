@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.trust.secure_sum.federation import COORDINATOR, NOW, no, question, vector, yes
+from tests.support.secure_sum import COORDINATOR, NOW, no, question, vector, yes
 from trust.errors import Refused
 from trust.secure_sum.encoding import Layout
 from trust.secure_sum.errors import (

@@ -1,0 +1,143 @@
+"""`node run` without a SuperLink: it follows the root by itself, and knows when its next keys are due."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nodes.keys import NodeKeys, rotate
+from nodes.study.notices import Notices
+from nodes.serve.process import _heading, _notify, _Running, follow_roots
+from nodes.serve.loop import _take_roots
+from nodes.settings import NodeSettings
+from tests.support.node_homes import CHARTER, Founders, contents, enrol_offline, make_homes, partner_of
+from tests.support.tls_server import tls_server
+from trust.analyses.base import Scope
+from trust.errors import DataTrustError, Refused
+from trust.documents.mandate import draft
+from trust.signing.envelope import sha256, sign
+from trust.protocol.messages import pack_signed
+
+
+@pytest.fixture
+def founders(tmp_path: Path) -> Founders:
+    return make_homes(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    root, flower = logging.getLogger(), logging.getLogger("flwr")
+    kept = list(root.handlers), list(flower.handlers), flower.propagate, sys.excepthook, threading.excepthook
+    yield
+    root.handlers[:], flower.handlers[:] = kept[0], kept[1]
+    flower.propagate, sys.excepthook, threading.excepthook = kept[2:]
+    logging.captureWarnings(False)
+
+
+def served(founders: Founders) -> dict[str, bytes]:
+    return {"/v1/roots": json.dumps([envelope.document() for envelope in founders.roots]).encode()}
+
+
+def test_a_newer_root_is_followed_and_its_keys_are_due(founders: Founders, tmp_path: Path) -> None:
+    with tls_server(tmp_path / "server", answers := served(founders)) as there:
+        enrol_offline(tmp_path, "north", founders, url=there.url, nodes=there.place, authority=there.authority)
+        settings = NodeSettings.at(tmp_path / "north")
+        running = _Running(settings, lambda words: None)
+        assert follow_roots(settings) == 1
+        file = rotate(settings.own, "north")
+        assert not running._keys_are_due()
+        founders.partners["north"] = partner_of(file)
+        founders.found()
+        answers.update(served(founders))
+        assert follow_roots(settings) == 2
+    assert running._keys_are_due()
+    running._take_keys()
+    assert NodeKeys.read(settings.own).public("north") == file
+    assert not running._keys_are_due()
+    node = settings.node()
+    _take_roots(node, settings)
+    _take_roots(node, settings)
+    kinds = [(e.kind, e.body["version"]) for e in node.store._journal.entries()]
+    assert kinds == [("root-accepted", 1), ("root-accepted", 2)]
+    node.store.close()
+
+
+def test_a_root_that_came_with_a_message_is_kept_beside_the_enrolled(founders: Founders, tmp_path: Path) -> None:
+    enrol_offline(tmp_path, "north", founders)
+    settings = NodeSettings.at(tmp_path / "north")
+    founders.found()
+    node = settings.node()
+    notices = Notices(node.root, node.store, node.clock)
+    notices.accept_roots(notices.newer([envelope.document() for envelope in founders.roots]))
+    node.store.close()
+    running = _Running(settings, lambda words: None)
+    running._watch._ask()
+    running._keep_accepted(running._watch)
+    assert settings.root().root.version == 2
+    running._watch._store.close()  # type: ignore[union-attr]
+
+
+def test_what_does_not_follow_from_the_pinned_root_is_not_taken(founders: Founders, tmp_path: Path) -> None:
+    forged = Founders(founders.partners, roots=list(founders.roots))
+    forged.found()
+    foreign = Founders(founders.partners)
+    foreign.found()
+    for other, said in ((forged, "signed by 0"), (foreign, "not the one that was pinned")):
+        with tls_server(tmp_path / "server", served(other)) as there:
+            enrol_offline(tmp_path, "north", founders, url=there.url, authority=there.authority)
+            before = contents(tmp_path / "north")
+            with pytest.raises(Refused, match=said):
+                follow_roots(NodeSettings.at(tmp_path / "north"))
+            assert contents(tmp_path / "north") == before
+    with tls_server(tmp_path / "server", {"/v1/roots": b"{}"}) as there:
+        enrol_offline(tmp_path, "north", founders, url=there.url, authority=there.authority)
+        with pytest.raises(DataTrustError):
+            follow_roots(NodeSettings.at(tmp_path / "north"))
+
+
+def test_a_message_is_known_by_its_names(founders: Founders, tmp_path: Path) -> None:
+    enrol_offline(tmp_path, "north", founders)
+    study, settings = founders.study(), NodeSettings.at(tmp_path / "north")
+    signed = sign("study", study.document(), founders.researcher)
+    scope = Scope(settings.dataset(), tuple(sorted(founders.partners)), study.protections, False)
+    root, digest = settings.root().root, sha256(signed.unverified_payload)
+    mandate = sign("mandate", draft(digest, study, scope, CHARTER.folder_digest, root, "2026-0001").document())
+    header = {"kind": "mandate", "mandate": mandate.document(), "study": signed.document()}
+    of = sha256(mandate.unverified_payload).removeprefix("sha256:")
+    assert _heading(pack_signed(header, founders.coordinator)) == ("mandate", of, "pressure-by-age")
+    close = pack_signed({"kind": "close", "mandate": of}, founders.coordinator)
+    assert _heading(close) == ("close", of, "")
+    broken: tuple[dict[str, Any], ...] = ({**header, "mandate": {}}, {**header, "study": 1}, {"kind": "mandate"})
+    for wrong in broken:
+        assert _heading(pack_signed(wrong, founders.coordinator)) == ("", "", "")
+    assert _heading(b"\x80\x04pickled") == ("", "", "")
+
+
+def test_nobody_is_told_where_nobody_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    _notify("READY=1")
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "nobody"))
+    _notify("READY=1")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        _notify("READY=1")
+        assert systemd.recv(100) == b"READY=1"
+
+
+def test_a_source_that_is_waited_for_is_said(
+    founders: Founders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    enrol_offline(tmp_path, "north", founders)
+    running = _Running(NodeSettings.at(tmp_path / "north"), lambda words: None)
+    running._heard("mandate 0123abcd: mandate, not answered yet, since the source is away")
+    said = json.loads(capsys.readouterr().err)
+    assert (said["event"], said["level"], said["mandate"]) == ("source-away", "warning", "0123abcd")

@@ -1,0 +1,130 @@
+"""The one door of a node: what leaves is recorded before it goes, and nothing else builds a message."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nodes.study.egress import Egress
+from trust.secure_sum import Approval, Upload
+from trust.signing.envelope import Signer
+from trust.protocol.messages import UP, check_signature, pack, pack_signed, unpack
+
+NODES = Path(__file__).parents[3] / "nodes"
+PACKING = {"pack", "pack_signed"}
+TRANSPORTS = {"socket", "http", "urllib", "requests", "httpx", "flwr", "ssl", "smtplib", "ftplib", "asyncio"}
+IDENTITY = Signer()
+UPLOAD = Upload(bytes(32), 3, bytes([1]) * 32, "a", bytes(64), memoryview(b"masked words"))
+APPROVAL = Approval("a", bytes(32), bytes(64))
+
+
+def imported(source: str) -> set[str]:
+    """Every module and name that a file imports, each part of a dotted name."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {part for alias in node.names for part in alias.name.split(".")}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {alias.name for alias in node.names} | set((node.module or "").split("."))
+    return found
+
+
+def others() -> list[Path]:
+    return sorted(path for path in NODES.rglob("*.py") if path.name != "egress.py")
+
+
+def test_egress_is_the_only_file_of_a_node_that_packs_messages() -> None:
+    packing = {path.name for path in NODES.rglob("*.py") if imported(path.read_text("utf-8")) & PACKING}
+    assert packing == {"egress.py"}
+    assert len(others()) > 5
+
+
+def test_no_file_of_a_node_takes_the_whole_module_that_packs() -> None:
+    """`import trust.wire` or `from trust import wire` would hide a call of `wire.pack`."""
+    for path in others():
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                assert not any(alias.name == "trust.protocol.messages" for alias in node.names), path.name
+            if isinstance(node, ast.ImportFrom) and node.module == "trust":
+                assert not any(alias.name == "wire" for alias in node.names), path.name
+            if isinstance(node, ast.Attribute):
+                assert node.attr not in PACKING, path.name
+
+
+def test_the_check_finds_what_it_looks_for() -> None:
+    assert imported("from trust.protocol.messages import pack_signed as p") & PACKING
+    assert not imported("from trust.protocol.messages import unpack") & PACKING
+
+
+OPENS = {
+    "flower.py": "the SuperLink: what egress has packed",
+    "interface.py": "asks the coordinator's interface for public documents, and sends none",
+    "enrolment.py": "what interface.py may raise",
+    "checks_network.py": "whether coordinator and SuperLink are there",
+    "health.py": "is asked, on loopback only",
+    "running.py": "tells the service manager, on a socket of this machine",
+    "reading.py": "quotes a path",
+}
+
+
+def test_only_these_files_of_a_node_open_a_transport() -> None:
+    assert {path.name for path in others() if imported(path.read_text("utf-8")) & TRANSPORTS} == set(OPENS)
+
+
+def test_only_the_flower_file_sends_a_body() -> None:
+    sends = {"post", "put", "patch", "send", "request", "sendall"}
+    called = {
+        path.name: {n.attr for n in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(n, ast.Attribute)}
+        & sends
+        for path in others()
+        if path.name in OPENS
+    }
+    assert {name for name, found in called.items() if found} <= {"flower.py", "running.py", "health.py"}, called
+
+
+@pytest.mark.parametrize("kind", ["ready", "refusal"])
+def test_a_plain_message_is_signed_by_the_node(kind: str) -> None:
+    raw = Egress(IDENTITY).send({"kind": kind, "name": "a"})
+    header, body = unpack(raw, UP)
+    assert body == b""
+    check_signature(header, body, [IDENTITY.public])
+
+
+@pytest.mark.parametrize("kind", ["upload", "approval", "mandate", "rows"])
+def test_nothing_else_is_a_plain_message(kind: str) -> None:
+    egress = Egress(IDENTITY)
+    with pytest.raises(AssertionError, match="ready or a refusal"):
+        egress.send({"kind": kind, "name": "a"})
+    assert egress.sent == []
+
+
+def test_each_message_is_recorded_with_its_length_and_digest() -> None:
+    egress = Egress(IDENTITY)
+    approval = egress.send_approval(APPROVAL, "head")
+    left = [approval, egress.send({"kind": "ready", "name": "a"}), egress.send_upload(UPLOAD)]
+    assert [(s.kind, s.r) for s in egress.sent] == [("approval", -1), ("ready", -1), ("upload", 3)]
+    assert [s.bytes for s in egress.sent] == [len(raw) for raw in left]
+    assert [s.sha256 for s in egress.sent] == [hashlib.sha256(raw).hexdigest() for raw in left]
+    assert unpack(left[2], UP)[1] == b"masked words"
+
+
+def test_what_cannot_be_recorded_does_not_leave() -> None:
+    class Full(list[Any]):
+        def append(self, entry: Any) -> None:
+            raise OSError("no room in the record")
+
+    egress = Egress(IDENTITY, Full())
+    for send in (lambda: egress.send({"kind": "ready"}), lambda: egress.send_upload(UPLOAD)):
+        with pytest.raises(OSError, match="no room"):
+            send()
+
+
+def test_an_approval_and_an_upload_leave_with_the_fields_of_the_format_and_no_more() -> None:
+    egress = Egress(IDENTITY)
+    assert set(unpack(egress.send_approval(APPROVAL, "head"), UP)[0]) == {"kind", "v", "name", "E", "head", "sig"}
+    assert set(unpack(egress.send_upload(UPLOAD), UP)[0]) == {"kind", "v", "T", "r", "ctx", "name", "sig"}
+    assert pack({"kind": "ready"}) != pack_signed({"kind": "ready"}, IDENTITY)
