@@ -66,7 +66,7 @@ removals: $(VENV)/.dev
 
 coverage: $(VENV)/.dev
 	@$(PY) -m pytest -n auto -m "not slow" -q $(COVERED:%=--cov=%) --cov-branch --cov-report=term-missing --cov-fail-under=100 $(ARGS)
-COVERED = nodes.gate trust.mandate trust.root trust.votes trust.policy trust.privacy.rules trust.privacy.differencing
+COVERED = nodes.study.gate trust.documents.mandate trust.documents.root trust.documents.votes trust.policy.decide trust.privacy.rules trust.privacy.differencing
 
 # Works on a copy: mutmut writes into the folder that it runs in.
 mutants: $(VENV)/.dev

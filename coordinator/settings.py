@@ -28,16 +28,16 @@ from cryptography import x509
 from pydantic import AfterValidator, Field, StrictInt
 
 from coordinator.docket.docket import Docket
-from trust.documents.filed_study import Trust
 from trust.canonical import Model, read_model
 from trust.charters.charter import Charter
-from trust.signing.connection_key import connection_pem
 from trust.dataset.dataset import Dataset
+from trust.documents.filed_study import Trust
+from trust.documents.invitation import Invitation
 from trust.errors import Fault, InvalidInput
 from trust.files import closed_to_others, read_file, read_secret, write_new
-from trust.signing.read import read_roots, read_signing
-from trust.documents.invitation import Invitation
+from trust.signing.connection_key import connection_pem
 from trust.signing.envelope import Envelope, Signer
+from trust.signing.read import read_roots, read_signing
 from trust.times import now
 
 if TYPE_CHECKING:

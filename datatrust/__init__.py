@@ -12,10 +12,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from datatrust.research.questions import Anova, Correlation, Crosstab, Describe, Glm, Histogram, Quantiles, TTest
-    from datatrust.research.result import Result
     from datatrust.in_process.trust import local
     from datatrust.remote.trust import connect
+    from datatrust.research.questions import Anova, Correlation, Crosstab, Describe, Glm, Histogram, Quantiles, TTest
+    from datatrust.research.result import Result
     from nodes.rows.source import Source
     from trust.dataset.dataset import Dataset
     from trust.errors import Cancelled, DataTrustError, InvalidInput, Refused, TimedOut

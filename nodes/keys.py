@@ -24,13 +24,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from pydantic import Field
 
 from trust.canonical import Model, read_model
-from trust.signing.connection_key import connection_hex
-from trust.errors import InvalidInput, Refused
-from trust.signing.read import read_curve, read_sealing, read_signing
-from trust.files import write_new
-from trust.signing.json_text import read_json
 from trust.documents.root import Key, Name, Partner, TrustRoot
+from trust.errors import InvalidInput, Refused
+from trust.files import write_new
+from trust.signing.connection_key import connection_hex
 from trust.signing.envelope import Signer, key_id, valid
+from trust.signing.json_text import read_json
+from trust.signing.read import read_curve, read_sealing, read_signing
 
 __all__ = ["NodeKeys", "PartnerFile", "check_rotation", "named", "next_keys", "replace_public", "rotate", "take_next"]
 

@@ -14,12 +14,12 @@ from nodes.rows.editions import Editions
 from nodes.rows.source import Source
 from nodes.state.store import SqliteStore
 from trust.charters.charter import Charter
-from trust.logs.checkpoint import journal_origin, read_checkpoint
+from trust.charters.partner_policy import PartnerPolicy
 from trust.dataset.dataset import Dataset
 from trust.decision import Decision
-from trust.errors import MessageInvalid, Refused
-from trust.charters.partner_policy import PartnerPolicy
 from trust.documents.root import TrustRoot
+from trust.errors import MessageInvalid, Refused
+from trust.logs.checkpoint import journal_origin, read_checkpoint
 from trust.secure_sum import close_if_rolled_back
 from trust.secure_sum.errors import SecureSumError
 from trust.signing.envelope import Signer

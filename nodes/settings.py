@@ -26,22 +26,22 @@ from typing import Annotated, Any, TypeAlias
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from pydantic import AfterValidator, StrictBool, TypeAdapter, ValidationError
 
-from nodes.rows.editions import Editions
 from nodes.node import Node
-from nodes.state.restored import abandoned_keys
+from nodes.rows.editions import Editions
 from nodes.rows.source import Source
+from nodes.state.restored import abandoned_keys
 from nodes.state.store import SqliteStore
 from trust.canonical import Model, read_model
 from trust.charters.charter import Charter
-from trust.dataset.dataset import Dataset
-from trust.errors import InvalidInput
-from trust.signing.read import read_curve, read_envelope, read_roots, read_sealing, read_signing
-from trust.files import read_file
-from trust.documents.invitation import Place, Url
 from trust.charters.partner_policy import PartnerPolicy, floor_of
+from trust.dataset.dataset import Dataset
+from trust.documents.invitation import Place, Url
 from trust.documents.root import Name, TrustRoot
+from trust.errors import InvalidInput
+from trust.files import read_file
 from trust.secure_sum.frames import is_name
 from trust.signing.envelope import Envelope, Signer
+from trust.signing.read import read_curve, read_envelope, read_roots, read_sealing, read_signing
 from trust.times import now
 
 __all__ = ["NodeSettings", "NodeToml"]

@@ -17,15 +17,15 @@ import pytest
 
 from tests.support import make_conformance
 from trust.canonical import parse, read_model
-from trust.logs.checkpoint import read_checkpoint, register_origin
-from trust.errors import DataTrustError, MessageInvalid, Refused
-from trust.signing.json_text import read_envelopes, read_json
-from trust.logs.merkle import Entry, Tree, check_consistency, check_inclusion, leaf_hash
 from trust.documents.root import TrustRoot
-from trust.signing.envelope import Envelope, sha256
-from trust.times import read_time
 from trust.documents.verification import check_mandate, check_roots, check_study, require_verified
 from trust.documents.votes import read_revocation
+from trust.errors import DataTrustError, MessageInvalid, Refused
+from trust.logs.checkpoint import read_checkpoint, register_origin
+from trust.logs.merkle import Entry, Tree, check_consistency, check_inclusion, leaf_hash
+from trust.signing.envelope import Envelope, sha256
+from trust.signing.json_text import read_envelopes, read_json
+from trust.times import read_time
 
 FOLDER = make_conformance.FOLDER
 DOCS = FOLDER.parents[1] / "docs"

@@ -130,7 +130,10 @@ def test_no_other_file_touches_flower_and_both_sides_agree_where_the_bytes_are()
         if flower_names(path.relative_to(ROOT).as_posix()) or "import flwr" in path.read_text(encoding="utf-8")
     }
     assert touching == FILES
-    assert (coordinator.flower.grid.RECORD, coordinator.flower.grid.FIELD) == (nodes.serve.flower.RECORD, nodes.serve.flower.FIELD)
+    assert (coordinator.flower.grid.RECORD, coordinator.flower.grid.FIELD) == (
+        nodes.serve.flower.RECORD,
+        nodes.serve.flower.FIELD,
+    )
     for raw in (b"", b"x", bytes(9_000_000)):
         assert nodes.serve.flower.unpacked(coordinator.flower.grid.packed(raw)) == raw
         assert coordinator.flower.grid.unpacked(nodes.serve.flower.packed(raw)) == raw

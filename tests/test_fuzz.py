@@ -17,21 +17,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from datatrust.research.formulas import parse_formula
-from tests.support import strategies as our
 from tests.conftest import DATA
+from tests.support import strategies as our
 from trust.analyses.base import Ask, Block, Sum
 from trust.canonical import canonical, parse
 from trust.charters.charter import Charter
 from trust.dataset.cohort import Cohort
 from trust.dataset.dataset import Dataset
-from trust.errors import DataTrustError
 from trust.dataset.expressions import parse_expression
 from trust.documents.mandate import Mandate
 from trust.documents.root import Root, TrustRoot
+from trust.documents.study import Study
+from trust.errors import DataTrustError
+from trust.protocol.messages import DOWN, UP, pack, pack_asks, unpack, unpack_arrays, unpack_asks
 from trust.secure_sum import Layout, Record, Upload
 from trust.signing.envelope import Envelope, Signer, sign, signed_by
-from trust.documents.study import Study
-from trust.protocol.messages import DOWN, UP, pack, pack_asks, unpack, unpack_arrays, unpack_asks
 
 many = settings(
     max_examples=1_000, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]

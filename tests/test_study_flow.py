@@ -18,10 +18,10 @@ from coordinator.study.release import publish
 from datatrust.research.result import Result
 from nodes.study.session import Session
 from tests.support.federation import Sessions, World
-from trust.errors import Refused
 from trust.documents.mandate import SignedMandate
-from trust.plain import plain
 from trust.documents.study import plan
+from trust.errors import Refused
+from trust.plain import plain
 from trust.protocol.messages import DOWN, UP, unpack
 
 DATASET = """
@@ -58,7 +58,7 @@ def test_a_study_from_the_question_to_the_result() -> None:
     trust = dt.local(HOSPITALS, dt.Dataset.parse(DATASET))  # datatrust/in_process/trust.py: all roles in this process
     parts = World(trust)  # the same, taken apart
 
-    # 1  The researcher writes it: a closed document with one digest.  datatrust/research/questions.py, trust/documents/study.py
+    # 1  The researcher writes it: a closed document with one digest.
     handle = trust.study(
         "Age and blood pressure",
         purpose="AcademicResearch",
@@ -70,7 +70,7 @@ def test_a_study_from_the_question_to_the_result() -> None:
     # 2  It is checked against the charter, at once, without a row.  trust/policy/decide.py, trust/charters/charter.py
     assert handle.check().ok
 
-    # 3  The researcher signs and files it; the coordinator drafts the mandate.  trust/signing/envelope.py, coordinator/docket/docket.py
+    # 3  The researcher signs and files it; the coordinator drafts the mandate.
     docket = trust.docket
     filed = docket.file(parts.keys.study(study))
     assert (filed.state, filed.signers) == ("filed", frozenset())
@@ -89,7 +89,7 @@ def test_a_study_from_the_question_to_the_result() -> None:
     with pytest.raises(Refused, match="signed by 1 of 3"):
         SignedMandate(mandate.model_copy(update={"signatures": mandate.signatures[:1]}), parts.keys.root)
 
-    # 5  The coordinator conducts it, here without Flower between.  coordinator/study/conductor.py, nodes/study/session.py
+    # 5  The coordinator conducts it, here without Flower between.  study/conductor.py, nodes/study/session.py
     docket.move(study.id, "running")
     nodes = {name: Session(node) for name, node in parts.nodes.items()}
     wire = Sessions(nodes, parts.keys.coordinator)
@@ -97,7 +97,7 @@ def test_a_study_from_the_question_to_the_result() -> None:
     coordinator = Coordinator(parts.keys.coordinator, parts.keys.root, docket)
     conducted = conduct(coordinator, filed.study, mandate, scope, wire)
 
-    # 6  Roll call: each node's gate has passed, and its approval carries a key for this study only.  nodes/study/gate.py
+    # 6  Roll call: each node's gate has passed, and its approval carries a key for this study only.
     asked = [unpack(raw, DOWN) for name, raw in wire.down if name == "east"]
     said = [unpack(raw, UP) for name, raw in wire.up if name == "east"]
     sums = len(conducted.records)

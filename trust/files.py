@@ -10,7 +10,6 @@ import stat
 import time
 from pathlib import Path
 
-
 from trust.errors import InvalidInput
 
 __all__ = [

@@ -20,10 +20,10 @@ from starlette.requests import Request
 from coordinator.api.limits import Limits, TokenBuckets, too_many
 from coordinator.api.problems import Http
 from trust.documents.filed_study import Trust
-from trust.errors import Refused
-from trust.signing.http_signatures import TOLERANCE, Signed, normal, verify_request
 from trust.documents.root import Root
+from trust.errors import Refused
 from trust.signing.envelope import Envelope, key_id
+from trust.signing.http_signatures import TOLERANCE, Signed, normal, verify_request
 from trust.times import read_time
 
 __all__ = ["EVERYBODY", "Asker", "Directory", "Door", "Nonces", "Role", "json_only", "only"]

@@ -20,7 +20,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from coordinator.api import health, public, studies, governance as trustees
+from coordinator.api import governance as trustees
+from coordinator.api import health, public, studies
 from coordinator.api.access import Door
 from coordinator.api.context import Context, known_query
 from coordinator.api.dockets import Dockets

@@ -17,8 +17,8 @@ from coordinator.api.policies import Published
 from coordinator.api.problems import Http
 from coordinator.docket.docket import Docket
 from coordinator.settings import CoordinatorSettings
-from trust.signing.json_text import read_json
 from trust.signing.envelope import Envelope
+from trust.signing.json_text import read_json
 
 __all__ = ["Asking", "Body", "Context", "Lent", "Now", "Office", "known_query", "read_body"]
 

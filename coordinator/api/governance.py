@@ -17,9 +17,9 @@ from coordinator.api.public import checkpoint_of
 from coordinator.api.studies import ENVELOPE
 from coordinator.docket.docket import Docket
 from trust.documents.filed_study import write_text
+from trust.documents.root import Root
 from trust.documents.study_states import State
 from trust.files import write_new
-from trust.documents.root import Root
 from trust.signing.envelope import Envelope
 
 __all__ = ["router"]

@@ -9,14 +9,14 @@ from datetime import datetime
 from pathlib import Path
 
 from coordinator.api.documents import Policy
-from trust.documents.filed_study import Trust
 from trust.charters.charter import cedar_files, read
-from trust.decision import Decisions, require
-from trust.errors import InvalidInput, Refused
-from trust.policy.explain import explain
 from trust.charters.partner_policy import PartnerPolicy
-from trust.policy.decide import asker_of, decide
+from trust.decision import Decisions, require
+from trust.documents.filed_study import Trust
 from trust.documents.study import Study, plan
+from trust.errors import InvalidInput, Refused
+from trust.policy.decide import asker_of, decide
+from trust.policy.explain import explain
 
 __all__ = ["Published"]
 

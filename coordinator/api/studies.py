@@ -14,10 +14,10 @@ from coordinator.api.public import Number
 from coordinator.docket.docket import Docket
 from trust.documents.filed_study import Filed
 from trust.documents.study_states import no_such_move
+from trust.documents.votes import read_refusal, read_revocation
 from trust.errors import InvalidInput, Refused, StudyInvalid
 from trust.files import read_file
 from trust.signing.envelope import Envelope, signed_by
-from trust.documents.votes import read_refusal, read_revocation
 
 __all__ = ["ENVELOPE", "router"]
 

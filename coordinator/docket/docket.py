@@ -16,21 +16,21 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from coordinator.docket.database import open_database
-from trust.documents.filed_study import Filed, Trust, lapse, read_text, valid_only, write_text
-from trust.documents.study_states import State, check_move, no_such_move
 from coordinator.docket.register import Register
 from coordinator.docket.roots import Roots
 from coordinator.docket.study_state import Running
-from trust.logs.checkpoint import register_origin
-from trust.errors import InvalidInput, Refused, StudyInvalid, nearest
-from trust.logs.merkle import Entry
+from trust.documents.filed_study import Filed, Trust, lapse, read_text, valid_only, write_text
 from trust.documents.mandate import SignedMandate
 from trust.documents.root import Root
-from trust.signing.envelope import Envelope, Signer, sha256, sign, signed_by
 from trust.documents.study import Study
-from trust.times import write_time
+from trust.documents.study_states import State, check_move, no_such_move
 from trust.documents.verification import few_signatures
 from trust.documents.votes import Refusal, read_refusal, read_revocation
+from trust.errors import InvalidInput, Refused, StudyInvalid, nearest
+from trust.logs.checkpoint import register_origin
+from trust.logs.merkle import Entry
+from trust.signing.envelope import Envelope, Signer, sha256, sign, signed_by
+from trust.times import write_time
 
 __all__ = ["Docket", "Filed", "Trust"]
 

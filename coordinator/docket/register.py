@@ -12,13 +12,12 @@ from typing import Any
 
 from coordinator.docket.database import Database
 from trust.logs.checkpoint import Checkpoint, sign_checkpoint
-from trust.logs.merkle import Entry, Tree
 from trust.logs.kinds import REGISTER as KINDS
 from trust.logs.logbook import Logbook
+from trust.logs.merkle import Entry, Tree
 from trust.signing.envelope import Signer
 
 __all__ = ["Register"]
-
 
 
 class Register:

@@ -12,10 +12,10 @@ from typing import Any, TypeAlias
 
 from coordinator.docket.database import Database
 from trust.documents.filed_study import Trust, read_text, valid_only, write_text
-from trust.errors import InvalidInput
 from trust.documents.root import Root
-from trust.signing.envelope import Envelope, sha256
 from trust.documents.verification import few_signatures
+from trust.errors import InvalidInput
+from trust.signing.envelope import Envelope, sha256
 
 __all__ = ["Roots", "with_accepted"]
 

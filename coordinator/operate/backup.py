@@ -23,16 +23,16 @@ from typing import Any, Literal
 from pydantic import Field
 
 from coordinator.docket.database import Database, open_database
-from coordinator.settings import CoordinatorSettings
-from trust.signing.backup_file import read_backup, write_backup
 from coordinator.operate.home import fresh, replace, toml, write_invitation
-from trust.documents.register_checks import coordinator_keys
+from coordinator.settings import CoordinatorSettings
 from trust.canonical import Model, canonical, read_model
-from trust.logs.checkpoint import read_checkpoint, register_origin
+from trust.documents.register_checks import coordinator_keys
+from trust.documents.root import TrustRoot
 from trust.errors import InvalidInput, Refused
 from trust.files import read_file, read_secret, write_new
+from trust.logs.checkpoint import read_checkpoint, register_origin
 from trust.logs.merkle import Tree, leaf_hash
-from trust.documents.root import TrustRoot
+from trust.signing.backup_file import read_backup, write_backup
 from trust.signing.envelope import Envelope
 from trust.times import Time, write_time
 

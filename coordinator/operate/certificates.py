@@ -121,7 +121,7 @@ def private_pem(key: EllipticCurvePrivateKey) -> bytes:
 
 
 def write_secrets(engine: Path) -> None:
-    """What the SuperLink knows the coordinator by, new, as `coordinator/flower/superlink.py` reads it.  Raises: OSError."""
+    """What the SuperLink knows the coordinator by, new; `superlink.py` reads it.  Raises: OSError."""
     write_new(engine / "control", secrets.token_urlsafe(32).encode("ascii"), 0o600)
     write_new(engine / "executor", secrets.token_bytes(32), 0o600)
 

@@ -12,19 +12,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from coordinator.settings import CoordinatorSettings, File, is_wildcard
 from coordinator.operate.certificates import HERE, Authority, names_of, new_server_key, private_pem, write_secrets
-from trust.signing.key_files import Passphrase, read_signer, write_key
+from coordinator.settings import CoordinatorSettings, File, is_wildcard
 from trust.canonical import canonical, read_model
 from trust.charters.charter import Charter
 from trust.dataset.dataset import Dataset
-from trust.errors import DataTrustError, InvalidInput, MessageInvalid, Refused
-from trust.signing.read import read_curve
-from trust.files import data_folder, read_file, write_new
-from trust.signing.json_text import read_envelopes
 from trust.documents.root import TrustRoot
-from trust.signing.envelope import Envelope, Signer, sha256
 from trust.documents.verification import check_roots
+from trust.errors import DataTrustError, InvalidInput, MessageInvalid, Refused
+from trust.files import data_folder, read_file, write_new
+from trust.signing.envelope import Envelope, Signer, sha256
+from trust.signing.json_text import read_envelopes
+from trust.signing.key_files import Passphrase, read_signer, write_key
+from trust.signing.read import read_curve
 
 __all__ = ["Made", "Wanted", "certify", "default_home", "fresh", "make", "opened", "replace", "write_invitation"]
 

@@ -8,11 +8,11 @@ from contextlib import closing
 from datetime import datetime
 from typing import Any
 
+from coordinator.operate.home import fingerprint
 from coordinator.serve.supervisor import pids
 from coordinator.settings import CoordinatorSettings
-from coordinator.operate.home import fingerprint
-from trust.words.safe import escaped
 from trust.times import read_time, write_time
+from trust.words.safe import escaped
 
 __all__ = ["in_words", "status"]
 

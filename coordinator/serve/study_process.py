@@ -18,15 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from coordinator.docket.docket import Docket
-from coordinator.study.close import tell_the_end
 from coordinator.flower.grid import Engine
-from trust.documents.study_states import ENDED, State
-from coordinator.study.replay import Parked, Replay
 from coordinator.settings import CoordinatorSettings
 from coordinator.study.carry_out import carry_out
+from coordinator.study.close import tell_the_end
+from coordinator.study.replay import Parked, Replay
+from trust.documents.result import write_envelope
+from trust.documents.study_states import ENDED, State
 from trust.errors import DataTrustError, Fault
 from trust.words.safe import escaped
-from trust.documents.result import write_envelope
 
 __all__ = ["LEASE", "PARKED", "Patient", "carry", "forget", "main", "say"]
 

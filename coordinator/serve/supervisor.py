@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from coordinator.serve.logs import logger, of_line
-from coordinator.serve.systemd import Notifier
 from coordinator.serve.processes import PARTS, SUPERVISOR, not_listening, say_opened
+from coordinator.serve.systemd import Notifier
 from coordinator.settings import CoordinatorSettings
 from trust.errors import InvalidInput
 from trust.files import lock

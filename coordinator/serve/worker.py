@@ -1,8 +1,9 @@
 """The worker: takes studies whose mandate is in force, and carries each out in a process of its own.
 
-`python -m coordinator.serve.worker HOME ADDRESS` is the worker, ADDRESS that of the SuperLink as it is reached from here.  It
-lets the partners' nodes in and starts the processes (`process.py`); a lease in the docket says whose a study is.  They
-are forked from one that has imported all and done nothing.  Told to stop, they leave their studies as they stand.
+`python -m coordinator.serve.worker HOME ADDRESS` is the worker, ADDRESS that of the SuperLink as it is reached from
+here.  It lets the partners' nodes in and starts the processes (`process.py`); a lease in the docket says whose a study
+is.  They are forked from one that has imported all and done nothing.  Told to stop, they leave their studies as they
+stand.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from coordinator.serve import study_process as process
-from coordinator.serve.crash_loops import Deaths
 from coordinator.docket.docket import Docket
 from coordinator.flower.grid import Engine
-from trust.documents.study_states import ENDED
+from coordinator.serve import study_process as process
+from coordinator.serve.crash_loops import Deaths
 from coordinator.serve.study_process import LEASE, PARKED, say
-from coordinator.study.replay import Parked
 from coordinator.settings import CoordinatorSettings
+from coordinator.study.replay import Parked
+from trust.documents.study_states import ENDED
 from trust.errors import DataTrustError, Fault, InvalidInput
 from trust.times import now, write_time
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from coordinator.study.conductor import Channel, Conducted, Coordinator, conduct
 from coordinator.docket.docket import Docket
-from trust.documents.filed_study import Filed
+from coordinator.study.conductor import Channel, Conducted, Coordinator, conduct
 from coordinator.study.release import publish
 from coordinator.study.replay import Parked, Replay
 from trust.analyses.base import Scope, Values
 from trust.charters.charter import Charter
 from trust.decision import Decisions
+from trust.documents.filed_study import Filed
+from trust.documents.study import Study, plan
 from trust.errors import DataTrustError, Fault, Refused
 from trust.privacy.protections import Protections
 from trust.signing.envelope import Envelope, Signer
-from trust.documents.study import Study, plan
 
 __all__ = ["Carried", "carry_out"]
 

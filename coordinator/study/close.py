@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from coordinator.study.channel import Channel
 from coordinator.docket.docket import Docket
+from coordinator.study.channel import Channel
 from coordinator.study.replay import answered
-from trust.errors import MessageInvalid, Refused
-from trust.signing.envelope import Envelope, Signer
 from trust.documents.votes import read_revocation
+from trust.errors import MessageInvalid, Refused
 from trust.protocol.messages import UP, pack_signed, unpack
+from trust.signing.envelope import Envelope, Signer
 
 __all__ = ["tell_the_end"]
 

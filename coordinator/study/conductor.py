@@ -15,21 +15,21 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from coordinator.study.channel import Book, Channel
 from trust.analyses.base import Ask, Scope, Sum, Values, together
-from trust.logs.checkpoint import journal_origin, read_checkpoint
 from trust.decision import Decision, Decisions, require
-from trust.errors import Fault, MessageInvalid, Refused
 from trust.documents.mandate import SignedMandate
-from trust.privacy.protections import Protections
 from trust.documents.root import TrustRoot
+from trust.documents.study import Study, plan_documents
+from trust.documents.votes import read_revocation
+from trust.errors import Fault, MessageInvalid, Refused
+from trust.logs.checkpoint import journal_origin, read_checkpoint
+from trust.privacy.protections import Protections
+from trust.protocol.asks import blocks_of, need_totals, plan_bytes, question, split
+from trust.protocol.messages import UP, check_signature, pack_asks, pack_signed, seal, unpack
 from trust.secure_sum import Context, Opening, Parameters, Record, Upload, decode_sum
 from trust.secure_sum.errors import TranscriptDiffers, UploadSignature
 from trust.secure_sum.frames import transcript
 from trust.secure_sum.messages import Approval, signed_by
 from trust.signing.envelope import Envelope, Signer
-from trust.documents.study import Study, plan_documents
-from trust.protocol.asks import blocks_of, need_totals, plan_bytes, question, split
-from trust.documents.votes import read_revocation
-from trust.protocol.messages import UP, check_signature, pack_asks, pack_signed, seal, unpack
 
 __all__ = ["Book", "Channel", "Conducted", "Coordinator", "Plans", "conduct"]
 

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from coordinator.study.conductor import Conducted, Plans
 from coordinator.docket.docket import Docket
-from trust.documents.filed_study import Filed
+from coordinator.study.conductor import Conducted, Plans
 from trust.analyses.base import Scope, Values
 from trust.decision import Decision, Decisions, require
+from trust.documents.filed_study import Filed
+from trust.documents.result import Register, content_digest, result_document, signed_result
 from trust.errors import Fault
 from trust.logs.merkle import Entry
-from trust.privacy.rules import SuppressCells
 from trust.privacy.protections import Protections
-from trust.documents.result import Register, content_digest, result_document, signed_result
+from trust.privacy.rules import SuppressCells
 from trust.signing.envelope import Envelope, Signer
 
 __all__ = ["publish", "release"]

@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from coordinator.study.channel import Channel
-from trust.documents.filed_study import Filed
 from trust.canonical import digest
+from trust.documents.filed_study import Filed
 from trust.errors import Fault, Refused
 from trust.signing.envelope import Envelope
 

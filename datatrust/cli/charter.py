@@ -12,20 +12,20 @@ import typer
 from datatrust.cli.command import Command, group
 from trust.analyses.base import Scope
 from trust.canonical import canonical, read_model
-from trust.policy.cases import TESTS, load_cases, run_case
 from trust.charters.charter import Charter
-from trust.plain.charter import charter_in_words
+from trust.charters.partner_policy import PartnerPolicy
 from trust.dataset.dataset import PARTNER, Column, Dataset
+from trust.documents.study import Study, plan
 from trust.errors import InvalidInput, StudyInvalid
+from trust.plain.charter import charter_in_words
+from trust.policy.cases import TESTS, load_cases, run_case
+from trust.policy.decide import Asker
 from trust.policy.explain import explain
 from trust.policy.lint import lint
-from trust.charters.partner_policy import PartnerPolicy
-from trust.words.catalogue import check_language
-from trust.policy.decide import Asker
 from trust.privacy.protections import Protections
 from trust.signing.envelope import Envelope
-from trust.documents.study import Study, plan
 from trust.times import read_time
+from trust.words.catalogue import check_language
 
 __all__ = ["charter"]
 

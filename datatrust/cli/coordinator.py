@@ -11,16 +11,16 @@ from typing import Annotated
 
 import typer
 
-from coordinator.serve.processes import run_part
-from coordinator.serve.supervisor import supervise
-from datatrust.cli.command import Command, group
-from datatrust.person.program import program
 from coordinator.operate.backup import backup, restore
 from coordinator.operate.home import Wanted, certify, default_home, fingerprint, make, opened, write_invitation
 from coordinator.operate.status import in_words, status
+from coordinator.serve.processes import run_part
+from coordinator.serve.supervisor import supervise
+from datatrust.cli.command import Command, group
 from datatrust.cli.key import PassphraseFile
-from trust.signing.key_files import ask_passphrase
+from datatrust.person.program import program
 from trust.files import read_file
+from trust.signing.key_files import ask_passphrase
 from trust.times import now
 
 __all__ = ["coordinator"]

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from datatrust.cli.command import Command, group
-from trust.signing.key_files import KeyKind, ask_passphrase, new_key, public_file, read_public, write_key
 from trust.errors import InvalidInput, nearest
+from trust.signing.key_files import KeyKind, ask_passphrase, new_key, public_file, read_public, write_key
 
 __all__ = ["PassphraseFile", "key"]
 

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from datatrust.cli.command import Command, group, print_decisions
-from datatrust.person.program import program
 from datatrust.cli.node_home import Home, home_of, settings_of
 from datatrust.cli.node_journal import journal
 from datatrust.cli.node_keep import keys, node_backup, node_restore
+from datatrust.person.program import program
 from trust.errors import InvalidInput, Refused
 from trust.signing.envelope import key_id
 
@@ -79,8 +79,8 @@ def node_enrol(
     follow from the one that is pinned. No secret is sent.
     """
     from nodes.operate.enrolment import enrol, newer_of
-    from trust.files import read_file
     from trust.documents.invitation import Invitation
+    from trust.files import read_file
 
     if (dataset is None) != (not charter):
         raise InvalidInput("one of --dataset and --charter", expected="both, or neither")
@@ -127,8 +127,8 @@ def _compare(root: TrustRoot, told: str, *, follows: bool, yes: bool) -> None:
 def _shared(
     settings: NodeSettings, invitation: Invitation, root: TrustRoot, dataset: Path | None, charter: str
 ) -> Shared:
-    from nodes.operate.enrolment import fetched, given
     from nodes.interface import Interface
+    from nodes.operate.enrolment import fetched, given
 
     if dataset is not None:
         return given(dataset, charter, root)

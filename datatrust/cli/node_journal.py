@@ -12,15 +12,15 @@ from coordinator.docket.migrations import check_file
 from coordinator.docket.roots import with_accepted
 from datatrust.cli.command import Command, end, group, print_decisions
 from datatrust.cli.node_home import Home
-from trust.documents.register_checks import chain, last_heads
 from datatrust.in_process.folder import State
 from nodes.state.journal import Journal
 from nodes.state.read_only import opened
-from trust.logs.checkpoint import journal_origin, read_checkpoint
 from trust.decision import Decision
+from trust.documents.register_checks import chain, last_heads
+from trust.documents.root import TrustRoot
 from trust.errors import InvalidInput, Refused, nearest
 from trust.files import read_file, write_new
-from trust.documents.root import TrustRoot
+from trust.logs.checkpoint import journal_origin, read_checkpoint
 from trust.secure_sum.errors import NodeRefused
 
 __all__ = ["journal"]

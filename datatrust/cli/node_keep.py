@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from trust.signing.backup_file import read_backup, write_backup
 from datatrust.cli.command import Command, group
-from datatrust.person.program import program
-from trust.signing.key_files import ask_passphrase
 from datatrust.cli.node_home import Home, home_of, settings_of
+from datatrust.person.program import program
 from trust.errors import InvalidInput
+from trust.signing.backup_file import read_backup, write_backup
 from trust.signing.envelope import key_id
+from trust.signing.key_files import ask_passphrase
 
 __all__ = ["keys", "node_backup", "node_restore"]
 

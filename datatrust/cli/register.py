@@ -16,21 +16,21 @@ from typing import Annotated
 import typer
 
 from coordinator.docket.migrations import check_file
-from trust.logs.kinds import REGISTER as KINDS
 from coordinator.docket.roots import with_accepted
 from datatrust.cli.command import Command, end, group, print_decisions
-from datatrust.remote.meeting import Met, meet
 from datatrust.cli.places import Invited, Url, Where
-from trust.documents.register_checks import check_register, latest_note
-from datatrust.remote.register_copy import copied, keep_checkpoint, kept_checkpoint
-from trust.plain.register import line
 from datatrust.in_process.folder import State
+from datatrust.remote.meeting import Met, meet
+from datatrust.remote.register_copy import copied, keep_checkpoint, kept_checkpoint
 from nodes.state.read_only import opened
+from trust.documents.register_checks import check_register, latest_note
 from trust.errors import InvalidInput, nearest
-from trust.logs.merkle import Entry
+from trust.logs.kinds import REGISTER as KINDS
 from trust.logs.logbook import Logbook
-from trust.words.catalogue import check_language
+from trust.logs.merkle import Entry
+from trust.plain.register import line
 from trust.signing.envelope import Envelope
+from trust.words.catalogue import check_language
 
 __all__ = ["register"]
 

@@ -15,27 +15,27 @@ from typing import Annotated
 
 import typer
 
-from trust.documents.filed_study import Filed
 from datatrust.cli.command import Command, group
-from datatrust.remote.committee import Desk, RemoteDesk
 from datatrust.cli.key import PassphraseFile
-from datatrust.person.own_key import KEY, Own
 from datatrust.cli.places import Invited, Url, Where
-from trust.plain.standing import say, standing
 from datatrust.in_process.folder import State
+from datatrust.person.own_key import KEY, Own
+from datatrust.remote.committee import Desk, RemoteDesk
 from trust.canonical import canonical
 from trust.decision import Decision
-from trust.policy.declaration import Declaration
+from trust.documents.filed_study import Filed
+from trust.documents.study import plan, signed_study
+from trust.documents.votes import Refusal, Revocation, read_revocation
 from trust.errors import InvalidInput, Refused
 from trust.files import write_new
-from trust.words.catalogue import check_language
 from trust.plain import Line, Page, Section, plain
-from trust.words.safe import escaped
+from trust.plain.standing import say, standing
 from trust.policy.decide import Bench, asker_of, judge
+from trust.policy.declaration import Declaration
 from trust.signing.envelope import Signer, sha256, sign
-from trust.documents.study import plan, signed_study
 from trust.times import now, read_time, write_time
-from trust.documents.votes import Refusal, Revocation, read_revocation
+from trust.words.catalogue import check_language
+from trust.words.safe import escaped
 
 __all__ = ["review"]
 

@@ -18,17 +18,17 @@ import typer
 
 from datatrust.cli.command import Command, group
 from datatrust.cli.key import PassphraseFile
-from trust.signing.key_files import ask_passphrase, read_signer
+from datatrust.cli.root_publish import root_publish
 from datatrust.founding.draft import Given, follow, found
 from datatrust.founding.files import Changes, Founding, moment, read_toml
-from datatrust.cli.root_publish import root_publish
-from trust.plain.root import Shown, as_json, check_language, in_words, shown
 from trust.canonical import canonical
+from trust.documents.root import Root, TrustRoot
 from trust.errors import InvalidInput, MessageInvalid, Refused
 from trust.files import write_new
-from trust.signing.json_text import read_envelopes
-from trust.documents.root import Root, TrustRoot
+from trust.plain.root import Shown, as_json, check_language, in_words, shown
 from trust.signing.envelope import Envelope, Signer, payload_type, sign
+from trust.signing.json_text import read_envelopes
+from trust.signing.key_files import ask_passphrase, read_signer
 from trust.times import read_time
 
 __all__ = ["root"]

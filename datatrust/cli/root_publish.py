@@ -8,16 +8,16 @@ from typing import Annotated
 
 import typer
 
-from datatrust.person import pins
-from datatrust.remote.http import Link
 from datatrust.cli.key import PassphraseFile
-from datatrust.remote.meeting import link_to
-from datatrust.person.own_key import KEY, Own
 from datatrust.cli.places import Invited
-from trust.errors import InvalidInput, MessageInvalid, Refused
-from trust.signing.json_text import read_envelopes
+from datatrust.person import pins
+from datatrust.person.own_key import KEY, Own
+from datatrust.remote.http import Link
+from datatrust.remote.meeting import link_to
 from trust.documents.root import Root, TrustRoot
+from trust.errors import InvalidInput, MessageInvalid, Refused
 from trust.signing.envelope import Envelope, sha256
+from trust.signing.json_text import read_envelopes
 from trust.times import now
 
 __all__ = ["root_publish"]

@@ -16,9 +16,9 @@ import typer
 
 from datatrust.cli.command import Command, group
 from datatrust.cli.key import PassphraseFile
-from datatrust.remote.meeting import meet
-from datatrust.person.own_key import KEY, Own
 from datatrust.cli.places import Invited
+from datatrust.person.own_key import KEY, Own
+from datatrust.remote.meeting import meet
 from datatrust.remote.trust import RemoteTrust
 from trust.errors import InvalidInput, Refused
 

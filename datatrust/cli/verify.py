@@ -13,10 +13,10 @@ import typer
 from datatrust.person.pins import pin as keep
 from datatrust.person.pins import pinned, read_file, read_root
 from trust.decision import Decision
-from trust.errors import InvalidInput, nearest
 from trust.documents.root import TrustRoot
 from trust.documents.verification import NOT_CHECKED, Verified
 from trust.documents.verification import verify as judge
+from trust.errors import InvalidInput, nearest
 
 __all__ = ["report", "run"]
 

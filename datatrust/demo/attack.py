@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from datatrust.research.result import Result
 from datatrust.demo import pooled
 from datatrust.demo.hospitals import COHORT
 from datatrust.demo.question import PURPOSE, TITLE, analyses
 from datatrust.demo.refusal import Refusal, run_refused
 from datatrust.in_process.trust import LocalTrust
+from datatrust.research.result import Result
 
 __all__ = ["Attack", "Victim", "attack", "find_victim"]
 

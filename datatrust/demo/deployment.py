@@ -16,11 +16,11 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from coordinator.serve.worker import READY
 from coordinator.operate.certificates import certify
-from datatrust.research.result import Result
+from coordinator.serve.worker import READY
 from datatrust.in_process.trust import LocalTrust
 from datatrust.research.progress import Say
+from datatrust.research.result import Result
 from nodes.rows.source import Source, scheme
 from trust.charters.charter import Charter
 from trust.dataset.dataset import Dataset

@@ -18,18 +18,18 @@ import numpy as np
 import pandas as pd
 
 import datatrust as dt
-from datatrust.research.result import Result
 from datatrust.demo import pooled
 from datatrust.demo.attack import Attack, attack
 from datatrust.demo.checks import Checks
 from datatrust.demo.compared import compare_answers, compare_mended, compare_proof
+from datatrust.demo.deployment import DeployedTrust, Processes
 from datatrust.demo.hospitals import COHORT, Written, write
 from datatrust.demo.mended import Mended, mend
 from datatrust.demo.proof import Proof, prove
 from datatrust.demo.question import CHARTER, PURPOSE, TITLE, WOMEN, analyses
 from datatrust.demo.refusal import Refusal, run_refused
 from datatrust.demo.story import Answered, counts
-from datatrust.demo.deployment import DeployedTrust, Processes
+from datatrust.research.result import Result
 from trust.charters.charter import Charter
 from trust.dataset.dataset import Dataset
 

@@ -8,12 +8,12 @@ from typing import Any
 import pandas as pd
 
 import datatrust as dt
-from datatrust.research.result import Result, StudyHandle
 from datatrust.demo.hospitals import COHORT
 from datatrust.demo.question import FORBIDDEN, SMALL, SMOKERS, smoking
 from datatrust.in_process.trust import LocalTrust
-from trust.policy.explain import Change, Explanation, changed
+from datatrust.research.result import Result, StudyHandle
 from trust.documents.study import Study
+from trust.policy.explain import Change, Explanation, changed
 
 __all__ = ["Mended", "mend"]
 

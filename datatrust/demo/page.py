@@ -5,12 +5,12 @@ from __future__ import annotations
 from importlib.metadata import version
 from pathlib import Path
 
-from datatrust.person.program import program
 from datatrust.demo import pictures, sentences, tables
 from datatrust.demo.hospitals import SEED
-from datatrust.demo.story import Story
 from datatrust.demo.report import render
+from datatrust.demo.story import Story
 from datatrust.demo.words import Words
+from datatrust.person.program import program
 from trust.documents.verification import STEPS
 
 __all__ = ["write_page"]

@@ -9,9 +9,9 @@ import numpy as np
 from markupsafe import Markup
 
 from datatrust.demo.hospitals import EDGES
+from datatrust.demo.report import ACCENT, INK, MUTED, drawn
 from datatrust.demo.sentences import ages_title
 from datatrust.demo.story import COEFFICIENTS, Story
-from datatrust.demo.report import ACCENT, INK, MUTED, drawn
 from datatrust.demo.words import Words
 
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from datatrust.research.result import Result
 from datatrust.in_process.trust import LocalTrust
 from datatrust.person.pins import read_root
-from trust.errors import Refused
+from datatrust.research.result import Result
 from trust.documents.result import write_envelope
 from trust.documents.verification import Verified, verify
+from trust.errors import Refused
 
 __all__ = ["Proof", "change_one_byte", "prove"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import datatrust as dt
-from datatrust.research.result import StudyHandle
 from datatrust.in_process.trust import LocalTrust
+from datatrust.research.result import StudyHandle
 
 __all__ = ["Refusal", "run_refused"]
 

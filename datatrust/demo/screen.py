@@ -6,16 +6,16 @@ import shlex
 import textwrap
 from collections.abc import Iterator
 
-from datatrust.person.program import program
 from datatrust.demo import tables
 from datatrust.demo.engine import EngineStory
 from datatrust.demo.hospitals import SEED
 from datatrust.demo.proof import Proof
 from datatrust.demo.question import SMALL
+from datatrust.demo.report import Table
 from datatrust.demo.sentences import asked, change_said, outcome, proved
 from datatrust.demo.story import Story
-from datatrust.demo.report import Table
 from datatrust.demo.words import Words
+from datatrust.person.program import program
 from trust.documents.verification import STEPS
 
 __all__ = ["ending", "engine_screen", "screen"]

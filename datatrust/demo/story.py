@@ -9,7 +9,6 @@ from typing import Any, cast
 import pandas as pd
 
 import datatrust as dt
-from datatrust.research.result import Result
 from datatrust.demo import pooled
 from datatrust.demo.attack import Attack, attack
 from datatrust.demo.checks import Checks
@@ -21,6 +20,7 @@ from datatrust.demo.question import CHARTER, PURPOSE, TITLE, WOMEN, analyses
 from datatrust.demo.refusal import Refusal, run_refused
 from datatrust.demo.seed import Case, run_cases
 from datatrust.in_process.trust import LocalTrust
+from datatrust.research.result import Result
 from datatrust.research.results.glm import GlmResult
 from datatrust.research.results.tables import HistogramResult
 from trust.decision import Decisions

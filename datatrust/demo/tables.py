@@ -8,10 +8,10 @@ import pandas as pd
 
 from datatrust.demo.hospitals import PAINS
 from datatrust.demo.question import COLUMNS
+from datatrust.demo.report import Cell, Table
 from datatrust.demo.seed import REFUSING
 from datatrust.demo.sentences import change, outcome
 from datatrust.demo.story import COEFFICIENTS, Answered, Story
-from datatrust.demo.report import Cell, Table
 from datatrust.demo.words import Words
 from trust.documents.verification import NOT_CHECKED, STEPS, Verified
 

@@ -12,15 +12,25 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from trust.signing.key_files import PublicKey, read_public
-from datatrust.founding.files import Changes, Founding, Holders, PartnerFiles, ResearcherFile, key_of, keys_of, moment, read_partner
+from datatrust.founding.files import (
+    Changes,
+    Founding,
+    Holders,
+    PartnerFiles,
+    ResearcherFile,
+    key_of,
+    keys_of,
+    moment,
+    read_partner,
+)
 from nodes.keys import check_rotation
 from trust.canonical import read_model
 from trust.charters.charter import READY, Charter
+from trust.documents.root import Partner, Researcher, Role, Root
 from trust.errors import InvalidInput, nearest
 from trust.files import read_file
-from trust.documents.root import Partner, Researcher, Role, Root
 from trust.signing.envelope import key_id
+from trust.signing.key_files import PublicKey, read_public
 from trust.times import read_time, write_time
 
 __all__ = ["Drafted", "Given", "follow", "found"]

@@ -18,12 +18,12 @@ from typing import Annotated, Any, TypeAlias, TypeVar
 
 from pydantic import BeforeValidator, Field, StrictInt, model_validator
 
-from trust.signing.key_files import KeyKind, PublicKey, read_public
 from nodes.keys import PartnerFile
 from trust.canonical import Model, read_model
-from trust.signing.connection_key import connection_hex
-from trust.errors import DataTrustError, InvalidInput
 from trust.documents.root import Name, Partner
+from trust.errors import DataTrustError, InvalidInput
+from trust.signing.connection_key import connection_hex
+from trust.signing.key_files import KeyKind, PublicKey, read_public
 from trust.times import read_time, write_time
 
 __all__ = [

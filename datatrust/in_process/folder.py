@@ -21,17 +21,17 @@ from functools import cached_property
 from pathlib import Path
 
 from coordinator.docket.docket import Docket
-from trust.documents.filed_study import Trust
 from coordinator.settings import CoordinatorSettings
 from datatrust.in_process.keys import Keys
 from trust.canonical import Model, canonical, read_model
 from trust.charters.charter import Charter
 from trust.dataset.dataset import Dataset
+from trust.documents.filed_study import Trust
+from trust.documents.root import TrustRoot
 from trust.errors import InvalidInput
 from trust.files import read_file, write_new
-from trust.signing.read import read_roots
-from trust.documents.root import TrustRoot
 from trust.signing.envelope import Envelope
+from trust.signing.read import read_roots
 from trust.times import now
 
 __all__ = ["State"]

@@ -13,14 +13,14 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from trust.signing.key_files import ask_passphrase, read_seal, read_signer, write_key
 from trust.charters.charter import Charter
-from trust.errors import InvalidInput
-from trust.files import write_new
 from trust.documents.mandate import Mandate
 from trust.documents.root import Partner, Researcher, Role, Root, TrustRoot
-from trust.signing.envelope import Envelope, Signer, distinct, sign
 from trust.documents.study import Study
+from trust.errors import InvalidInput
+from trust.files import write_new
+from trust.signing.envelope import Envelope, Signer, distinct, sign
+from trust.signing.key_files import ask_passphrase, read_seal, read_signer, write_key
 from trust.times import write_time
 
 __all__ = ["RESEARCHER", "Keys", "PartnerKeys"]

@@ -11,35 +11,35 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from coordinator.study.channel import Channel
 from coordinator.docket.docket import Docket
-from trust.documents.filed_study import Filed, Trust
-from trust.documents.study_states import ENDED
 from coordinator.study.carry_out import carry_out
-from datatrust.research.trust import Asking, expect
-from datatrust.research.result import Kept, Result, provenance_of
-from datatrust.research.job import Job, Standing
+from coordinator.study.channel import Channel
+from datatrust.in_process.folder import State
 from datatrust.in_process.keys import RESEARCHER, Keys
 from datatrust.person.pins import read_file
+from datatrust.research.job import Job, Standing
 from datatrust.research.progress import Say
-from trust.plain.standing import standing
-from datatrust.in_process.folder import State
-from nodes.rows.editions import Editions
-from nodes.study.egress import Sent
+from datatrust.research.result import Kept, Result, provenance_of
+from datatrust.research.trust import Asking, expect
 from nodes.node import Node
-from nodes.study.session import Session
+from nodes.rows.editions import Editions
 from nodes.rows.source import Place, Source, as_source, physical_names
 from nodes.state.store import SqliteStore
+from nodes.study.egress import Sent
+from nodes.study.session import Session
 from trust.charters.charter import Charter
+from trust.charters.partner_policy import PartnerPolicy, floor_of
 from trust.dataset.dataset import Dataset
 from trust.decision import require
-from trust.errors import DataTrustError, Fault, InvalidInput, Refused, StudyInvalid, nearest
-from trust.charters.partner_policy import PartnerPolicy, floor_of
+from trust.documents.filed_study import Filed, Trust
 from trust.documents.result import write_envelope
 from trust.documents.root import Root, TrustRoot
+from trust.documents.study import Study
+from trust.documents.study_states import ENDED
+from trust.errors import DataTrustError, Fault, InvalidInput, Refused, StudyInvalid, nearest
+from trust.plain.standing import standing
 from trust.secure_sum.errors import SecureSumError
 from trust.secure_sum.frames import is_name
-from trust.documents.study import Study
 from trust.times import now
 
 __all__ = ["LocalTrust", "local"]

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from trust.signing.key_files import ask_passphrase, read_signer
 from trust.errors import InvalidInput
 from trust.signing.envelope import Signer
+from trust.signing.key_files import ask_passphrase, read_signer
 
 __all__ = ["KEY", "Own"]
 

@@ -10,10 +10,10 @@ import os
 import tempfile
 from pathlib import Path
 
-from trust.errors import InvalidInput, MessageInvalid, Refused
-from trust.signing.json_text import read_envelopes
 from trust.documents.root import TrustRoot
 from trust.documents.verification import check_roots
+from trust.errors import InvalidInput, MessageInvalid, Refused
+from trust.signing.json_text import read_envelopes
 
 __all__ = ["folder", "keep", "pin", "pinned", "read_file", "read_root"]
 

@@ -15,17 +15,17 @@ from typing import Any
 
 from pydantic import ConfigDict
 
-from trust.documents.filed_study import Filed, Trust, lapse
-from trust.documents.study_states import State
 from trust.canonical import Model, read_document, read_model
-from trust.errors import InvalidInput, MessageInvalid, Refused
+from trust.documents.filed_study import Filed, Trust, lapse
 from trust.documents.mandate import Mandate, quorum
-from trust.words.safe import escaped
 from trust.documents.root import Root, TrustRoot
-from trust.signing.envelope import Envelope, sha256, signed_by
 from trust.documents.study import Study
-from trust.times import Time
+from trust.documents.study_states import State
 from trust.documents.votes import Refusal, read_refusal, read_revocation
+from trust.errors import InvalidInput, MessageInvalid, Refused
+from trust.signing.envelope import Envelope, sha256, signed_by
+from trust.times import Time
+from trust.words.safe import escaped
 
 __all__ = ["Seen", "read_filed"]
 

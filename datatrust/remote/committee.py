@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
 
-from trust.documents.filed_study import Filed, Trust
 from datatrust.remote.claims import Seen, read_filed
 from datatrust.remote.docket_pages import shown_studies
 from datatrust.remote.meeting import meet
+from trust.documents.filed_study import Filed, Trust
+from trust.documents.votes import read_refusal
 from trust.errors import InvalidInput, MessageInvalid, Refused, nearest
 from trust.signing.envelope import Envelope, Signer
 from trust.times import now
-from trust.documents.votes import read_refusal
 
 __all__ = ["Desk", "RemoteDesk"]
 

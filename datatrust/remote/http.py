@@ -19,13 +19,13 @@ from urllib.parse import urlsplit
 
 from trust import errors
 from trust.canonical import canonical
+from trust.documents.result import LARGEST
 from trust.errors import DataTrustError, Fault, InvalidInput, MessageInvalid, Refused, Unreachable
+from trust.signing.envelope import Signer
 from trust.signing.http_signatures import authority_of, sign_request
 from trust.signing.json_text import read_json
-from trust.words.safe import escaped
-from trust.documents.result import LARGEST
-from trust.signing.envelope import Signer
 from trust.times import now
+from trust.words.safe import escaped
 
 if TYPE_CHECKING:
     import httpx

@@ -23,19 +23,19 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from trust.documents.filed_study import Trust
 from datatrust.person import pins
 from datatrust.remote.http import Link, base_url
 from trust.charters.charter import Charter
-from trust.dataset.dataset import Dataset
-from trust.errors import InvalidInput, MessageInvalid, Refused
-from trust.documents.invitation import Invitation
 from trust.charters.partner_policy import PartnerPolicy
-from trust.words.safe import escaped
+from trust.dataset.dataset import Dataset
+from trust.documents.filed_study import Trust
+from trust.documents.invitation import Invitation
 from trust.documents.root import TrustRoot
+from trust.documents.verification import check_roots
+from trust.errors import InvalidInput, MessageInvalid, Refused
 from trust.signing.envelope import Envelope, Signer, sha256
 from trust.times import now
-from trust.documents.verification import check_roots
+from trust.words.safe import escaped
 
 __all__ = ["Met", "link_to", "meet"]
 

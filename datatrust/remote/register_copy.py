@@ -13,14 +13,14 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from trust.logs.kinds import REGISTER as KINDS
 from datatrust.person import pins
 from datatrust.remote.meeting import Met
 from trust.canonical import read_model
-from trust.logs.checkpoint import Checkpoint, read_checkpoint, register_origin
 from trust.errors import Fault, InvalidInput, MessageInvalid, Refused
-from trust.logs.merkle import Entry
+from trust.logs.checkpoint import Checkpoint, read_checkpoint, register_origin
+from trust.logs.kinds import REGISTER as KINDS
 from trust.logs.logbook import Logbook, prepare
+from trust.logs.merkle import Entry
 
 __all__ = ["copied", "keep_checkpoint", "kept_checkpoint", "page"]
 

@@ -12,26 +12,26 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
-from trust.documents.study_states import ENDED
-from datatrust.research.trust import Asking
-from datatrust.remote.claims import Seen, read_filed
-from datatrust.research.result import Kept, Result
-from datatrust.remote.docket_pages import shown_studies
-from datatrust.research.job import PATIENCE, Job, Standing
-from trust.signing.key_files import read_signer
-from datatrust.remote.meeting import Met, meet
 from datatrust.person.own_key import KEY, Own
-from datatrust.research.progress import Say
+from datatrust.remote.claims import Seen, read_filed
+from datatrust.remote.docket_pages import shown_studies
+from datatrust.remote.meeting import Met, meet
 from datatrust.remote.register_copy import page
-from trust.plain.standing import standing
-from trust.decision import Decision, Decisions, require
-from trust.errors import Fault, InvalidInput, Refused
-from trust.logs.merkle import Entry
+from datatrust.research.job import PATIENCE, Job, Standing
+from datatrust.research.progress import Say
+from datatrust.research.result import Kept, Result
+from datatrust.research.trust import Asking
 from trust.charters.partner_policy import PartnerPolicy
+from trust.decision import Decision, Decisions, require
 from trust.documents.result import LARGEST, read_result
 from trust.documents.root import Root
-from trust.signing.envelope import Signer, sha256, sign
 from trust.documents.study import Study, signed_study
+from trust.documents.study_states import ENDED
+from trust.errors import Fault, InvalidInput, Refused
+from trust.logs.merkle import Entry
+from trust.plain.standing import standing
+from trust.signing.envelope import Signer, sha256, sign
+from trust.signing.key_files import read_signer
 from trust.times import now
 
 __all__ = ["RemoteTrust", "connect"]

@@ -16,8 +16,8 @@ from formulaic.parser.types import ASTNode
 
 from trust.analyses.terms import Category, Term
 from trust.dataset.dataset import PARTNER, Dataset
-from trust.errors import FormulaInvalid, nearest
 from trust.dataset.expressions import Name, dotted, from_syntax
+from trust.errors import FormulaInvalid, nearest
 
 __all__ = ["parse_formula"]
 

@@ -13,8 +13,8 @@ from trust.analyses.base import Analysis
 from trust.analyses.families import FAMILIES
 from trust.canonical import read_model
 from trust.dataset.dataset import Dataset
-from trust.errors import StudyInvalid, nearest
 from trust.dataset.expressions import parse_expression
+from trust.errors import StudyInvalid, nearest
 
 __all__ = ["Anova", "Correlation", "Crosstab", "Describe", "Glm", "Histogram", "Quantiles", "Question", "TTest"]
 
@@ -110,7 +110,9 @@ def Glm(
     """
 
     def build(data: Dataset) -> dict[str, Any]:
-        from datatrust.research.formulas import parse_formula  # not for each command: formulaic takes longer than all else
+        from datatrust.research.formulas import (
+            parse_formula,  # not for each command: formulaic takes longer than all else
+        )
 
         if family not in FAMILIES:
             raise StudyInvalid(f"family {family!r} is unknown", expected=nearest(str(family), FAMILIES))

@@ -10,24 +10,24 @@ from typing import Any, Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from trust.documents.filed_study import Filed, Trust
-from datatrust.research.job import Job
 from datatrust.person.pins import pinned, read_root
+from datatrust.research.job import Job
 from datatrust.research.results import Released, released
 from trust.analyses.base import Scope, Values
 from trust.decision import Decisions
-from trust.errors import InvalidInput, Refused
-from trust.policy.explain import Explanation
-from trust.files import write_new
-from trust.logs.merkle import Entry
-from trust.words.safe import escaped
+from trust.documents.filed_study import Filed, Trust
 from trust.documents.result import ResultDocument, read_result, write_envelope
 from trust.documents.root import TrustRoot
+from trust.documents.study import Study
+from trust.documents.verification import Verified, require_verified, verify
+from trust.errors import InvalidInput, Refused
+from trust.files import write_new
+from trust.logs.merkle import Entry
+from trust.policy.explain import Explanation
 from trust.secure_sum import Record
 from trust.secure_sum.messages import signed_by
 from trust.signing.envelope import Envelope
-from trust.documents.study import Study
-from trust.documents.verification import Verified, require_verified, verify
+from trust.words.safe import escaped
 
 __all__ = ["Job", "Kept", "Result", "StudyHandle", "provenance_of"]
 

@@ -11,23 +11,23 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from datatrust.person.pins import read_file
+from datatrust.research.job import Job
 from datatrust.research.questions import Question
 from datatrust.research.result import Result, StudyHandle
-from datatrust.research.job import Job
-from datatrust.person.pins import read_file
 from trust.analyses.base import Analysis, Scope
 from trust.canonical import read_model
 from trust.charters.charter import Charter
+from trust.charters.partner_policy import PartnerPolicy
 from trust.dataset.cohort import Cohort
 from trust.dataset.dataset import Column, Dataset
 from trust.decision import Decision, Decisions
-from trust.errors import StudyInvalid
-from trust.policy.explain import Explanation, explain
-from trust.charters.partner_policy import PartnerPolicy
-from trust.policy.decide import asker_of, decide
-from trust.privacy.protections import Protections
 from trust.documents.root import Root
 from trust.documents.study import Study, new_id, plan
+from trust.errors import StudyInvalid
+from trust.policy.decide import asker_of, decide
+from trust.policy.explain import Explanation, explain
+from trust.privacy.protections import Protections
 from trust.times import now, write_time
 
 if TYPE_CHECKING:

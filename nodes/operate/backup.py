@@ -1,4 +1,5 @@
-"""What a backup of a home holds, and what a home is after it was put back; the file itself: `trust/signing/backup_file.py`.
+"""What a backup of a home holds, and what a home is after it was put back; the file itself:
+`trust/signing/backup_file.py`.
 
 It holds the settings, the keys, the trust root's versions, the partner's policy and the journal's entries with a signed
 checkpoint.  It never holds state.sqlite, uploads or editions: a node put back from a copy of its state would give sums
@@ -12,14 +13,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from nodes.state.journal import Journal
 from nodes.keys import NodeKeys
+from nodes.settings import NodeSettings
+from nodes.state.journal import Journal
 from nodes.state.read_only import opened
 from nodes.state.restored import FILE, Restored, restored
-from nodes.settings import NodeSettings
-from trust.logs.checkpoint import journal_origin
 from trust.errors import InvalidInput
 from trust.files import write_new
+from trust.logs.checkpoint import journal_origin
 from trust.times import now, write_time
 
 __all__ = ["JOURNAL", "collect", "export", "put_back"]

@@ -14,14 +14,14 @@ from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from nodes.operate.findings import Finding, failure, ok, warning
 from nodes.keys import NodeKeys, named, next_keys
+from nodes.operate.findings import Finding, failure, ok, warning
+from nodes.settings import NodeSettings
 from nodes.state.lock import holder
 from nodes.state.restored import may_serve
-from nodes.settings import NodeSettings
 from nodes.state.store import SqliteStore
-from trust.errors import Refused
 from trust.documents.root import TrustRoot
+from trust.errors import Refused
 from trust.times import read_time
 
 __all__ = [
@@ -167,7 +167,7 @@ def check_core_dumps() -> Finding:
 
 
 def check_telemetry() -> Finding:
-    """Flower sends nothing home: off unless the environment says otherwise, and `nodes/serve/flower.py` says so first."""
+    """Flower sends nothing home: off unless the environment says otherwise, which `flower.py` says first."""
     on = [name for name, off in zip(_TELEMETRY, ("0", "1"), strict=True) if os.environ.get(name, off) != off]
     if on:
         return warning(

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 from cryptography import x509
 
-from nodes.operate.findings import Finding, failure, ok, warning
 from nodes.interface import Interface, tls_context, why
+from nodes.operate.findings import Finding, failure, ok, warning
 from nodes.settings import NodeSettings
 from trust.errors import Fault, InvalidInput
 

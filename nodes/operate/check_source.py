@@ -7,14 +7,14 @@ from pathlib import Path
 
 import sqlalchemy
 
-from nodes.rows.from_database import encrypted, is_here, writes_allowed
-from nodes.rows.cohort_rows import check_source, freeze
 from nodes.operate.findings import Finding, failure, ok, warning
+from nodes.rows.cohort_rows import check_source, freeze
+from nodes.rows.from_database import encrypted, is_here, writes_allowed
 from nodes.rows.opt_outs import opted_out
-from nodes.settings import NodeSettings
 from nodes.rows.source import Source, is_database, physical_names, scheme
-from trust.dataset.dataset import Dataset
+from nodes.settings import NodeSettings
 from trust.charters.partner_policy import floor_of
+from trust.dataset.dataset import Dataset
 
 __all__ = ["check_dataset", "check_encryption", "check_optouts", "check_persons", "check_reached", "check_reading"]
 

@@ -11,7 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from nodes.operate import check_machine as checks, check_network as checks_network, check_source as checks_source
+from nodes.operate import check_machine as checks
+from nodes.operate import check_network as checks_network
+from nodes.operate import check_source as checks_source
 from nodes.operate.findings import Check, Finding, found, ok
 from nodes.settings import NodeSettings
 from trust.errors import DataTrustError

@@ -17,18 +17,18 @@ from pathlib import Path
 
 from nodes.interface import Interface
 from nodes.keys import NodeKeys, PartnerFile, named, next_keys, replace_public, take_next
-from nodes.state.restored import FILE, Restored
 from nodes.settings import NodeSettings, NodeToml
+from nodes.state.restored import FILE, Restored
 from trust.canonical import canonical
 from trust.charters.charter import Charter
 from trust.dataset.dataset import Dataset
-from trust.errors import InvalidInput, Refused
-from trust.signing.read import read_envelope, read_roots
-from trust.files import write_new
 from trust.documents.invitation import Invitation
 from trust.documents.root import Root, TrustRoot
+from trust.errors import InvalidInput, Refused
+from trust.files import write_new
 from trust.secure_sum.frames import is_name
 from trust.signing.envelope import Envelope, sha256
+from trust.signing.read import read_envelope, read_roots
 from trust.times import now, write_time
 
 __all__ = [

@@ -16,28 +16,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nodes.operate.check_network import interface
+from nodes.rows.editions import Editions
+from nodes.settings import NodeSettings
+from nodes.state.read_only import opened
 from nodes.study import gate
 from nodes.study.answered_cohorts import Answered
-from nodes.operate.check_network import interface
 from nodes.study.computation import Computation
-from nodes.rows.editions import Editions
-from nodes.state.read_only import opened
-from nodes.settings import NodeSettings
 from trust.analyses.base import Scope, together
 from trust.canonical import canonical
 from trust.charters.charter import Charter
+from trust.charters.partner_policy import PartnerPolicy, floor_of
 from trust.dataset.cohort import Cohort
 from trust.dataset.dataset import PARTNER
-from trust.decision import Decision, Decisions
-from trust.errors import DataTrustError, InvalidInput, MessageInvalid, Refused, nearest
-from trust.signing.json_text import read_json
-from trust.documents.mandate import Mandate, SignedMandate, draft
-from trust.charters.partner_policy import PartnerPolicy, floor_of
-from trust.documents.root import TrustRoot
 from trust.dataset.rows import partner_rows
-from trust.signing.envelope import Envelope, sha256
+from trust.decision import Decision, Decisions
+from trust.documents.mandate import Mandate, SignedMandate, draft
+from trust.documents.root import TrustRoot
 from trust.documents.study import Study, plan, plan_documents, signed_study
+from trust.errors import DataTrustError, InvalidInput, MessageInvalid, Refused, nearest
 from trust.protocol.asks import plan_bytes, question
+from trust.signing.envelope import Envelope, sha256
+from trust.signing.json_text import read_json
 from trust.times import now, read_time
 
 __all__ = ["Rehearsal", "Told", "asked_of", "from_register", "rehearse"]

@@ -24,9 +24,9 @@ from nodes.rows.pushdown import push_down
 from nodes.rows.source import Source, database, open_table, physical_names
 from trust.dataset.cohort import Cohort
 from trust.dataset.dataset import PARTNER, Column, Dataset
+from trust.dataset.rows import Rows
 from trust.decision import Decision, Decisions
 from trust.errors import SourceInvalid
-from trust.dataset.rows import Rows
 
 __all__ = ["Edition", "check_source", "freeze", "needed"]
 

@@ -23,8 +23,8 @@ import numpy.typing as npt
 import pandas as pd
 import sqlalchemy
 
-from nodes.rows.columns import columns_of
 from nodes.rows.cohort_rows import Edition
+from nodes.rows.columns import columns_of
 from nodes.rows.from_file import text
 from nodes.rows.source import Held, Source, database, open_table, physical_names, scheme
 from trust.dataset.dataset import Dataset

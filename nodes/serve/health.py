@@ -17,9 +17,11 @@ from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from nodes.operate import check_machine as checks, check_network as checks_network, check_source as checks_source
-from nodes.serve.metrics import Figures
+from nodes.operate import check_machine as checks
+from nodes.operate import check_network as checks_network
+from nodes.operate import check_source as checks_source
 from nodes.operate.findings import Check, Finding, failure, found, ok, warning
+from nodes.serve.metrics import Figures
 from nodes.settings import NodeSettings
 from nodes.state.store import SqliteStore
 from trust.errors import Fault

@@ -1,7 +1,8 @@
 """A node that serves: it dials out to the SuperLink and answers; nothing listens to the network here.
 
-`python -m nodes.serve.loop DIR NAME ADDRESS` is one node of a trust on this machine, until it is told to stop (SIGTERM), a
-line an event; `nodes/serve/process.py` is a partner's own machine.  Both go through `serve`, and one process holds a home.
+`python -m nodes.serve.loop DIR NAME ADDRESS` is one node of a trust on this machine, until it is told to stop
+(SIGTERM), a line an event; `nodes/serve/process.py` is a partner's own machine.  Both go through `serve`, and one
+process holds a home.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from nodes.serve.flower import FleetNode, Link
-from nodes.state.lock import locked
 from nodes.node import Node
+from nodes.serve.flower import FleetNode, Link
+from nodes.settings import NodeSettings
+from nodes.state.lock import locked
 from nodes.study.notices import Notices
 from nodes.study.sessions import Sessions
-from nodes.settings import NodeSettings
 from trust.errors import DataTrustError
 
 __all__ = ["Begun", "main", "serve"]

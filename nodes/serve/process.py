@@ -17,24 +17,24 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from nodes.keys import NodeKeys, named, next_keys, take_next
 from nodes.operate.check_network import interface
 from nodes.operate.enrolment import keep_roots
-from nodes.serve.metrics import Figures
 from nodes.operate.findings import Finding
 from nodes.serve.flower import FleetNode
 from nodes.serve.health import Health, Watch
-from nodes.keys import NodeKeys, named, next_keys, take_next
-from nodes.state.lock import locked
 from nodes.serve.logs import Log, node_log
-from nodes.state.restored import may_serve
 from nodes.serve.loop import serve
-from nodes.study.sessions import Sessions
+from nodes.serve.metrics import Figures
 from nodes.settings import NodeSettings
+from nodes.state.lock import locked
+from nodes.state.restored import may_serve
+from nodes.study.sessions import Sessions
 from trust.canonical import parse
-from trust.errors import DataTrustError, Fault, MessageInvalid
 from trust.documents.root import TrustRoot
-from trust.signing.envelope import Envelope, sha256
+from trust.errors import DataTrustError, Fault, MessageInvalid
 from trust.protocol.messages import DOWN, UP, unpack
+from trust.signing.envelope import Envelope, sha256
 
 __all__ = ["follow_roots", "run"]
 

@@ -11,10 +11,10 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from trust.logs.checkpoint import Checkpoint, sign_checkpoint
 from trust.errors import Refused
-from trust.logs.merkle import Entry
+from trust.logs.checkpoint import Checkpoint, sign_checkpoint
 from trust.logs.logbook import Logbook, prepare
+from trust.logs.merkle import Entry
 from trust.secure_sum.errors import JournalCorrupt, StateRolledBack, StoreUnavailable
 from trust.signing.envelope import Signer
 

@@ -14,9 +14,9 @@ from typing import Literal
 from pydantic import Field
 
 from trust.canonical import Model, read_document
+from trust.documents.root import Key, TrustRoot
 from trust.errors import InvalidInput, Refused
 from trust.files import read_file
-from trust.documents.root import Key, TrustRoot
 from trust.times import Time
 
 __all__ = ["FILE", "Restored", "abandoned_keys", "may_serve", "restored"]

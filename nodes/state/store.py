@@ -18,8 +18,8 @@ from typing import Any
 
 from nodes.state.journal import Journal, mapped
 from trust.canonical import parse
-from trust.logs.checkpoint import Checkpoint
 from trust.errors import InvalidInput, Refused
+from trust.logs.checkpoint import Checkpoint
 from trust.secure_sum.errors import NotAvailable, StoreUnavailable
 from trust.secure_sum.messages import Context
 from trust.secure_sum.state import Contribution, StudyState

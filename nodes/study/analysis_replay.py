@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from trust.analyses.base import Ask, Scope, together
+from trust.documents.study import Study
 from trust.errors import Refused
+from trust.protocol.asks import Plans, blocks_of, split
 from trust.secure_sum import Question, decode_sum
 from trust.secure_sum.masks import Words
-from trust.documents.study import Study
-from trust.protocol.asks import Plans, blocks_of, split
 
 __all__ = ["Progress"]
 

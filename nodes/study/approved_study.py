@@ -8,23 +8,23 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from nodes.study import gate
-from nodes.study.computation import Computation
-from nodes.rows.editions import Taken
 from nodes.node import Node
+from nodes.rows.editions import Taken
+from nodes.study import gate
 from nodes.study.analysis_replay import Progress
+from nodes.study.computation import Computation
 from trust.analyses.base import Ask, Scope, Sum
 from trust.canonical import canonical, parse
 from trust.dataset.dataset import PARTNER
-from trust.errors import MessageInvalid, Refused
+from trust.dataset.rows import partner_rows
 from trust.documents.mandate import SignedMandate
 from trust.documents.root import TrustRoot
-from trust.dataset.rows import partner_rows
-from trust.secure_sum import Parameters, Party
-from trust.signing.envelope import Envelope, sha256
 from trust.documents.study import Study, plan, plan_documents, signed_study
+from trust.errors import MessageInvalid, Refused
 from trust.protocol.asks import Plans, plan_bytes
 from trust.protocol.messages import pack_asks, unpack_asks
+from trust.secure_sum import Parameters, Party
+from trust.signing.envelope import Envelope, sha256
 
 __all__ = ["Begun", "asks_kept", "begin", "kept_asks", "signed"]
 

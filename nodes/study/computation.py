@@ -9,13 +9,13 @@ import numpy as np
 
 from nodes.study import gate
 from trust.analyses.base import Arrays, Ask, Scope, Sum, fits
-from trust.decision import require
-from trust.errors import MessageInvalid, SourceInvalid
 from trust.dataset.rows import Rows
+from trust.decision import require
+from trust.documents.study import Study
+from trust.errors import MessageInvalid, SourceInvalid
+from trust.protocol.asks import blocks_of, joined
 from trust.secure_sum import encode_sum
 from trust.secure_sum.masks import Words
-from trust.documents.study import Study
-from trust.protocol.asks import blocks_of, joined
 
 __all__ = ["Computation"]
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from trust.protocol.messages import pack, pack_signed
 from trust.secure_sum import Approval, Upload
 from trust.signing.envelope import Signer
-from trust.protocol.messages import pack, pack_signed
 
 __all__ = ["Egress", "Sent"]
 

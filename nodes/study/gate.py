@@ -28,15 +28,15 @@ from typing import Any
 from nodes.rows.cohort_rows import Edition
 from trust.analyses.base import Arrays, Ask, Scope, Sum
 from trust.charters.charter import Charter
+from trust.charters.partner_policy import PartnerPolicy
 from trust.dataset.dataset import PARTNER
 from trust.decision import Decision, Decisions
-from trust.errors import Refused
 from trust.documents.mandate import Mandate, SignedMandate, draft, quorum
-from trust.charters.partner_policy import PartnerPolicy
-from trust.policy.decide import asker_of, decide, local_only
-from trust.privacy.rules import dominance, persons
 from trust.documents.root import TrustRoot
 from trust.documents.study import Study, plan
+from trust.errors import Refused
+from trust.policy.decide import asker_of, decide, local_only
+from trust.privacy.rules import dominance, persons
 from trust.protocol.asks import same_sums
 from trust.times import read_time
 

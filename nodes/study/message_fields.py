@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from trust.errors import MessageInvalid
 from trust.documents.root import TrustRoot
+from trust.errors import MessageInvalid
 from trust.secure_sum import Approval
 
 __all__ = ["approval_of", "closed", "coordinators", "listed"]

@@ -13,11 +13,11 @@ from typing import Any
 
 from nodes.state.store import SqliteStore
 from trust.canonical import canonical, parse, read_document
-from trust.errors import MessageInvalid, Refused
 from trust.documents.root import Root, TrustRoot
+from trust.documents.votes import Revocation, read_revocation
+from trust.errors import MessageInvalid, Refused
 from trust.signing.envelope import Envelope, sha256
 from trust.times import read_time, write_time
-from trust.documents.votes import Revocation, read_revocation
 
 __all__ = ["Notices"]
 

@@ -16,30 +16,30 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from nodes.node import Node
+from nodes.rows.editions import Taken
+from nodes.rows.from_database import SourceAway
 from nodes.study import gate
 from nodes.study.answered_cohorts import Answered
 from nodes.study.approved_study import Begun, asks_kept, begin, kept_asks, signed
 from nodes.study.computation import Computation
-from nodes.rows.from_database import SourceAway
-from nodes.rows.editions import Taken
 from nodes.study.egress import Egress
-from nodes.node import Node
-from nodes.study.notices import Notices
 from nodes.study.message_fields import approval_of, closed, coordinators, listed
+from nodes.study.notices import Notices
 from trust.canonical import canonical, parse
 from trust.dataset.cohort import Cohort
 from trust.decision import Decisions, require
-from trust.errors import AnalysisFailed, DataTrustError, MessageInvalid, Refused, sentence
 from trust.documents.mandate import SignedMandate
+from trust.documents.study import Study
+from trust.errors import AnalysisFailed, DataTrustError, MessageInvalid, Refused, sentence
+from trust.protocol.asks import only_names, question
+from trust.protocol.messages import DOWN, check_signature, open_sealed, size, unpack, unpack_asks
 from trust.secure_sum import Evidence, Record, audit, close_study
 from trust.secure_sum.errors import SecureSumError
 from trust.secure_sum.frames import transcript
 from trust.secure_sum.masks import raw as raw_words
 from trust.secure_sum.messages import signed_by
-from trust.documents.study import Study
-from trust.protocol.asks import only_names, question
 from trust.times import write_time
-from trust.protocol.messages import DOWN, check_signature, open_sealed, size, unpack, unpack_asks
 
 __all__ = ["Session"]
 

@@ -18,16 +18,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from nodes.node import Node
 from nodes.rows.from_database import SourceAway
 from nodes.study.egress import Egress
-from nodes.node import Node
 from nodes.study.session import Session
 from trust.errors import DataTrustError
+from trust.protocol.messages import DOWN, unpack
 from trust.secure_sum import close_study
 from trust.secure_sum.errors import StoreUnavailable
 from trust.signing.envelope import Envelope, sha256
 from trust.times import write_time
-from trust.protocol.messages import DOWN, unpack
 
 __all__ = ["Sessions"]
 

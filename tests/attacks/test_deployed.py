@@ -20,20 +20,20 @@ from typing import Any
 
 import pytest
 
-from coordinator.serve import study_process as process
-from coordinator.study import replay
-from trust.documents.study_states import State
-from coordinator.serve.logs import of_line
-from coordinator.study.replay import Replay
-from trust.signing.backup_file import read_backup, write_backup
 from coordinator.operate.certificates import certify
-from nodes.serve import health
+from coordinator.serve import study_process as process
+from coordinator.serve.logs import of_line
+from coordinator.study import replay
+from coordinator.study.replay import Replay
 from nodes import interface
-from nodes.serve.health import Health, Watch
 from nodes.interface import Interface
+from nodes.serve import health
+from nodes.serve.health import Health, Watch
 from tests.support.committee import NAME, Desk
 from trust.charters.charter import Charter
+from trust.documents.study_states import State
 from trust.errors import CharterInvalid, Fault, InvalidInput, MessageInvalid, Refused
+from trust.signing.backup_file import read_backup, write_backup
 
 # ---- files of strangers
 

@@ -15,8 +15,8 @@ from coordinator.study.carry_out import carry_out
 from tests.support.committee import NAME, Desk, signed
 from tests.support.restartable_trust import Places
 from trust.errors import MessageInvalid, Refused, StudyInvalid
-from trust.signing.envelope import Signer
 from trust.protocol.messages import DOWN, UP, pack_signed, unpack
+from trust.signing.envelope import Signer
 
 
 @pytest.mark.parametrize(("letters", "taken"), [(500_000, True), (700_000, False), (1_000_000, False)])

@@ -70,7 +70,9 @@ def trust() -> Any:
 
 def test_without_the_rule_the_difference_is_her_income(trust: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The positive control."""
-    monkeypatch.setattr("nodes.study.answered_cohorts.differencing", lambda *_: Decision("differencing", True, "switched off"))
+    monkeypatch.setattr(
+        "nodes.study.answered_cohorts.differencing", lambda *_: Decision("differencing", True, "switched off")
+    )
     assert total(asked(trust, WITH_HER)) - total(asked(trust, WITHOUT_HER)) == pytest.approx(SECRET, abs=1e-3)
 
 

@@ -12,10 +12,10 @@ import pytest
 import datatrust as dt
 from tests.support.federation import World
 from trust.analyses.base import Ask
-from trust.errors import DataTrustError, Refused, StudyInvalid
 from trust.documents.study import plan
-from trust.times import read_time
+from trust.errors import DataTrustError, Refused, StudyInvalid
 from trust.protocol.messages import pack_asks, unpack_asks
+from trust.times import read_time
 
 DATASET = """
 apiVersion: v3.1.0

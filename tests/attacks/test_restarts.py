@@ -12,15 +12,15 @@ import pytest
 
 import datatrust as dt
 from coordinator.study.conductor import Conducted, Coordinator, conduct
+from nodes.state.store import SqliteStore
 from nodes.study import sessions
 from nodes.study.session import Session
-from nodes.state.store import SqliteStore
-from tests.support.restartable_trust import NAMES, Disturbed, Places, frame
 from tests.nodes.study.test_policies import policy
-from trust.secure_sum import Party
-from trust.secure_sum.errors import StoreUnavailable
+from tests.support.restartable_trust import NAMES, Disturbed, Places, frame
 from trust.documents.study import plan
 from trust.protocol.messages import DOWN, UP, pack_asks, pack_signed, unpack, unpack_asks
+from trust.secure_sum import Party
+from trust.secure_sum.errors import StoreUnavailable
 
 MODEL = {"r": dt.Glm("y ~ x", family="binomial")}
 

@@ -25,8 +25,8 @@ from coordinator.operate.certificates import certify
 from datatrust.demo.deployment import free_port
 from nodes.serve.flower import FleetNode, Link
 from tests.benchmarks.study import line
-from trust.signing.read import read_curve
 from trust.files import read_secret
+from trust.signing.read import read_curve
 
 NODES = ("a", "b", "c")
 _BIN = Path(sys.executable).parent

@@ -10,10 +10,10 @@ import datatrust as dt
 from tests.benchmarks.study import line, median_time
 from tests.support.charters import ASKER, NOW, analyses, forbid, permit, scope_of, study, write
 from trust.charters.charter import Charter
+from trust.documents.study import plan
+from trust.policy.decide import Bench, decide, judge
 from trust.policy.declaration import Declaration
 from trust.policy.explain import explain
-from trust.policy.decide import Bench, decide, judge
-from trust.documents.study import plan
 
 POLICIES = 60
 

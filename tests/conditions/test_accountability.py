@@ -15,8 +15,8 @@ from tests.support import log_tampering as logs
 from tests.support.outside_view import command, rule_of, watched
 from tests.support.small_trusts import dataset, rows, study, trust
 from trust.errors import DataTrustError
-from trust.secure_sum.errors import JournalCorrupt
 from trust.protocol.messages import UP, unpack
+from trust.secure_sum.errors import JournalCorrupt
 
 FRAMES = {name: rows(60, seed) for seed, name in enumerate("abc", 2)}
 FOUND = {

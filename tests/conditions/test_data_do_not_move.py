@@ -18,12 +18,23 @@ import pytest
 
 import datatrust as dt
 from nodes.rows.source import Source
-from tests.support.outside_view import Wire, command, watched
-from tests.support.planted_values import CANARIES, COHORT, COLUMN, DATASET, FOLDER, MAPPED, PASSWORD, REAL, found_in, table
 from tests.support.federation import World
+from tests.support.outside_view import Wire, command, watched
+from tests.support.planted_values import (
+    CANARIES,
+    COHORT,
+    COLUMN,
+    DATASET,
+    FOLDER,
+    MAPPED,
+    PASSWORD,
+    REAL,
+    found_in,
+    table,
+)
 from trust.errors import DataTrustError
-from trust.signing.envelope import Signer
 from trust.protocol.messages import pack_signed
+from trust.signing.envelope import Signer
 
 AT_A_PARTNER = [what for what in CANARIES if what != "a value of the environment"]
 QUESTIONS = {

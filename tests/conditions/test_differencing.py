@@ -60,7 +60,9 @@ def test_a_partner_that_refuses_is_not_told_of_by_the_others_either() -> None:
 
 def test_without_the_rule_the_two_sums_tell_her_value(monkeypatch: pytest.MonkeyPatch) -> None:
     """The positive control."""
-    monkeypatch.setattr("nodes.study.answered_cohorts.differencing", lambda *_: Decision("differencing", True, "switched off"))
+    monkeypatch.setattr(
+        "nodes.study.answered_cohorts.differencing", lambda *_: Decision("differencing", True, "switched off")
+    )
     of = trust(people())
     assert asked(of, S) - asked(of, S_MINUS_ONE) == pytest.approx(SECRET, abs=1e-6)
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 import datatrust as dt
-from nodes.study import gate
 from nodes.state.journal import Journal
+from nodes.study import gate
+from tests.support.federation import World
 from tests.support.outside_view import rule_of, watched
 from tests.support.small_trusts import rows, study, trust
-from tests.support.federation import World
 from trust.analyses.base import Ask
 from trust.charters.charter import Charter
 from trust.documents.mandate import Mandate, SignedMandate

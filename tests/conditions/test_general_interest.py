@@ -11,14 +11,14 @@ import pytest
 
 import datatrust as dt
 from nodes.study.session import Session
+from tests.support.federation import World
 from tests.support.outside_view import rule_of
 from tests.support.small_trusts import rows, study, trust
-from tests.support.federation import World
 from trust.canonical import canonical
-from trust.errors import DataTrustError, StudyInvalid
-from trust.signing.envelope import sign
 from trust.documents.study import Study
+from trust.errors import DataTrustError, StudyInvalid
 from trust.protocol.messages import UP, pack_signed, unpack
+from trust.signing.envelope import sign
 
 PERMITTED = {
     "the purpose itself": "ResearchAndDevelopment",

@@ -14,13 +14,13 @@ import pandas as pd
 import pytest
 
 import datatrust as dt
+from tests.support.federation import World
 from tests.support.outside_view import rule_of
 from tests.support.small_trusts import dataset, rows, study
-from tests.support.federation import World
 from trust.analyses.base import Ask
-from trust.secure_sum import Record
 from trust.documents.study import plan
 from trust.protocol.messages import pack_asks, unpack_asks
+from trust.secure_sum import Record
 
 MODEL = dt.Glm("y ~ x + z", family="binomial")
 Change = Callable[[dict[str, Ask]], dict[str, Ask]]

@@ -14,13 +14,13 @@ import pytest
 
 import datatrust as dt
 from nodes.study.session import Session
+from tests.support.federation import World
 from tests.support.outside_view import command, rule_of
 from tests.support.small_trusts import dataset, rows, study, trust
-from tests.support.federation import World
-from trust.errors import Refused
 from trust.documents.mandate import quorum
-from trust.signing.envelope import Envelope, Signer, sign
+from trust.errors import Refused
 from trust.protocol.messages import UP, pack_signed, unpack
+from trust.signing.envelope import Envelope, Signer, sign
 
 FRAMES = {name: rows(60, seed) for seed, name in enumerate("abc", 2)}
 

@@ -94,7 +94,9 @@ def test_without_the_rule_on_differencing_the_pair_tells_their_values(
     of: Partners, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The positive control."""
-    monkeypatch.setattr("nodes.study.answered_cohorts.differencing", lambda *_: Decision("differencing", True, "switched off"))
+    monkeypatch.setattr(
+        "nodes.study.answered_cohorts.differencing", lambda *_: Decision("differencing", True, "switched off")
+    )
     before = of.ask()
     of.opt_out(1)
     found = float(before["sum"]) - float(of.ask()["sum"])

@@ -14,13 +14,13 @@ import pytest
 
 import datatrust as dt
 from nodes.study.session import Session
+from tests.support.federation import World
 from tests.support.outside_view import rule_of, watched
 from tests.support.small_trusts import dataset, rows, study, trust
-from tests.support.federation import World
-from trust.errors import CharterInvalid
 from trust.documents.mandate import Mandate
-from trust.signing.envelope import sign
+from trust.errors import CharterInvalid
 from trust.protocol.messages import UP, pack_signed, unpack
+from trust.signing.envelope import sign
 
 FRAMES = {name: rows(60, seed) for seed, name in enumerate("abcd", 2)}
 FORBIDDING = """

@@ -14,12 +14,12 @@ import pandas as pd
 import pytest
 
 import datatrust as dt
+from tests.support.federation import World
 from tests.support.outside_view import Wire, watched
 from tests.support.small_trusts import dataset, rows
-from tests.support.federation import World
 from trust.errors import Fault
-from trust.secure_sum import party
 from trust.protocol.messages import DOWN, UP, unpack
+from trust.secure_sum import party
 
 PARTNERS = ("a", "b", "c")
 TABLE = {"t": dt.Crosstab("sex", "g")}

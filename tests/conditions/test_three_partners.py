@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 import datatrust as dt
+from tests.support.federation import World
 from tests.support.outside_view import rule_of, watched
 from tests.support.small_trusts import K, rows, study, trust
-from tests.support.federation import World
 from trust.errors import StudyInvalid
 
 

@@ -14,15 +14,15 @@ import pytest
 
 import datatrust as dt
 from nodes.study.gate import still_allowed
+from tests.support.federation import World
 from tests.support.outside_view import command, rule_of, watched
 from tests.support.small_trusts import dataset, rows, study, trust
-from tests.support.federation import World
 from trust.decision import Decision
-from trust.errors import Refused
 from trust.documents.mandate import SignedMandate
+from trust.documents.votes import Revocation
+from trust.errors import Refused
 from trust.signing.envelope import Envelope, sha256, sign
 from trust.times import read_time
-from trust.documents.votes import Revocation
 
 FRAMES = {name: rows(60, seed) for seed, name in enumerate("abc", 2)}
 NOW = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -16,10 +16,10 @@ import pytest
 import datatrust as dt
 from tests.support.outside_view import Wire, command, program, rule_of, watched
 from tests.support.small_trusts import K, dataset, rows, study, trust
-from trust.logs.checkpoint import read_checkpoint, register_origin
-from trust.logs.merkle import check_inclusion, leaf_hash
 from trust.documents.result import read_result, write_envelope
 from trust.documents.verification import verify
+from trust.logs.checkpoint import read_checkpoint, register_origin
+from trust.logs.merkle import check_inclusion, leaf_hash
 from trust.protocol.messages import UP, unpack
 
 FRAMES = {name: rows(60, seed) for seed, name in enumerate("abc", 2)}

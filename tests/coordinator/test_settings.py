@@ -12,14 +12,14 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from coordinator.settings import CoordinatorSettings
 from coordinator.operate.certificates import Authority, certify, new_server_key
-from trust.signing.key_files import write_key
+from coordinator.settings import CoordinatorSettings
 from tests.support.committee import CHARTER, DATASET, KEYS, NOW, rotated
 from trust.canonical import canonical
-from trust.signing.connection_key import connection_hex
 from trust.errors import Fault, InvalidInput
+from trust.signing.connection_key import connection_hex
 from trust.signing.envelope import Envelope
+from trust.signing.key_files import write_key
 
 PARTNERS = ("east", "north", "south")
 SECRET = "hunter2-hunter2"

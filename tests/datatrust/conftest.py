@@ -9,9 +9,9 @@ from typing import TypeAlias
 import pytest
 
 from datatrust.cli import main as cli
-from trust.signing.key_files import new_key, write_key
 from tests.support.founding import FOUNDING, PARTNERS, SIGNERS, opened
 from trust.documents.root import Root
+from trust.signing.key_files import new_key, write_key
 
 Run: TypeAlias = Callable[..., tuple[int, str, str]]
 

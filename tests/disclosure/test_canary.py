@@ -23,16 +23,34 @@ import pytest
 
 import datatrust as dt
 from datatrust.research import questions as ask
-from nodes.study.egress import Egress
 from nodes.rows.source import Source
-from tests.support.planted_values import CANARIES, COHORT, COLUMN, DATASET, ENVIRONMENT, FOLDER, MAPPED, NAME, NUMBERS, PASSWORD, PERSON, POSTCODE, REAL, TEXT, WHOLE, found_in, table
+from nodes.study.egress import Egress
 from tests.support.federation import World
+from tests.support.planted_values import (
+    CANARIES,
+    COHORT,
+    COLUMN,
+    DATASET,
+    ENVIRONMENT,
+    FOLDER,
+    MAPPED,
+    NAME,
+    NUMBERS,
+    PASSWORD,
+    PERSON,
+    POSTCODE,
+    REAL,
+    TEXT,
+    WHOLE,
+    found_in,
+    table,
+)
 from trust import analyses
 from trust.analyses import AnyAnalysis
 from trust.analyses.base import Analysis, Arrays, Ask, Run, Scope, Sum, count, real
+from trust.dataset.rows import Rows
 from trust.errors import DataTrustError
 from trust.privacy.protections import Protections
-from trust.dataset.rows import Rows
 from trust.secure_sum import decode_sum, encode_sum
 
 

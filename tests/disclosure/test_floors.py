@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 import datatrust as dt
-from tests.support.small_trusts import outcome, rows, study, trust
 from tests.support.federation import World
+from tests.support.small_trusts import outcome, rows, study, trust
 from trust.charters.charter import Charter, Floor
 from trust.errors import Refused
 

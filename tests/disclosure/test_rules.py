@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import datatrust as dt
-from tests.support.small_trusts import K, absent, dataset, outcome, rows, study, trust
 from tests.support.federation import World
-from trust.errors import Refused, StudyInvalid
-from trust.privacy.rules import EffectiveRecords, dominance
-from trust.privacy.protections import Protections
+from tests.support.small_trusts import K, absent, dataset, outcome, rows, study, trust
 from trust.dataset.rows import Rows
+from trust.errors import Refused, StudyInvalid
+from trust.privacy.protections import Protections
+from trust.privacy.rules import EffectiveRecords, dominance
 
 
 def others(n: int = 60) -> dict[str, pd.DataFrame]:

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 import datatrust as dt
-from tests.support.small_trusts import K, rows, study, trust
 from tests.support.sizes import FULL
+from tests.support.small_trusts import K, rows, study, trust
 from trust.privacy.suppression import suppress
 
 pytestmark = pytest.mark.slow

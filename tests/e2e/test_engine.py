@@ -39,10 +39,10 @@ import datatrust as dt
 import nodes.serve.flower
 from coordinator.flower.grid import FIELD, RECORD, Engine, unpacked
 from coordinator.settings import CoordinatorSettings
-from datatrust.research.result import StudyHandle
+from datatrust.demo.deployment import DeployedTrust, Processes
 from datatrust.demo.hospitals import COHORT, EDGES, Written, write
 from datatrust.demo.question import CHARTER, PURPOSE, WOMEN
-from datatrust.demo.deployment import DeployedTrust, Processes
+from datatrust.research.result import StudyHandle
 from nodes.serve.flower import FleetNode, Link
 from nodes.settings import NodeSettings
 from tests.conftest import missing

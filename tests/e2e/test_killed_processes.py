@@ -21,10 +21,10 @@ import sqlalchemy
 
 import datatrust as dt
 from coordinator.settings import CoordinatorSettings
-from datatrust.research.result import Result
+from datatrust.demo.deployment import DeployedTrust, Processes
 from datatrust.demo.hospitals import COHORT, write
 from datatrust.demo.question import CHARTER, PURPOSE
-from datatrust.demo.deployment import DeployedTrust, Processes
+from datatrust.research.result import Result
 from nodes.rows.source import Source, whole_table
 from tests.faults.test_killed import entries
 from tests.support.postgres import Server, children, runs

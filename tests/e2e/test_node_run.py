@@ -23,8 +23,8 @@ import pytest
 import datatrust as dt
 from datatrust.demo.deployment import DeployedTrust, Processes
 from nodes.operate.enrolment import node_toml
-from nodes.settings import NodeToml
 from nodes.rows.source import Source
+from nodes.settings import NodeToml
 from tests.test_study_flow import DATASET, HOSPITALS
 from trust.charters.charter import Charter
 

@@ -20,10 +20,11 @@ import pytest
 import statsmodels.formula.api as smf
 
 import datatrust as dt
-from tests.support import guide, guide_machines as hospitals_there
-from tests.support.guide_run import Follower
+from tests.support import guide
+from tests.support import guide_machines as hospitals_there
 from tests.support.guide import Typed
 from tests.support.guide_machines import ADDRESSES, PERSONS, opted_out, tables
+from tests.support.guide_run import Follower
 from tests.support.machines import needed
 
 pytestmark = pytest.mark.slow

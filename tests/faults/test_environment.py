@@ -24,20 +24,20 @@ import coordinator.docket.database
 import datatrust as dt
 import nodes.state.store
 from coordinator.docket.database import Sqlite
-from coordinator.study.replay import Parked
 from coordinator.settings import CoordinatorSettings
+from coordinator.study.replay import Parked
 from nodes.study.sessions import Sessions
 from tests.conftest import missing
-from tests.support import killer
-from tests.support.restartable_trust import NAMES, Disturbed, Places
 from tests.faults.test_killed import ROOT, entries, invariants, same
 from tests.faults.test_node_restarts import run
 from tests.faults.test_node_restarts import same as same_conducted
+from tests.support import killer
+from tests.support.restartable_trust import NAMES, Disturbed, Places
 from tests.support.sizes import FULL
 from trust.errors import DataTrustError, Fault, Refused
+from trust.protocol.messages import pack_signed
 from trust.secure_sum.errors import StoreUnavailable
 from trust.signing.envelope import sha256
-from trust.protocol.messages import pack_signed
 
 pytestmark = pytest.mark.slow
 

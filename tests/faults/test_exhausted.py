@@ -19,18 +19,18 @@ import pandas as pd
 import pytest
 
 import datatrust as dt
+from coordinator.operate.certificates import certify
 from coordinator.serve import crash_loops as deaths
 from coordinator.serve import worker as module
-from coordinator.settings import CoordinatorSettings
 from coordinator.serve.worker import Worker
-from coordinator.operate.certificates import certify
+from coordinator.settings import CoordinatorSettings
 from nodes.rows.from_file import file_columns
 from tests.e2e.test_killed_processes import children
-from tests.support import killer
-from tests.support.restartable_trust import NAMES, Disturbed, Places
 from tests.faults.test_network import ONE, Live, live, patience, same
 from tests.faults.test_node_restarts import run
 from tests.faults.test_node_restarts import same as same_conducted
+from tests.support import killer
+from tests.support.restartable_trust import NAMES, Disturbed, Places
 from tests.support.sizes import FULL
 from trust.errors import Fault, Refused, SourceInvalid
 

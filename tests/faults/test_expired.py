@@ -21,8 +21,8 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from coordinator.flower.grid import Engine, Secrets
 from coordinator.operate.certificates import Authority, new_server_key, private_pem
 from nodes.serve.flower import FleetNode, Link
-from tests.support import killer
 from tests.faults.test_killed import ROOT
+from tests.support import killer
 from trust.errors import Fault
 
 

@@ -12,21 +12,21 @@ from pathlib import Path
 
 import pytest
 
+from coordinator.operate.certificates import certify
 from coordinator.serve import processes as parts
 from coordinator.serve.processes import not_listening
 from coordinator.settings import CoordinatorSettings
 from datatrust.remote import http
-from coordinator.operate.certificates import certify
 from datatrust.remote.http import Link
+from nodes.interface import Interface
 from nodes.operate import check_network as checks_network
 from nodes.serve.health import Watch
-from nodes.interface import Interface
 from nodes.settings import NodeSettings
-from tests.support.tcp_relay import Relay
 from tests.faults.test_network import Live, live, patience, same
 from tests.faults.test_processes import silent
 from tests.support.node_homes import enrol_offline, make_homes
 from tests.support.sizes import FULL
+from tests.support.tcp_relay import Relay
 from tests.support.tls_server import Server, tls_server
 from trust.errors import Fault, Unreachable
 

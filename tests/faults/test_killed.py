@@ -21,8 +21,8 @@ import pytest
 from tests.support.killer import mandated as made
 from tests.support.restartable_trust import NAMES
 from tests.support.sizes import FULL
-from trust.logs.merkle import Entry
 from trust.documents.result import read_result
+from trust.logs.merkle import Entry
 
 SOME, MORE = 3, 40
 """Writes, on each change and in the slow test; all of them with FULL=1."""

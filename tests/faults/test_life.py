@@ -23,18 +23,18 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 from hypothesis.stateful import run_state_machine_as_test as run_model
 
 import datatrust as dt
-from coordinator.study.conductor import Coordinator, conduct
 from coordinator.docket.docket import Docket
-from trust.documents.study_states import ENDED, FOLLOWS
-from coordinator.study.replay import Parked, Replay
 from coordinator.settings import CoordinatorSettings
 from coordinator.study.carry_out import carry_out
+from coordinator.study.conductor import Coordinator, conduct
+from coordinator.study.replay import Parked, Replay
 from tests.support.committee import revocation, vote
 from tests.support.restartable_trust import NAMES, Places
 from tests.support.sizes import FULL
+from trust.documents.mandate import SignedMandate
+from trust.documents.study_states import ENDED, FOLLOWS
 from trust.errors import DataTrustError, InvalidInput, Refused
 from trust.logs.merkle import Entry
-from trust.documents.mandate import SignedMandate
 from trust.signing.envelope import Envelope, sign
 from trust.times import now
 

@@ -20,14 +20,14 @@ import pytest
 from flwr.app import Message
 
 import datatrust as dt
-from coordinator.study.channel import Channel
-from coordinator.study.conductor import Conducted, Coordinator, conduct
 from coordinator.flower.grid import Engine, FlowerChannel, InMemoryGrid
 from coordinator.serve.study_process import Patient
+from coordinator.study.channel import Channel
+from coordinator.study.conductor import Conducted, Coordinator, conduct
 from nodes.serve.flower import client_app
 from nodes.study.sessions import Sessions
-from tests.support.restartable_trust import Places
 from tests.faults.test_node_restarts import same
+from tests.support.restartable_trust import Places
 from tests.support.sizes import FULL
 from trust.errors import Fault, Refused
 from trust.protocol.messages import UP, unpack

@@ -20,17 +20,17 @@ import pytest
 
 import datatrust as dt
 import nodes.rows.editions
-from coordinator.study.replay import Replay
 from coordinator.settings import CoordinatorSettings
 from coordinator.study.carry_out import carry_out
+from coordinator.study.replay import Replay
 from datatrust.demo.deployment import _toml
-from nodes.rows.editions import Editions
 from nodes.rows.edition import Look
-from nodes.study.sessions import Sessions
-from nodes.settings import NodeSettings
+from nodes.rows.editions import Editions
 from nodes.rows.source import as_source
-from tests.support.restartable_trust import DATASET, frame
+from nodes.settings import NodeSettings
+from nodes.study.sessions import Sessions
 from tests.faults.test_killed import entries
+from tests.support.restartable_trust import DATASET, frame
 from tests.support.sizes import FULL
 from trust.documents.result import read_result, write_envelope
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 import datatrust as dt
 from coordinator.study.conductor import Conducted, Coordinator, conduct
-from tests.support.restartable_trust import NAMES, Places
 from tests.faults.test_node_restarts import same
+from tests.support.restartable_trust import NAMES, Places
 from tests.support.sizes import FULL
 from trust.errors import Fault, Refused
 from trust.protocol.messages import DOWN, UP, unpack

@@ -20,13 +20,13 @@ import numpy as np
 import pytest
 
 import datatrust as dt
-from datatrust.research.result import Result
+from datatrust.demo.deployment import DeployedTrust, Processes
 from datatrust.demo.hospitals import COHORT, EDGES, write
 from datatrust.demo.question import CHARTER, PURPOSE
-from datatrust.demo.deployment import DeployedTrust, Processes
-from tests.support.tcp_relay import Relay
+from datatrust.research.result import Result
 from tests.faults.test_killed import entries
 from tests.support.sizes import FULL
+from tests.support.tcp_relay import Relay
 from trust.charters.charter import Charter
 from trust.dataset.dataset import Dataset
 

@@ -18,9 +18,8 @@ import pandas as pd
 import pytest
 
 import nodes.rows.edition_files
-from coordinator.study.conductor import Coordinator, conduct
 from coordinator.docket.docket import Docket
-from trust.documents.filed_study import Trust
+from coordinator.study.conductor import Coordinator, conduct
 from nodes.rows.editions import Editions
 from nodes.rows.source import as_source
 from nodes.state.store import SqliteStore
@@ -29,9 +28,10 @@ from tests.support.disk_recorder import Commit, Files, contents, frames, put, re
 from tests.support.restartable_trust import ASKED, Disturbed, Places
 from tests.support.restartable_trust import DATASET as MANY
 from tests.support.sizes import FULL
-from trust.logs.checkpoint import Checkpoint
 from trust.dataset.dataset import Dataset
+from trust.documents.filed_study import Trust
 from trust.errors import Fault, Refused
+from trust.logs.checkpoint import Checkpoint
 from trust.secure_sum.errors import JournalCorrupt, StateRolledBack
 
 STEP = 1 if FULL else 1021

@@ -20,13 +20,13 @@ from pathlib import Path
 import pytest
 
 from coordinator.flower.grid import Engine
-from coordinator.settings import CoordinatorSettings
 from coordinator.operate.certificates import certify
+from coordinator.settings import CoordinatorSettings
 from tests.conftest import missing
-from tests.support import killer
-from tests.support.restartable_trust import NAMES
 from tests.faults.test_killed import ROOT
 from tests.faults.test_network import OTHERS, Live, live, patience, same
+from tests.support import killer
+from tests.support.restartable_trust import NAMES
 from tests.support.sizes import FULL
 from trust.errors import Fault
 

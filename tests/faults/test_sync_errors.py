@@ -17,20 +17,20 @@ from pathlib import Path
 import pytest
 
 import datatrust as dt
+from coordinator.settings import CoordinatorSettings
 from coordinator.study.conductor import Conducted
 from coordinator.study.replay import Parked
-from coordinator.settings import CoordinatorSettings
 from nodes.study.sessions import Sessions
-from tests.support import killer
-from tests.support.failing_disk import Failing
-from tests.support.restartable_trust import NAMES, Disturbed, Places
 from tests.faults.test_killed import entries, invariants, same
 from tests.faults.test_node_restarts import run
 from tests.faults.test_node_restarts import same as same_conducted
+from tests.support import killer
+from tests.support.failing_disk import Failing
+from tests.support.restartable_trust import NAMES, Disturbed, Places
 from tests.support.sizes import FULL
 from trust.errors import Fault, Refused
-from trust.secure_sum.errors import SecureSumError
 from trust.protocol.messages import UP, unpack
+from trust.secure_sum.errors import SecureSumError
 
 ASKED = {"r": dt.Glm("x ~ y", family="gaussian")}
 FOR_EVER = 1 << 30

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from nodes.operate.enrolment import init
 from nodes.keys import NodeKeys, check_rotation, named, next_keys, rotate, take_next
+from nodes.operate.enrolment import init
 from tests.support.node_homes import Founders, contents, make_homes, partner_of
-from trust.errors import InvalidInput, MessageInvalid, Refused
 from trust.documents.root import TrustRoot
+from trust.errors import InvalidInput, MessageInvalid, Refused
 
 
 @pytest.fixture

@@ -19,16 +19,16 @@ from fastapi import FastAPI
 
 from coordinator.api import Limits, create_app
 from coordinator.docket.docket import Docket
-from trust.documents.filed_study import write_text
-from coordinator.settings import CoordinatorSettings
 from coordinator.operate.certificates import certify
+from coordinator.settings import CoordinatorSettings
 from datatrust.in_process.keys import Keys
 from tests.support.committee import CHARTER, study
-from trust.signing.http_signatures import sign_request
+from trust.documents.filed_study import write_text
 from trust.documents.root import Root
-from trust.signing.envelope import Envelope, Signer, sign
-from trust.times import now, write_time
 from trust.documents.votes import Refusal, Revocation
+from trust.signing.envelope import Envelope, Signer, sign
+from trust.signing.http_signatures import sign_request
+from trust.times import now, write_time
 
 URL = "https://trust.example:8443"
 PARTNERS = ("east", "north", "south")

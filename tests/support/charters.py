@@ -13,8 +13,8 @@ from trust.analyses.base import Scope
 from trust.charters.charter import Charter
 from trust.dataset.dataset import Dataset
 from trust.decision import Decisions
-from trust.policy.decide import Asker, decide
 from trust.documents.study import Study, plan
+from trust.policy.decide import Asker, decide
 from trust.times import write_time
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)

@@ -15,17 +15,17 @@ import pytest
 import datatrust as dt
 from coordinator.docket.database import open_database
 from coordinator.docket.docket import Docket
-from trust.documents.filed_study import Trust
 from datatrust.in_process.keys import Keys
-from trust.documents.register_checks import check_register
 from trust.charters.charter import Charter
 from trust.dataset.dataset import Dataset
-from trust.errors import Refused
+from trust.documents.filed_study import Trust
+from trust.documents.register_checks import check_register
 from trust.documents.root import Root
-from trust.signing.envelope import Envelope, Signer, sign
 from trust.documents.study import Study
-from trust.times import write_time
 from trust.documents.votes import Refusal, Revocation
+from trust.errors import Refused
+from trust.signing.envelope import Envelope, Signer, sign
+from trust.times import write_time
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 CHARTER = Charter.load("research")

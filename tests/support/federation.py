@@ -13,9 +13,9 @@ from nodes.study.session import Session
 from trust.charters.charter import Charter
 from trust.documents.mandate import Mandate, draft
 from trust.documents.root import TrustRoot
-from trust.signing.envelope import Envelope, sha256, sign
 from trust.documents.study import Study
 from trust.protocol.messages import DOWN, UP, pack_signed, unpack
+from trust.signing.envelope import Envelope, sha256, sign
 
 Change = Callable[[str, dict[str, Any], bytes], "tuple[dict[str, Any], bytes] | None"]
 """Takes the partner's name, header and body of a message down; returns what is sent instead, None to send nothing."""

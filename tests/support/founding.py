@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from trust.signing.key_files import read_public
 from trust.canonical import canonical
-from trust.signing.json_text import read_envelopes
 from trust.documents.root import Root
 from trust.signing.envelope import Signer, sign
+from trust.signing.json_text import read_envelopes
+from trust.signing.key_files import read_public
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 NEXT_YEAR = (NOW + timedelta(days=300)).date().isoformat()

@@ -17,13 +17,13 @@ import pytest
 import datatrust as dt
 from coordinator.docket.database import open_database
 from coordinator.docket.register import Register
-from datatrust.in_process.keys import Keys
 from datatrust.in_process.folder import State
+from datatrust.in_process.keys import Keys
 from tests.conftest import DATA
 from tests.support.log_tampering import AT
 from trust.canonical import parse
-from trust.logs.checkpoint import Checkpoint, journal_origin, register_origin, sign_checkpoint
 from trust.errors import Refused
+from trust.logs.checkpoint import Checkpoint, journal_origin, register_origin, sign_checkpoint
 from trust.secure_sum.messages import Context, Record
 from trust.signing.envelope import Envelope, Signer, sha256, sign
 

@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import datatrust as dt
-from coordinator.study.replay import Replay
 from coordinator.settings import CoordinatorSettings
 from coordinator.study.carry_out import carry_out
+from coordinator.study.replay import Replay
 from datatrust.demo.deployment import _toml
-from nodes.study.sessions import Sessions
-from nodes.settings import NodeSettings
 from nodes.rows.source import as_source
-from tests.support.restartable_trust import ASKED, DATASET, NAMES, frame
+from nodes.settings import NodeSettings
+from nodes.study.sessions import Sessions
 from tests.support.numbered_writes import killed_at
+from tests.support.restartable_trust import ASKED, DATASET, NAMES, frame
 from trust.documents.result import write_envelope
 
 

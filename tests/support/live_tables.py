@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 import sqlalchemy
 
-from nodes.study.answered_cohorts import Answered
 from nodes.rows.editions import Editions, Taken
 from nodes.rows.source import Source
+from nodes.study.answered_cohorts import Answered
 from trust.dataset.cohort import Cohort
 from trust.dataset.dataset import Column, Dataset
 

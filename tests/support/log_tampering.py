@@ -11,8 +11,8 @@ from typing import Any, cast
 
 from coordinator.docket.database import open_database
 from trust.canonical import canonical
-from trust.logs.merkle import Tree, leaf_hash
 from trust.logs.logbook import _grown
+from trust.logs.merkle import Tree, leaf_hash
 
 AT = "2026-11-24T12:00:01Z"
 Change = Callable[[sqlite3.Connection, int], object]

@@ -8,8 +8,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from nodes.study.sessions import Sessions
 from nodes.settings import NodeSettings
+from nodes.study.sessions import Sessions
 from trust.protocol.messages import UP, unpack
 
 

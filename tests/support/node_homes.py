@@ -8,18 +8,18 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from nodes.operate.enrolment import enrol, given, init
 from nodes.keys import PartnerFile
+from nodes.operate.enrolment import enrol, given, init
 from tests.test_study_flow import DATASET, HOSPITALS
 from trust.analyses import Describe
 from trust.charters.charter import Charter
-from trust.signing.connection_key import connection_hex
 from trust.dataset.dataset import Dataset
 from trust.documents.invitation import Invitation
-from trust.privacy.protections import Protections
 from trust.documents.root import Partner, Researcher, Role, Root, TrustRoot
-from trust.signing.envelope import Envelope, Signer, distinct, sign
 from trust.documents.study import Study
+from trust.privacy.protections import Protections
+from trust.signing.connection_key import connection_hex
+from trust.signing.envelope import Envelope, Signer, distinct, sign
 from trust.times import write_time
 
 PARTNERS = tuple(HOSPITALS)

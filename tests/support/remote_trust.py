@@ -10,9 +10,9 @@ import pytest
 
 import datatrust as dt
 from coordinator.api import create_app
+from datatrust.in_process.folder import State
 from datatrust.in_process.keys import Keys
 from datatrust.remote.trust import RemoteTrust
-from datatrust.in_process.folder import State
 from tests.support.served_coordinator import WIDE, Liar, Served, served
 from tests.support.trust_copies import ASKED, member
 from trust.charters.charter import Charter

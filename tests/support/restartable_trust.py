@@ -11,15 +11,15 @@ import numpy as np
 import pandas as pd
 
 import datatrust as dt
-from nodes.rows.editions import Editions
 from nodes.node import Node
-from nodes.study.sessions import Sessions
+from nodes.rows.editions import Editions
 from nodes.state.store import SqliteStore
+from nodes.study.sessions import Sessions
 from tests.support.federation import World
 from trust.analyses.base import Scope
-from trust.signing.envelope import Envelope
 from trust.documents.study import Study
 from trust.protocol.messages import DOWN, unpack
+from trust.signing.envelope import Envelope
 
 DATASET = """
 apiVersion: v3.1.0

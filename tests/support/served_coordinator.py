@@ -29,8 +29,8 @@ from cryptography.x509.oid import NameOID
 
 from coordinator.api import Limits, create_app
 from coordinator.settings import CoordinatorSettings
-from datatrust.in_process.trust import LocalTrust
 from datatrust.in_process.folder import State
+from datatrust.in_process.trust import LocalTrust
 from tests.support.trust_copies import close, copy, key, member, opened
 from trust.canonical import canonical
 from trust.documents.invitation import Invitation

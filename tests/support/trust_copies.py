@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 import datatrust as dt
-from trust.signing import key_files
-from datatrust.in_process.trust import LocalTrust
-from trust.signing.key_files import read_signer
 from datatrust.in_process.folder import State
+from datatrust.in_process.trust import LocalTrust
 from tests.test_study_flow import DATASET, HOSPITALS
+from trust.signing import key_files
 from trust.signing.envelope import Signer
+from trust.signing.key_files import read_signer
 
 PASSPHRASE = "correct horse battery"
 ASKED: Mapping[str, Any] = {"table": dt.Describe(["age", "pressure"]), "model": dt.Glm("pressure ~ age + sex")}

@@ -2,7 +2,8 @@
 
 Two files: the Merkle tree with an entry of ours, and checkpoints, good and bad, each with what reading it says.  All
 inputs are fixed.  The tree's leaves are those of Certificate Transparency's reference tests, whose roots and proofs
-`tests/trust/logs/test_merkle.py` has from there; there too a second implementation, by the words of RFC 6962, computes all.
+`tests/trust/logs/test_merkle.py` has from there; there too a second implementation, by the words of RFC 6962, computes
+all.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from trust.logs.checkpoint import Checkpoint, read_checkpoint, register_origin, sign_checkpoint
 from trust.errors import DataTrustError, Refused
+from trust.logs.checkpoint import Checkpoint, read_checkpoint, register_origin, sign_checkpoint
 from trust.logs.merkle import Entry, Tree, leaf_hash
 from trust.signing.envelope import Signer
 

@@ -18,10 +18,10 @@ import numpy.typing as npt
 
 from trust.canonical import Model
 from trust.dataset.dataset import PARTNER, Column, Dataset
-from trust.errors import MessageInvalid, StudyInvalid
-from trust.privacy.rules import Rule
-from trust.privacy.protections import Protections
 from trust.dataset.rows import Rows
+from trust.errors import MessageInvalid, StudyInvalid
+from trust.privacy.protections import Protections
+from trust.privacy.rules import Rule
 
 __all__ = ["Analysis", "Arrays", "Ask", "Block", "Run", "Scope", "Sum", "Values", "fits", "together"]
 

@@ -17,9 +17,9 @@ from scipy.special import fdtrc, stdtr
 from trust.analyses.base import Analysis, Arrays, Ask, Run, Scope, Sum, count, real
 from trust.analyses.moments import cells, table_shape
 from trust.analyses.terms import two_valued
+from trust.dataset.rows import Rows
 from trust.errors import AnalysisFailed, Collinear, StudyInvalid
 from trust.privacy.rules import Groups, Organisations, ResidualDf, Rule
-from trust.dataset.rows import Rows
 
 __all__ = ["Anova", "TTest"]
 

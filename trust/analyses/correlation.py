@@ -14,9 +14,9 @@ from pydantic import Field
 
 from trust.analyses.base import Analysis, Arrays, Ask, Run, Scope, Sum, Values, count, real
 from trust.analyses.terms import two_valued
+from trust.dataset.rows import Rows
 from trust.errors import StudyInvalid
 from trust.privacy.rules import Groups, Organisations, Rule
-from trust.dataset.rows import Rows
 
 __all__ = ["Correlation"]
 

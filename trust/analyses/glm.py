@@ -21,10 +21,10 @@ from trust.analyses.normal_equations import gram, invert, reciprocal, solve
 from trust.analyses.terms import Design, Term, group_columns, groupings, numbers, term_columns
 from trust.canonical import Real
 from trust.dataset.dataset import Column
-from trust.errors import NotConverged, Refused, StudyInvalid
 from trust.dataset.expressions import Expression, Name, written
-from trust.privacy.rules import EffectiveRecords, Groups, Leverage, Organisations, Parameters, ResidualDf
 from trust.dataset.rows import Rows
+from trust.errors import NotConverged, Refused, StudyInvalid
+from trust.privacy.rules import EffectiveRecords, Groups, Leverage, Organisations, Parameters, ResidualDf
 
 __all__ = ["Glm"]
 

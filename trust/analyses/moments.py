@@ -16,10 +16,10 @@ from pydantic import Field
 
 from trust.analyses.base import Analysis, Arrays, Ask, Run, Scope, Sum, Values, count, real
 from trust.analyses.terms import numbers, two_valued
-from trust.errors import StudyInvalid
 from trust.dataset.expressions import Apply, Calculate, Compare, Expression, written
-from trust.privacy.rules import EffectiveRecords, Organisations, Rule, SuppressCells
 from trust.dataset.rows import Rows
+from trust.errors import StudyInvalid
+from trust.privacy.rules import EffectiveRecords, Organisations, Rule, SuppressCells
 
 __all__ = ["Describe", "cells"]
 

@@ -19,9 +19,9 @@ from pydantic import Field, field_validator
 
 from trust.analyses.base import Analysis, Arrays, Ask, Run, Scope, Sum, count, real
 from trust.canonical import Real
+from trust.dataset.rows import Rows
 from trust.errors import SourceInvalid, StudyInvalid
 from trust.privacy.rules import Groups, Organisations, Rule
-from trust.dataset.rows import Rows
 
 __all__ = ["Quantiles"]
 

@@ -19,8 +19,8 @@ from trust.analyses.moments import cells, check_weights, table_shape
 from trust.analyses.terms import numbers
 from trust.canonical import Real
 from trust.dataset.expressions import Expression
-from trust.privacy.rules import EffectiveRecords, Groups, Organisations, Rule, SuppressCells
 from trust.dataset.rows import Rows
+from trust.privacy.rules import EffectiveRecords, Groups, Organisations, Rule, SuppressCells
 
 __all__ = ["Crosstab", "Histogram"]
 

@@ -20,9 +20,9 @@ from pydantic import Field, StrictInt, StrictStr
 from trust.analyses.base import Scope
 from trust.canonical import Model
 from trust.dataset.dataset import PARTNER, Column
-from trust.errors import StudyInvalid
 from trust.dataset.expressions import Apply, Calculate, Compare, Expression, Name, written
 from trust.dataset.rows import Rows
+from trust.errors import StudyInvalid
 
 __all__ = ["Category", "Design", "Factor", "Term", "label", "numbers"]
 

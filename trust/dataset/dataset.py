@@ -18,8 +18,8 @@ from pydantic import Field, StrictInt, StrictStr, ValidationError, model_validat
 
 from trust.canonical import Model, Real, read_model
 from trust.dataset.cohort import Cohort
-from trust.errors import DatasetInvalid, DataTrustError, StudyInvalid, nearest
 from trust.dataset.expressions import Expression, parse_expression
+from trust.errors import DatasetInvalid, DataTrustError, StudyInvalid, nearest
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,19 +8,19 @@ from datetime import datetime
 from functools import cached_property
 from typing import Literal, TypeAlias
 
-from trust.documents.study_states import State, no_such_move
 from trust.analyses.base import Scope
 from trust.canonical import canonical, parse, read_model
 from trust.charters.charter import Charter
 from trust.dataset.dataset import Dataset
-from trust.errors import MessageInvalid, Refused, StudyInvalid
 from trust.documents.mandate import Mandate, draft, quorum
 from trust.documents.root import TrustRoot
-from trust.signing.envelope import Envelope, Kind, Signature, sha256, signed_by
 from trust.documents.study import Study, signed_study
-from trust.times import read_time
+from trust.documents.study_states import State, no_such_move
 from trust.documents.verification import few_signatures
 from trust.documents.votes import Refusal
+from trust.errors import MessageInvalid, Refused, StudyInvalid
+from trust.signing.envelope import Envelope, Kind, Signature, sha256, signed_by
+from trust.times import read_time
 
 __all__ = ["Filed", "Lapse", "Trust", "lapse", "read_text", "valid_only", "write_text"]
 

@@ -15,10 +15,10 @@ from cryptography import x509
 from pydantic import AfterValidator, Field, model_validator
 
 from trust.canonical import Model, read_model
-from trust.errors import InvalidInput, Refused
-from trust.signing.json_text import read_json
 from trust.documents.root import Name, TrustRoot
+from trust.errors import InvalidInput, Refused
 from trust.signing.envelope import Envelope
+from trust.signing.json_text import read_json
 
 __all__ = ["LARGEST", "Invitation"]
 

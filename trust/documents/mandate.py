@@ -16,11 +16,11 @@ from trust.analyses.base import Scope
 from trust.canonical import Model, read_document
 from trust.charters.charter import Committee
 from trust.decision import Decision
-from trust.errors import MessageInvalid, Refused
 from trust.documents.root import Name, Root, TrustRoot
-from trust.signing.envelope import Envelope, signed_by, verified
 from trust.documents.study import Study, plan, plan_digest, sums_at_most
+from trust.errors import MessageInvalid, Refused
 from trust.protocol.asks import upload_bytes
+from trust.signing.envelope import Envelope, signed_by, verified
 from trust.times import Time, read_time
 
 __all__ = ["Mandate", "SignedMandate", "draft", "quorum"]

@@ -21,19 +21,19 @@ from typing import Annotated, Any, TypeAlias
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import Field
 
-from trust.logs.kinds import REGISTER as KINDS
 from trust.canonical import Model, read_model
-from trust.logs.checkpoint import Checkpoint, journal_origin, read_checkpoint, register_origin
 from trust.decision import Decision
-from trust.errors import DataTrustError, InvalidInput, MessageInvalid, Refused
-from trust.logs.merkle import Entry
-from trust.logs.logbook import Connection, Logbook
 from trust.documents.mandate import SignedMandate
 from trust.documents.root import Name, TrustRoot
-from trust.secure_sum.messages import Record, signed_by
-from trust.signing.envelope import Envelope, sha256
 from trust.documents.study import signed_study
 from trust.documents.votes import read_refusal, read_revocation
+from trust.errors import DataTrustError, InvalidInput, MessageInvalid, Refused
+from trust.logs.checkpoint import Checkpoint, journal_origin, read_checkpoint, register_origin
+from trust.logs.kinds import REGISTER as KINDS
+from trust.logs.logbook import Connection, Logbook
+from trust.logs.merkle import Entry
+from trust.secure_sum.messages import Record, signed_by
+from trust.signing.envelope import Envelope, sha256
 
 __all__ = ["chain", "check_register", "coordinator_keys", "last_heads", "latest_note"]
 

@@ -1,7 +1,8 @@
 """The signed result file: what was asked, who allowed it, what was found, and the proof that it stands in the register.
 
 One envelope that the coordinator signs.  With the trust root that a reader has pinned, it can be checked without asking
-anybody (`trust/documents/verification.py`, and `docs/verify.py` without any of this code).  Format: docs/formats.md, 15.
+anybody (`trust/documents/verification.py`, and `docs/verify.py` without any of this code).  Format: docs/formats.md,
+15.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from pydantic import Field, StrictBool, StrictInt, model_validator
 from trust.analyses.base import Values
 from trust.canonical import LARGEST_INTEGER, Model, canonical, digest, parse, read_model
 from trust.decision import Decision, Decisions
+from trust.documents.study import Study
 from trust.errors import MessageInvalid
-from trust.signing.json_text import read_json
 from trust.logs.merkle import Entry
 from trust.signing.envelope import Envelope, Signer, sha256, sign
-from trust.documents.study import Study
+from trust.signing.json_text import read_json
 from trust.times import Time
 
 __all__ = [

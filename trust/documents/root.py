@@ -13,8 +13,8 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field, model_validator
 
 from trust.canonical import Model, read_document
-from trust.signing.connection_key import is_connection_key
 from trust.errors import MessageInvalid, Refused
+from trust.signing.connection_key import is_connection_key
 from trust.signing.envelope import Envelope, key_id, verified
 from trust.times import Time, read_time
 

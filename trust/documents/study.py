@@ -15,9 +15,9 @@ from trust.analyses import AnyAnalysis
 from trust.analyses.base import Scope, Sum
 from trust.canonical import Model, digest, read_document
 from trust.dataset.cohort import Cohort
+from trust.documents.root import Root
 from trust.errors import Refused, StudyInvalid
 from trust.privacy.protections import Protections
-from trust.documents.root import Root
 from trust.signing.envelope import Envelope, verified
 from trust.times import Time, read_time
 

@@ -19,15 +19,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from trust.logs.checkpoint import read_checkpoint, register_origin
 from trust.decision import Decision, Decisions, require
-from trust.errors import InvalidInput, MessageInvalid, Refused
-from trust.logs.merkle import check_inclusion, leaf_hash
 from trust.documents.mandate import Mandate, SignedMandate
 from trust.documents.result import Register, ResultDocument, hidden_cells, read_result, release_entry
 from trust.documents.root import TrustRoot
-from trust.signing.envelope import Envelope, sha256, verified
 from trust.documents.study import Study, signed_study
+from trust.errors import InvalidInput, MessageInvalid, Refused
+from trust.logs.checkpoint import read_checkpoint, register_origin
+from trust.logs.merkle import check_inclusion, leaf_hash
+from trust.signing.envelope import Envelope, sha256, verified
 from trust.times import read_time
 
 __all__ = [

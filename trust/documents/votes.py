@@ -1,8 +1,8 @@
 """What single members sign: a vote against a mandate, and the revocation of one.
 
-A vote for a mandate is a signature over the mandate's own bytes, gathered in its envelope (`trust/documents/mandate.py`).  Both
-documents name the mandate by the digest of its signed bytes, so that they can speak of no other.  Format:
-docs/formats.md, 7.
+A vote for a mandate is a signature over the mandate's own bytes, gathered in its envelope
+(`trust/documents/mandate.py`).  Both documents name the mandate by the digest of its signed bytes, so that they can
+speak of no other.  Format: docs/formats.md, 7.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Annotated, Literal, TypeAlias, TypeVar
 from pydantic import Field
 
 from trust.canonical import Model, read_document
-from trust.errors import MessageInvalid, Refused
 from trust.documents.root import Key, Root
+from trust.errors import MessageInvalid, Refused
 from trust.signing.envelope import Envelope, Kind, verified
 from trust.times import Time
 

@@ -19,8 +19,8 @@ from json.encoder import encode_basestring_ascii
 from typing import Any, NoReturn, Protocol
 
 from trust.canonical import canonical, parse, read_model
-from trust.logs.checkpoint import Checkpoint
 from trust.errors import DataTrustError, InvalidInput, MessageInvalid, Refused
+from trust.logs.checkpoint import Checkpoint
 from trust.logs.merkle import EMPTY, Entry, Tree, leaf_hash, node_hash
 from trust.times import read_time
 

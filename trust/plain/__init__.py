@@ -6,7 +6,7 @@
 The words are made from the signed bytes and from nothing else; the catalogue is `plain.toml`.
 """
 
-from trust.words.page import Line, Page, Section
 from trust.plain.mandate import plain
+from trust.words.page import Line, Page, Section
 
 __all__ = ["Line", "Page", "Section", "plain"]

@@ -6,8 +6,8 @@ from typing import assert_never
 
 from trust.analyses.terms import Category, Factor
 from trust.dataset.dataset import PARTNER
-from trust.errors import StudyInvalid
 from trust.dataset.expressions import Apply, Calculate, Compare, Expression, Name, Number
+from trust.errors import StudyInvalid
 from trust.plain.names import Names
 
 __all__ = ["calculation", "factor"]

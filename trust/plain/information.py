@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from trust.dataset.cohort import Cohort
 from trust.dataset.dataset import PARTNER, Column
+from trust.documents.study import Study
 from trust.plain.calculations import calculation
 from trust.plain.conditions import condition
 from trust.plain.names import Names
 from trust.words.page import Line
-from trust.documents.study import Study
 
 __all__ = ["information"]
 

@@ -14,18 +14,18 @@ from itertools import chain
 from trust.canonical import parse, read_model
 from trust.dataset.cohort import Cohort
 from trust.dataset.dataset import PARTNER, Dataset
-from trust.errors import MessageInvalid, Refused
 from trust.documents.mandate import Mandate
+from trust.documents.study import Study
+from trust.errors import MessageInvalid, Refused
 from trust.plain.analyses import computed
 from trust.plain.conditions import parts
 from trust.plain.information import information
 from trust.plain.names import Names
+from trust.signing.envelope import sha256
+from trust.times import read_time
 from trust.words.page import Line, Page, Section
 from trust.words.safe import lines_of
 from trust.words.speech import Speech
-from trust.signing.envelope import sha256
-from trust.documents.study import Study
-from trust.times import read_time
 
 __all__ = ["plain"]
 

@@ -12,9 +12,9 @@ from typing import Any
 from trust.canonical import parse
 from trust.errors import InvalidInput
 from trust.logs.merkle import Entry
+from trust.signing.envelope import Envelope
 from trust.words.catalogue import check_language
 from trust.words.safe import escaped
-from trust.signing.envelope import Envelope
 
 __all__ = ["line"]
 

@@ -15,11 +15,11 @@ from importlib.resources import files
 from typing import Any
 
 from trust.charters.charter import READY, Charter
-from trust.errors import InvalidInput, Refused
-from trust.words.safe import escaped
 from trust.documents.root import Partner, Role, Root, TrustRoot
+from trust.errors import InvalidInput, Refused
 from trust.signing.envelope import Envelope, key_id, sha256, signed_by
 from trust.times import read_time
+from trust.words.safe import escaped
 
 __all__ = ["Quorum", "Shown", "as_json", "check_language", "in_words", "shown"]
 

@@ -12,9 +12,9 @@ from pydantic import Field, StrictBool, StrictInt
 from trust.canonical import Model, read_model
 from trust.charters.charter import Charter, folder_of, read, toml
 from trust.decision import Decisions
-from trust.policy.declaration import Asker, Declaration
 from trust.errors import CharterInvalid, nearest
 from trust.policy.decide import Bench, judge
+from trust.policy.declaration import Asker, Declaration
 from trust.privacy.protections import Protections
 from trust.times import Time, read_time, write_time
 

@@ -15,14 +15,14 @@ from typing import Any
 from trust.analyses.base import Scope, Sum
 from trust.charters.cedar import Answer, Engine, Request
 from trust.charters.charter import AT_MOST, Charter, Floor, strictest
-from trust.decision import Decision, Decisions
-from trust.policy.declaration import Asker, Declaration, asker_of
-from trust.errors import DataTrustError
 from trust.charters.partner_policy import PartnerPolicy, floor_of
-from trust.words.catalogue import among, phrase
-from trust.privacy.protections import Protections
+from trust.decision import Decision, Decisions
 from trust.documents.study import Study
+from trust.errors import DataTrustError
+from trust.policy.declaration import Asker, Declaration, asker_of
+from trust.privacy.protections import Protections
 from trust.times import read_time
+from trust.words.catalogue import among, phrase
 
 __all__ = ["Asker", "Bench", "asker_of", "decide", "judge", "local_only"]
 

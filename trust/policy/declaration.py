@@ -14,11 +14,11 @@ from trust.analyses.glm import Glm
 from trust.charters.cedar import Request
 from trust.dataset.cohort import Cohort
 from trust.dataset.dataset import PARTNER, Dataset
-from trust.errors import DataTrustError
-from trust.privacy.rules import Parameters
-from trust.privacy.protections import Protections
 from trust.documents.root import Root
 from trust.documents.study import Study, sums_at_most
+from trust.errors import DataTrustError
+from trust.privacy.protections import Protections
+from trust.privacy.rules import Parameters
 from trust.protocol.asks import upload_bytes
 from trust.times import read_time, write_time
 

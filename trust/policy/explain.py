@@ -16,17 +16,17 @@ from typing import Any, TypeAlias
 
 from trust.analyses.base import Scope, Sum
 from trust.charters.charter import Charter
+from trust.charters.partner_policy import PartnerPolicy
 from trust.dataset.cohort import Cohort
 from trust.dataset.dataset import PARTNER
 from trust.decision import Decision, Decisions
-from trust.policy.declaration import Asker, Declaration, reads_of
-from trust.errors import DataTrustError
-from trust.policy.levers import levers_of, values_of
-from trust.charters.partner_policy import PartnerPolicy
-from trust.words.catalogue import check_language, phrase
-from trust.policy.decide import Bench, decide, judge
-from trust.privacy.protections import Protections
 from trust.documents.study import Study, plan
+from trust.errors import DataTrustError
+from trust.policy.decide import Bench, decide, judge
+from trust.policy.declaration import Asker, Declaration, reads_of
+from trust.policy.levers import levers_of, values_of
+from trust.privacy.protections import Protections
+from trust.words.catalogue import check_language, phrase
 
 __all__ = ["Change", "Explanation", "Reason", "Without", "changed", "explain"]
 

@@ -10,8 +10,8 @@ from typing import Any
 from trust.charters.cedar_text import Policy
 from trust.charters.charter import AT_MOST
 from trust.decision import Decision
-from trust.policy.declaration import Declaration
 from trust.policy.decide import Bench, meets
+from trust.policy.declaration import Declaration
 from trust.privacy.protections import Protections
 from trust.times import read_time, write_time
 

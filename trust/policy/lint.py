@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trust.policy.cases import TESTS, load_cases
 from trust.charters.cedar_text import Policy, never_fires
 from trust.charters.charter import Charter, Floor, folder_of
 from trust.charters.partner_policy import PartnerPolicy
+from trust.policy.cases import TESTS, load_cases
 
 __all__ = ["Finding", "lint"]
 

@@ -11,8 +11,8 @@ Persons are compared, not rows and not complete cases.  What this does not see, 
 - studies that share no analysed column: both still tell how many persons there are;
 - a value of the same person that has changed between two editions;
 - partners: two studies over the same persons, one of them without a partner, tell that partner's total.  A partner
-  that refuses by this rule ends the study for all (`coordinator/study/conductor.py`); one that is left out otherwise, by a
-  coordinator that wants it so, does not, where participation is `joined`;
+  that refuses by this rule ends the study for all (`coordinator/study/conductor.py`); one that is left out otherwise,
+  by a coordinator that wants it so, does not, where participation is `joined`;
 - weights, which take out persons without changing the cohort (the rule on effective records bounds them).
 """
 

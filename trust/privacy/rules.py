@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from trust.canonical import Model
-from trust.decision import Decision
-from trust.privacy.suppression import suppress
-from trust.privacy.protections import Protections
 from trust.dataset.rows import Rows
+from trust.decision import Decision
+from trust.privacy.protections import Protections
+from trust.privacy.suppression import suppress
 
 __all__ = [
     "EffectiveRecords",

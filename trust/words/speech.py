@@ -11,8 +11,8 @@ from importlib.resources import files
 from typing import Any
 
 from trust.errors import InvalidInput, nearest
-from trust.words.safe import escaped
 from trust.times import read_time
+from trust.words.safe import escaped
 
 __all__ = ["LANGUAGES", "Speech", "catalogue"]
 

@@ -14,9 +14,9 @@ from scipy.special import chdtrc, fdtrc, ndtr, ndtri, stdtr, stdtrit
 from datatrust.research.results.base import NeedsRows, Released, Text, axes
 from trust.analyses.families import FAMILIES, LINKS, log_likelihood
 from trust.analyses.terms import label, numbers, term_columns
-from trust.errors import StudyInvalid
 from trust.dataset.expressions import Expression, written
 from trust.dataset.rows import Rows
+from trust.errors import StudyInvalid
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

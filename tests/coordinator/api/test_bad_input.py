@@ -14,8 +14,8 @@ import pytest
 
 from coordinator.api import Limits
 from tests.support.api_world import PLENTY, World, opened, problem, raw
-from trust.signing.http_signatures import sign_request
 from trust.signing.envelope import Signer
+from trust.signing.http_signatures import sign_request
 from trust.times import now
 
 

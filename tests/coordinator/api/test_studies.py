@@ -10,12 +10,12 @@ import pytest
 
 from tests.support.api_world import PARTNERS, World, opened, problem, raw
 from tests.support.postgres import new_schema
-from trust.logs.checkpoint import read_checkpoint, register_origin
 from trust.dataset.dataset import Dataset
-from trust.errors import Refused
-from trust.logs.merkle import Entry, check_consistency, check_inclusion, leaf_hash
 from trust.documents.mandate import SignedMandate
 from trust.documents.root import TrustRoot
+from trust.errors import Refused
+from trust.logs.checkpoint import read_checkpoint, register_origin
+from trust.logs.merkle import Entry, check_consistency, check_inclusion, leaf_hash
 from trust.signing.envelope import Envelope
 from trust.times import now
 

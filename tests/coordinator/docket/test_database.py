@@ -22,8 +22,8 @@ from alembic.script import ScriptDirectory
 
 from coordinator.docket import database, migrations
 from coordinator.docket.database import Database, Postgres, open_database
-from tests.support.committee import KEYS, LAY, NAME, SECOND, THIRD, Desk, checks, rotated, signed, vote
 from tests.coordinator.conftest import Opened
+from tests.support.committee import KEYS, LAY, NAME, SECOND, THIRD, Desk, checks, rotated, signed, vote
 from tests.support.postgres import new_schema
 from trust.errors import DataTrustError, Fault, InvalidInput
 

@@ -8,13 +8,32 @@ from typing import Any
 
 import pytest
 
-from trust.documents.study_states import FOLLOWS
 from datatrust.in_process.keys import Keys
-from tests.support.committee import CHARTER, DATASET, KEYS, LAY, NAME, NOW, SECOND, THIRD, Desk, checks, mandate, refused, revocation, rotated, signed, study, vote, without
 from tests.coordinator.conftest import Opened
+from tests.support.committee import (
+    CHARTER,
+    DATASET,
+    KEYS,
+    LAY,
+    NAME,
+    NOW,
+    SECOND,
+    THIRD,
+    Desk,
+    checks,
+    mandate,
+    refused,
+    revocation,
+    rotated,
+    signed,
+    study,
+    vote,
+    without,
+)
 from trust.dataset.dataset import Dataset
-from trust.errors import InvalidInput, MessageInvalid, Refused, StudyInvalid
 from trust.documents.mandate import SignedMandate
+from trust.documents.study_states import FOLLOWS
+from trust.errors import InvalidInput, MessageInvalid, Refused, StudyInvalid
 from trust.signing.envelope import Envelope, Signature, Signer, sign
 from trust.times import write_time
 

@@ -11,8 +11,8 @@ import pytest
 
 from coordinator.docket.register import Register
 from coordinator.docket.roots import Roots
-from tests.support.committee import LAY, NAME, SECOND, THIRD, Desk, checks, mandate, refused, revocation, signed, vote
 from tests.coordinator.conftest import Opened
+from tests.support.committee import LAY, NAME, SECOND, THIRD, Desk, checks, mandate, refused, revocation, signed, vote
 from trust.errors import Fault, Refused
 
 ON_SQLITE = pytest.mark.parametrize("place", ["sqlite"], indirect=True)

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from coordinator.docket.database import Database, open_database
-from trust.logs.kinds import REGISTER as KINDS
 from coordinator.docket.register import Register
 from tests.support.log_tampering import AT, CHANGES, Change, changed, shorten, tree, write_anew
-from trust.logs.checkpoint import Checkpoint, journal_origin, read_checkpoint, register_origin, sign_checkpoint
 from trust.errors import MessageInvalid, Refused
+from trust.logs.checkpoint import Checkpoint, journal_origin, read_checkpoint, register_origin, sign_checkpoint
+from trust.logs.kinds import REGISTER as KINDS
 from trust.logs.merkle import EMPTY, Entry, Tree, check_consistency, check_inclusion, leaf_hash
 from trust.signing.envelope import Signer
 

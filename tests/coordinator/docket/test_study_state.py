@@ -9,8 +9,24 @@ from typing import Any
 import pytest
 
 from coordinator.docket.docket import Docket
+from tests.support.committee import (
+    CHARTER,
+    KEYS,
+    LAY,
+    NAME,
+    NOW,
+    SECOND,
+    Desk,
+    checks,
+    mandate,
+    refused,
+    revocation,
+    rotated,
+    signed,
+    vote,
+    without,
+)
 from trust.documents.study_states import ENDED, FOLLOWS
-from tests.support.committee import CHARTER, KEYS, LAY, NAME, NOW, SECOND, Desk, checks, mandate, refused, revocation, rotated, signed, vote, without
 from trust.errors import InvalidInput, MessageInvalid, Refused
 from trust.signing.envelope import Envelope, Signer, sign
 from trust.times import write_time

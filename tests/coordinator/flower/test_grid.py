@@ -11,8 +11,8 @@ from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 import datatrust as dt
-from coordinator.study.conductor import Coordinator, conduct
 from coordinator.flower.grid import FlowerChannel, InMemoryGrid
+from coordinator.study.conductor import Coordinator, conduct
 from nodes.serve.flower import FIELD, RECORD, client_app
 from nodes.study.session import Session
 from tests.support.federation import World

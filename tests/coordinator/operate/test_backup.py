@@ -14,15 +14,15 @@ from typing import Any
 import pytest
 
 from coordinator.docket.database import open_database
-from coordinator.settings import CoordinatorSettings
-from trust.signing.backup_file import read_backup, write_backup
 from coordinator.operate.backup import LEFT_OUT, TABLES
-from tests.support import committee
-from tests.support.committee import Desk
+from coordinator.settings import CoordinatorSettings
 from tests.coordinator.test_settings import home as trust_home
 from tests.datatrust.conftest import Run
+from tests.support import committee
+from tests.support.committee import Desk
 from tests.support.postgres import new_schema, postgres
 from trust.errors import Refused
+from trust.signing.backup_file import read_backup, write_backup
 
 pytestmark = pytest.mark.slow
 

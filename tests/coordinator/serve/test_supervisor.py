@@ -19,12 +19,12 @@ from typing import Any
 
 import pytest
 
+from coordinator.operate.certificates import Authority, new_server_key
 from coordinator.serve.logs import logger, of_line
-from coordinator.serve.systemd import Notifier
 from coordinator.serve.processes import PARTS, main, not_listening, run_part
 from coordinator.serve.supervisor import LOCK, pids, supervise
+from coordinator.serve.systemd import Notifier
 from coordinator.settings import CoordinatorSettings
-from coordinator.operate.certificates import Authority, new_server_key
 from tests.coordinator.test_settings import home
 from trust.errors import InvalidInput
 from trust.times import now, read_time

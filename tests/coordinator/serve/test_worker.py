@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from coordinator.docket import roots
-from coordinator.serve import worker
-from coordinator.settings import CoordinatorSettings
-from coordinator.serve.worker import Worker
 from coordinator.operate.certificates import certify
+from coordinator.serve import worker
+from coordinator.serve.worker import Worker
+from coordinator.settings import CoordinatorSettings
 from tests.support import killer
 from tests.support.restartable_trust import NAMES
 from trust.errors import Fault, InvalidInput

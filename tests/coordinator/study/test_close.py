@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from coordinator.docket.docket import Docket
-from coordinator.study.close import tell_the_end
-from coordinator.study.replay import Parked, Replay, _write
 from coordinator.settings import CoordinatorSettings
 from coordinator.study.carry_out import carry_out
+from coordinator.study.close import tell_the_end
+from coordinator.study.replay import Parked, Replay, _write
 from nodes.state.store import SqliteStore
 from tests.support.committee import revocation
 from tests.support.restartable_trust import NAMES, Places

@@ -16,16 +16,16 @@ import pytest
 
 import datatrust as dt
 from coordinator.study.conductor import Conducted, Coordinator, conduct
-from nodes.study.session import Session
 from nodes.state.store import SqliteStore
-from tests.support.federation import Sessions, World
+from nodes.study.session import Session
 from tests.nodes.study.test_session import forgotten
-from trust.logs.checkpoint import Checkpoint, journal_origin, sign_checkpoint
+from tests.support.federation import Sessions, World
+from trust.documents.study import Study
 from trust.errors import DataTrustError, Fault, MessageInvalid, Refused
+from trust.logs.checkpoint import Checkpoint, journal_origin, sign_checkpoint
+from trust.protocol.messages import DOWN, UP, pack, pack_signed, unpack
 from trust.secure_sum.errors import CheckNumber, TranscriptDiffers, UploadShape, UploadSignature
 from trust.secure_sum.messages import Upload
-from trust.documents.study import Study
-from trust.protocol.messages import DOWN, UP, pack, pack_signed, unpack
 
 DATASET = """
 apiVersion: v3.1.0

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from coordinator.settings import CoordinatorSettings
 from coordinator.operate.certificates import names_of
 from coordinator.operate.home import fingerprint
-from trust.signing.key_files import new_key, write_key
+from coordinator.settings import CoordinatorSettings
 from tests.datatrust.conftest import Run
 from tests.support.founding import FOUNDING, ident
 from trust.documents.invitation import Invitation
-from trust.signing.json_text import read_envelopes
 from trust.documents.root import TrustRoot
+from trust.signing.json_text import read_envelopes
+from trust.signing.key_files import new_key, write_key
 
 DATASET = Path(__file__).parents[3] / "datatrust" / "demo" / "data" / "hospitals.yaml"
 PASSPHRASE = "correct horse battery"

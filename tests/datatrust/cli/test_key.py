@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from trust.signing.key_files import ENVIRONMENT, read_public, read_seal, read_signer
 from tests.datatrust.conftest import Run
+from trust.signing.key_files import ENVIRONMENT, read_public, read_seal, read_signer
 
 PASSPHRASE = "correct horse battery"
 

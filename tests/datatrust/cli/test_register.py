@@ -12,7 +12,21 @@ import pytest
 
 import datatrust as dt
 from datatrust.in_process.folder import State
-from tests.support.kept_trust import PARTNERS, STRANGER, Run, entries, head, head_size, journal_file, made, register_file, state, trust_in, unchanged, write
+from tests.support.kept_trust import (
+    PARTNERS,
+    STRANGER,
+    Run,
+    entries,
+    head,
+    head_size,
+    journal_file,
+    made,
+    register_file,
+    state,
+    trust_in,
+    unchanged,
+    write,
+)
 from tests.support.log_tampering import CHANGES, Change, changed, shorten, write_anew
 from trust.logs.checkpoint import Checkpoint, register_origin, sign_checkpoint
 from trust.logs.merkle import leaf_hash

@@ -9,7 +9,26 @@ from typing import Any
 import pytest
 
 from datatrust.in_process.folder import State
-from tests.support.kept_trust import STRANGER, Run, document, entries, envelope, head, head_size, keys_of, made, mandate, mandated, record, refusal, revocation, state, studied, vote, write
+from tests.support.kept_trust import (
+    STRANGER,
+    Run,
+    document,
+    entries,
+    envelope,
+    head,
+    head_size,
+    keys_of,
+    made,
+    mandate,
+    mandated,
+    record,
+    refusal,
+    revocation,
+    state,
+    studied,
+    vote,
+    write,
+)
 from trust.canonical import canonical, parse
 from trust.signing.envelope import Envelope, Signer, sign
 

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 
 from coordinator.api import create_app
-from trust.signing.key_files import read_signer
-from datatrust.person.pins import folder
 from datatrust.in_process.folder import State
+from datatrust.person.pins import folder
 from tests.datatrust.conftest import Run
 from tests.support.served_coordinator import WIDE, Liar, Served, served
 from tests.support.trust_copies import only
 from trust.logs.checkpoint import Checkpoint, register_origin, sign_checkpoint
 from trust.logs.merkle import Entry, Tree, leaf_hash
 from trust.signing.envelope import Signer
+from trust.signing.key_files import read_signer
 
 
 @pytest.fixture

@@ -17,18 +17,17 @@ import pytest
 import trust.documents.study_states
 from coordinator.docket.docket import Docket
 from datatrust.cli import review as review_commands
-from trust.plain import standing as review_words
-from trust.signing.key_files import ENVIRONMENT, read_signer, write_key
 from datatrust.in_process.folder import State
-from nodes.study.notices import Notices
 from nodes.state.store import SqliteStore
+from nodes.study.notices import Notices
 from tests.datatrust.conftest import Run
 from tests.support.trust_copies import PASSPHRASE, close, copy, key, member, only, opened, quick, submit
+from trust.documents.root import TrustRoot
 from trust.errors import Refused
 from trust.plain import plain
-from trust.documents.root import TrustRoot
-from trust.documents.study_states import State as State_
+from trust.plain import standing as review_words
 from trust.signing.envelope import Signature, Signer, sign
+from trust.signing.key_files import ENVIRONMENT, read_signer, write_key
 
 STATES = get_args(trust.documents.study_states.State)
 NUMBER = f"{datetime.now(UTC):%Y}-0001"

@@ -14,15 +14,15 @@ import pytest
 
 from coordinator.api import create_app
 from coordinator.docket.docket import Docket
-from datatrust.remote.committee import Desk, RemoteDesk
-from trust.signing.key_files import ENVIRONMENT
 from datatrust.in_process.folder import State
+from datatrust.remote.committee import Desk, RemoteDesk
 from tests.datatrust.conftest import Run
 from tests.support.served_coordinator import WIDE, Liar, Raw, Served, served
 from tests.support.trust_copies import PASSPHRASE, close, member, only, submit
 from trust.documents.root import TrustRoot
-from trust.signing.envelope import Envelope, Signer, sha256, sign
 from trust.documents.votes import Refusal, read_revocation
+from trust.signing.envelope import Envelope, Signer, sha256, sign
+from trust.signing.key_files import ENVIRONMENT
 
 pytestmark = pytest.mark.slow
 

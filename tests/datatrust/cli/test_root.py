@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from trust.signing.key_files import new_key, write_key
 from nodes.keys import NodeKeys
 from tests.datatrust.conftest import Run
 from tests.support.founding import FOUNDING, change, ident
 from trust.canonical import canonical
-from trust.signing.json_text import read_envelopes
 from trust.documents.root import Root, TrustRoot
 from trust.signing.envelope import sign
+from trust.signing.json_text import read_envelopes
+from trust.signing.key_files import new_key, write_key
 
 # ---- signing
 

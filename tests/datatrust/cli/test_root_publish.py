@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 
 from coordinator.api import create_app
-from datatrust.person import pins
-from trust.signing.key_files import ENVIRONMENT
 from datatrust.in_process.folder import State
+from datatrust.person import pins
 from tests.datatrust.conftest import Run
 from tests.support.served_coordinator import WIDE, Liar, Served, served
 from tests.support.trust_copies import PASSPHRASE, member
 from trust.canonical import canonical
 from trust.documents.root import Root, TrustRoot
 from trust.signing.envelope import sign
+from trust.signing.key_files import ENVIRONMENT
 from trust.times import now, write_time
 
 

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from trust.signing.key_files import new_key, write_key
 from datatrust.in_process.keys import Keys
-from trust.plain.root import _catalogue, as_json, in_words, shown
 from tests.datatrust.conftest import Run
 from tests.support.founding import NEXT_YEAR, ident, opened
 from trust.charters.charter import Charter
-from trust.signing.json_text import read_envelopes
 from trust.documents.root import Root, TrustRoot
+from trust.plain.root import _catalogue, as_json, in_words, shown
 from trust.signing.envelope import Envelope, Signer, sign
+from trust.signing.json_text import read_envelopes
+from trust.signing.key_files import new_key, write_key
 from trust.times import read_time
 
 # ---- showing

@@ -14,13 +14,13 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from datatrust.person import pins
 from datatrust.cli.main import verify
+from datatrust.person import pins
 from tests.support.corpus.honest import MEMBERS, ROOT, file_of, replace_key, root_document, set_to, signed_root, text_of
 from tests.support.corpus.honest import key as key_of
 from tests.support.corpus.release import QUORUM, SIGNED, Release, mandate
-from trust.errors import InvalidInput, Refused
 from trust.documents.root import TrustRoot
+from trust.errors import InvalidInput, Refused
 from trust.signing.envelope import sha256
 
 ALONE = Path(__file__).parents[3] / "docs" / "verify.py"

@@ -15,8 +15,8 @@ from datatrust.demo.deployment import DeployedTrust, Processes, _toml
 from nodes.rows.source import Source
 from tests.test_study_flow import DATASET, HOSPITALS
 from trust.charters.charter import Charter
-from trust.errors import InvalidInput
 from trust.charters.partner_policy import PartnerPolicy
+from trust.errors import InvalidInput
 
 ODD = 'a "b" \\ \n \t \x7f é \U0001f600'
 

@@ -16,17 +16,17 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from trust.signing.key_files import new_key, read_public, read_signer, write_key
 from datatrust.founding.files import moment
 from tests.datatrust.conftest import Run
 from tests.support.founding import FOUNDING, NEXT_YEAR, NOW, change, ident, opened
 from trust.canonical import canonical
 from trust.charters.charter import Charter
-from trust.signing.connection_key import connection_pem, is_connection_key
-from trust.errors import InvalidInput
-from trust.signing.json_text import read_envelopes
 from trust.documents.root import Root
+from trust.errors import InvalidInput
+from trust.signing.connection_key import connection_pem, is_connection_key
 from trust.signing.envelope import Signer, key_id
+from trust.signing.json_text import read_envelopes
+from trust.signing.key_files import new_key, read_public, read_signer, write_key
 from trust.times import read_time, write_time
 
 # ---- founding

@@ -16,6 +16,7 @@ from tests.conftest import DATA
 from tests.support.people import FOUR, PEOPLE, people
 from trust.canonical import canonical
 from trust.dataset.dataset import Dataset
+from trust.documents.study import Study
 from trust.errors import (
     Collinear,
     DataTrustError,
@@ -26,7 +27,6 @@ from trust.errors import (
     SourceInvalid,
     StudyInvalid,
 )
-from trust.documents.study import Study
 
 SECRET = 74310.25
 TABLE = {"t": dt.Describe(["bmi"])}

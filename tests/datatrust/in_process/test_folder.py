@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 import datatrust as dt
-from datatrust.in_process.keys import Keys
 from datatrust.in_process.folder import State
+from datatrust.in_process.keys import Keys
 from tests.support.committee import rotated, without
 from tests.support.trust_copies import PASSPHRASE, close, copy, key, only, opened, quick
 from tests.test_study_flow import DATASET, HOSPITALS

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from trust.signing.key_files import ENVIRONMENT, ask_passphrase, write_key
 from trust.errors import InvalidInput
 from trust.signing.envelope import Signer
+from trust.signing.key_files import ENVIRONMENT, ask_passphrase, write_key
 
 PASSPHRASE = "correct horse battery"
 SIGNER = Signer()

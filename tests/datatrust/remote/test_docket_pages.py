@@ -6,17 +6,17 @@ from typing import Any
 
 import pytest
 
+from datatrust.in_process.folder import State
 from datatrust.remote.committee import RemoteDesk
 from datatrust.remote.docket_pages import shown_studies
-from trust.signing.key_files import read_signer
 from datatrust.remote.trust import RemoteTrust
-from datatrust.in_process.folder import State
 from tests.datatrust.conftest import Run
 from tests.support.remote_trust import here, liar, own_home, trust
 from tests.support.served_coordinator import Liar, Served
 from tests.support.trust_copies import PASSPHRASE, member, only
 from trust.errors import DataTrustError, Fault, MessageInvalid
 from trust.signing.envelope import sign
+from trust.signing.key_files import read_signer
 
 __all__ = ["here", "liar", "own_home", "trust"]
 

@@ -19,18 +19,18 @@ from typing import Any
 import pytest
 
 import datatrust as dt
+from datatrust.in_process.folder import State
 from datatrust.remote import http
-from datatrust.research import job as jobs
 from datatrust.remote.http import Link
 from datatrust.remote.trust import RemoteTrust
-from datatrust.in_process.folder import State
+from datatrust.research import job as jobs
 from tests.support.remote_trust import ask, founding, grow, here, liar, next_root, own_home, trust
 from tests.support.served_coordinator import Liar, Raw, Served, authority, free_port, invite, listening
 from tests.support.trust_copies import member
 from trust.canonical import canonical
-from trust.errors import DataTrustError, Fault, InvalidInput, MessageInvalid, Refused, Unreachable
 from trust.documents.result import read_result
 from trust.documents.root import Root
+from trust.errors import DataTrustError, Fault, InvalidInput, MessageInvalid, Refused, Unreachable
 from trust.signing.envelope import Envelope, Signer, sha256, sign
 
 pytestmark = pytest.mark.slow

@@ -19,14 +19,14 @@ import datatrust as dt
 from coordinator.study import carry_out as studies
 from coordinator.study.conductor import Coordinator, conduct
 from datatrust.in_process import trust as federation
-from datatrust.research.result import Job, Result
-from trust.signing.key_files import ENVIRONMENT
 from datatrust.in_process.folder import State
+from datatrust.research.result import Job, Result
 from tests.datatrust.conftest import Run
-from tests.support.trust_copies import ASKED, PASSPHRASE, close, copy, key, member, only, opened
 from tests.support.log_tampering import CHANGES
+from tests.support.trust_copies import ASKED, PASSPHRASE, close, copy, key, member, only, opened
 from tests.test_study_flow import DATASET, HOSPITALS
 from trust.errors import InvalidInput, Refused
+from trust.signing.key_files import ENVIRONMENT
 
 HERE = Path(__file__).parents[3]
 PROGRAM = Path(sys.executable).with_name("datatrust")

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from trust.signing.backup_file import read_backup, write_backup
-from nodes.operate.backup import collect, export, put_back
 from nodes.keys import NodeKeys, rotate
-from nodes.state.restored import may_serve, restored
+from nodes.operate.backup import collect, export, put_back
 from nodes.serve.process import run
 from nodes.settings import NodeSettings
+from nodes.state.restored import may_serve, restored
 from nodes.state.store import SqliteStore
 from tests.support.node_homes import Founders, contents, enrol_offline, make_homes, partner_of
-from trust.logs.checkpoint import journal_origin, read_checkpoint
 from trust.errors import InvalidInput, Refused
+from trust.logs.checkpoint import journal_origin, read_checkpoint
 from trust.secure_sum.errors import JournalCorrupt, StateRolledBack
+from trust.signing.backup_file import read_backup, write_backup
 
 PASSPHRASE = "correct horse battery"
 PASSWORD = "s3cret-Pa55"

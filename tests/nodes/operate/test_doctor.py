@@ -11,17 +11,20 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 
-from nodes.operate import check_machine as checks, check_network as checks_network, check_source as checks_source, doctor
+from nodes.keys import NodeKeys, rotate
+from nodes.operate import check_machine as checks
+from nodes.operate import check_network as checks_network
+from nodes.operate import check_source as checks_source
+from nodes.operate import doctor
+from nodes.operate.findings import Finding, found
 from nodes.rows import from_database as databases
 from nodes.rows.from_database import writes_allowed
-from nodes.operate.findings import Finding, found
-from nodes.keys import NodeKeys, rotate
-from nodes.state.lock import locked
 from nodes.settings import NodeSettings
+from nodes.state.lock import locked
 from tests.support.node_homes import Founders, enrol_offline, make_homes, partner_of
 from tests.support.postgres import postgres
-from tests.test_study_flow import DATASET, HOSPITALS
 from tests.support.tls_server import tls_server
+from tests.test_study_flow import DATASET, HOSPITALS
 from trust.errors import DataTrustError, Fault
 
 __all__ = ["postgres"]

@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from nodes.operate.enrolment import Shared, enrol, fetched, given, init, newer_of
 from nodes.interface import Interface
 from nodes.keys import NodeKeys, rotate
-from nodes.state.restored import may_serve, restored
+from nodes.operate.enrolment import Shared, enrol, fetched, given, init, newer_of
 from nodes.settings import NodeSettings
+from nodes.state.restored import may_serve, restored
 from tests.support.node_homes import CHARTER, Founders, contents, enrol_offline, make_homes, partner_of
-from tests.test_study_flow import DATASET
 from tests.support.tls_server import tls_server
-from trust.errors import DataTrustError, Fault, InvalidInput, Refused
+from tests.test_study_flow import DATASET
 from trust.documents.root import TrustRoot
+from trust.errors import DataTrustError, Fault, InvalidInput, Refused
 
 
 @pytest.fixture

@@ -12,21 +12,21 @@ import pytest
 
 from coordinator.study.conductor import Coordinator, conduct
 from nodes.operate.rehearsal import Rehearsal, asked_of, from_register, rehearse
-from nodes.study.session import Session
 from nodes.settings import NodeSettings
+from nodes.study.session import Session
 from tests.support.federation import Sessions
 from tests.support.node_homes import CHARTER, PARTNERS, Founders, contents, enrol_offline, make_homes
-from tests.test_study_flow import HOSPITALS
 from tests.support.tls_server import tls_server
+from tests.test_study_flow import HOSPITALS
 from trust.analyses import Describe
 from trust.analyses.base import Scope
-from trust.errors import InvalidInput
 from trust.documents.mandate import draft
 from trust.documents.root import TrustRoot
-from trust.signing.envelope import sha256, sign
 from trust.documents.study import Study
-from trust.times import write_time
+from trust.errors import InvalidInput
 from trust.protocol.messages import UP, unpack
+from trust.signing.envelope import sha256, sign
+from trust.times import write_time
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 import sqlalchemy
 
-from nodes.rows.from_database import SourceAway
 from nodes.rows.cohort_rows import check_source, freeze
+from nodes.rows.from_database import SourceAway
 from nodes.rows.opt_outs import opted_out
 from nodes.rows.source import Source
 from tests.support.live_tables import BY_ID, BY_ROW, K, N, Table, people

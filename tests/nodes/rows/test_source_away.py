@@ -22,16 +22,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from coordinator.study.conductor import Conducted, Coordinator, conduct
 from nodes.rows.from_database import SourceAway, database_columns, read_database
 from nodes.rows.opt_outs import opted_out
-from nodes.study.sessions import Sessions
 from nodes.rows.source import Source
-from tests.support.restartable_trust import NAMES, Places, frame
+from nodes.study.sessions import Sessions
 from tests.faults.test_node_restarts import same
 from tests.support.live_tables import BY_ID
 from tests.support.postgres import Server, mortal, own_server
-from trust.errors import Fault, Refused
-from trust.signing.envelope import Signer, sha256
+from tests.support.restartable_trust import NAMES, Places, frame
 from trust.documents.study import Study
+from trust.errors import Fault, Refused
 from trust.protocol.messages import DOWN, UP, pack_signed, unpack
+from trust.signing.envelope import Signer, sha256
 
 __all__ = ["mortal", "own_server"]
 

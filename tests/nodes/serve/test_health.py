@@ -14,9 +14,9 @@ import httpx
 import pytest
 
 import nodes.state.store
-from nodes.serve.metrics import Figures
 from nodes.operate.findings import failure
 from nodes.serve.health import Health, Watch
+from nodes.serve.metrics import Figures
 from nodes.settings import NodeSettings
 from tests.support.failing_disk import Failing
 from tests.support.node_homes import enrol_offline, make_homes

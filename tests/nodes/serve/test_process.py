@@ -14,17 +14,17 @@ from typing import Any
 import pytest
 
 from nodes.keys import NodeKeys, rotate
-from nodes.study.notices import Notices
-from nodes.serve.process import _heading, _notify, _Running, follow_roots
 from nodes.serve.loop import _take_roots
+from nodes.serve.process import _heading, _notify, _Running, follow_roots
 from nodes.settings import NodeSettings
+from nodes.study.notices import Notices
 from tests.support.node_homes import CHARTER, Founders, contents, enrol_offline, make_homes, partner_of
 from tests.support.tls_server import tls_server
 from trust.analyses.base import Scope
-from trust.errors import DataTrustError, Refused
 from trust.documents.mandate import draft
-from trust.signing.envelope import sha256, sign
+from trust.errors import DataTrustError, Refused
 from trust.protocol.messages import pack_signed
+from trust.signing.envelope import sha256, sign
 
 
 @pytest.fixture

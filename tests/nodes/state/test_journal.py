@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from nodes.state.journal import KINDS, Journal
 from nodes.state.store import SqliteStore
 from tests.support.log_tampering import AT, CHANGES, Change, changed, forget_the_head, shorten, tree, write_anew
-from trust.logs.checkpoint import Checkpoint, journal_origin, read_checkpoint
 from trust.errors import MessageInvalid
-from trust.logs.merkle import EMPTY, Entry
+from trust.logs.checkpoint import Checkpoint, journal_origin, read_checkpoint
 from trust.logs.logbook import LARGEST_ENTRY
+from trust.logs.merkle import EMPTY, Entry
 from trust.secure_sum.errors import JournalCorrupt, StateRolledBack
 from trust.signing.envelope import Signer
 

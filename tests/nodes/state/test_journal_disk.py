@@ -14,8 +14,8 @@ import pytest
 
 from nodes.state.journal import Journal
 from nodes.state.store import SqliteStore
-from tests.support.log_tampering import AT, changed
 from tests.nodes.state.test_journal import Open, at, head_of, write
+from tests.support.log_tampering import AT, changed
 from trust.logs.merkle import EMPTY
 from trust.secure_sum.errors import JournalCorrupt, StoreUnavailable
 

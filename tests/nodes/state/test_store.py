@@ -18,10 +18,21 @@ import pytest
 from nodes.state import store as store_module
 from nodes.state.store import SqliteStore
 from tests.support.log_tampering import CHANGES, changed
-from tests.support.secure_sum import COORDINATOR, MANDATE, NOW, ROOT, federation, identity, nothing, question, vector, yes
+from tests.support.secure_sum import (
+    COORDINATOR,
+    MANDATE,
+    NOW,
+    ROOT,
+    federation,
+    identity,
+    nothing,
+    question,
+    vector,
+    yes,
+)
 from trust.canonical import canonical
-from trust.logs.checkpoint import Checkpoint
 from trust.errors import Refused
+from trust.logs.checkpoint import Checkpoint
 from trust.secure_sum import party as party_module
 from trust.secure_sum.errors import JournalCorrupt, StoreUnavailable
 from trust.secure_sum.parameters import Parameters

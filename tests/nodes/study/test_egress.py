@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from nodes.study.egress import Egress
+from trust.protocol.messages import UP, check_signature, pack, pack_signed, unpack
 from trust.secure_sum import Approval, Upload
 from trust.signing.envelope import Signer
-from trust.protocol.messages import UP, check_signature, pack, pack_signed, unpack
 
 NODES = Path(__file__).parents[3] / "nodes"
 PACKING = {"pack", "pack_signed"}

@@ -14,22 +14,22 @@ from typing import Any
 import pytest
 
 from nodes.state.journal import Journal
+from nodes.state.store import SqliteStore
 from nodes.study.notices import Notices
 from nodes.study.session import Session
-from nodes.state.store import SqliteStore
-from tests.support.federation import World
 from tests.nodes.study.test_session import Scene, scene, world, written
+from tests.support.federation import World
 from trust.canonical import canonical
-from trust.logs.checkpoint import Checkpoint, journal_origin, sign_checkpoint
-from trust.errors import MessageInvalid, Refused
-from trust.logs.merkle import EMPTY
 from trust.documents.mandate import SignedMandate
 from trust.documents.root import TrustRoot
+from trust.documents.study import Study
+from trust.documents.votes import Revocation
+from trust.errors import MessageInvalid, Refused
+from trust.logs.checkpoint import Checkpoint, journal_origin, sign_checkpoint
+from trust.logs.merkle import EMPTY
 from trust.secure_sum.errors import StateRolledBack
 from trust.signing.envelope import Envelope, Signer, sha256, sign
-from trust.documents.study import Study
 from trust.times import write_time
-from trust.documents.votes import Revocation
 
 NOW = "2026-11-25T00:00:00Z"
 

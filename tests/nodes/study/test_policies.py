@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 import datatrust as dt
-from tests.support.federation import World
 from tests.nodes.study.test_session import DATASET, frame, world, written
+from tests.support.federation import World
 from trust.charters.charter import Charter
-from trust.errors import CharterInvalid, Refused, StudyInvalid
 from trust.charters.partner_policy import PartnerPolicy
+from trust.errors import CharterInvalid, Refused, StudyInvalid
 
 POLICY = """
 @id("{name}/never-y") @article("1")

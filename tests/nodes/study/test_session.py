@@ -22,13 +22,13 @@ from tests.support.federation import World
 from tests.support.sizes import FULL
 from trust.analyses.base import Ask
 from trust.analyses.glm import Glm
-from trust.errors import Refused, SourceInvalid
 from trust.documents.mandate import SignedMandate
+from trust.documents.study import Study, plan
+from trust.errors import Refused, SourceInvalid
+from trust.protocol.messages import DOWN, UP, pack, pack_asks, pack_signed, unpack, unpack_asks
 from trust.secure_sum.errors import StoreUnavailable
 from trust.signing.envelope import Signer
-from trust.documents.study import Study, plan
 from trust.times import read_time
-from trust.protocol.messages import DOWN, UP, pack, pack_asks, pack_signed, unpack, unpack_asks
 
 DATASET = """
 apiVersion: v3.1.0

@@ -13,9 +13,9 @@ from coordinator.study.conductor import Coordinator, conduct
 from nodes.study.sessions import Sessions
 from tests.support.federation import World
 from trust.analyses.base import Scope
-from trust.signing.envelope import Envelope
 from trust.documents.study import Study
 from trust.protocol.messages import DOWN, UP, unpack
+from trust.signing.envelope import Envelope
 
 DATASET = """
 apiVersion: v3.1.0

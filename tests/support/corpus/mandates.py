@@ -5,7 +5,45 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tests.support.corpus.honest import ACCREDITED, AUDITOR, BEGINS, CHARTER, COORDINATOR, ENDS, EXPIRES, ISSUED, MEMBERS, NOW, PARTNERS, RESEARCHER, ROOT, STRANGER, STUDY, Cases, Change, Document, Files, add_key, file_of, flipped, ids, mandate_document, more, odd_texts, relabelled, root_document, set_to, sign_bytes, signed_root, signed_study, study_document, text_of, with_document, with_signatures, without
+from tests.support.corpus.honest import (
+    ACCREDITED,
+    AUDITOR,
+    BEGINS,
+    CHARTER,
+    COORDINATOR,
+    ENDS,
+    EXPIRES,
+    ISSUED,
+    MEMBERS,
+    NOW,
+    PARTNERS,
+    RESEARCHER,
+    ROOT,
+    STRANGER,
+    STUDY,
+    Cases,
+    Change,
+    Document,
+    Files,
+    add_key,
+    file_of,
+    flipped,
+    ids,
+    mandate_document,
+    more,
+    odd_texts,
+    relabelled,
+    root_document,
+    set_to,
+    sign_bytes,
+    signed_root,
+    signed_study,
+    study_document,
+    text_of,
+    with_document,
+    with_signatures,
+    without,
+)
 from trust.canonical import canonical
 from trust.signing.envelope import Envelope, Signature, Signer, payload_type, sha256, sign
 

@@ -7,7 +7,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tests.support.corpus.honest import AUDITOR, COORDINATOR, MEMBERS, PARTNERS, ROOT, STRANGER, Cases, Files, file_of, key, text_of
+from tests.support.corpus.honest import (
+    AUDITOR,
+    COORDINATOR,
+    MEMBERS,
+    PARTNERS,
+    ROOT,
+    STRANGER,
+    Cases,
+    Files,
+    file_of,
+    key,
+    text_of,
+)
 from trust.canonical import canonical
 from trust.logs.checkpoint import Checkpoint, journal_origin, register_origin, sign_checkpoint
 from trust.logs.merkle import Entry, Tree, leaf_hash

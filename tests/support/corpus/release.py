@@ -8,12 +8,25 @@ from typing import Any
 
 import numpy as np
 
-from tests.support.corpus.honest import COORDINATOR, MEMBERS, NOW, ROOT, STUDY, Change, Document, Files, file_of, mandate_document, study_document, text_of
+from tests.support.corpus.honest import (
+    COORDINATOR,
+    MEMBERS,
+    NOW,
+    ROOT,
+    STUDY,
+    Change,
+    Document,
+    Files,
+    file_of,
+    mandate_document,
+    study_document,
+    text_of,
+)
 from trust.canonical import canonical, digest
-from trust.logs.checkpoint import Checkpoint, register_origin, sign_checkpoint
 from trust.decision import Decision, Decisions
-from trust.logs.merkle import Entry, Tree, leaf_hash
 from trust.documents.result import result_document
+from trust.logs.checkpoint import Checkpoint, register_origin, sign_checkpoint
+from trust.logs.merkle import Entry, Tree, leaf_hash
 from trust.signing.envelope import Envelope, Signer, sha256, sign
 
 __all__ = [

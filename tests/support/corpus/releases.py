@@ -6,10 +6,35 @@ import json
 
 import numpy as np
 
-from tests.support.corpus.honest import BEGINS, CHARTER, COORDINATOR, ENDS, MEMBERS, NOW, ROOT, STRANGER, STUDY, Cases, Document, add_key, file_of, flipped, key, odd_texts, replace_key, root_document, set_to, sign_bytes, signed_root, signed_study, with_document, with_signatures
+from tests.support.corpus.honest import (
+    BEGINS,
+    CHARTER,
+    COORDINATOR,
+    ENDS,
+    MEMBERS,
+    NOW,
+    ROOT,
+    STRANGER,
+    STUDY,
+    Cases,
+    Document,
+    add_key,
+    file_of,
+    flipped,
+    key,
+    odd_texts,
+    replace_key,
+    root_document,
+    set_to,
+    sign_bytes,
+    signed_root,
+    signed_study,
+    with_document,
+    with_signatures,
+)
 from tests.support.corpus.release import AT, DECISIONS, HONEST, SIGNED, VALUES, Release, array, files, mandate, register
-from trust.logs.checkpoint import Checkpoint, register_origin, sign_checkpoint
 from trust.decision import Decision, Decisions
+from trust.logs.checkpoint import Checkpoint, register_origin, sign_checkpoint
 from trust.signing.envelope import sha256, sign
 
 __all__ = ["releases"]

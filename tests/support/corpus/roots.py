@@ -4,7 +4,40 @@ from __future__ import annotations
 
 import json
 
-from tests.support.corpus.honest import AUDITOR, COORDINATOR, EXPIRES, ISSUED, MEMBERS, NOW, PARTNERS, RESEARCHER, ROOT, STRANGER, Cases, Change, Document, Files, add_key, drop_key, file_of, flipped, key, more, odd_texts, relabelled, replace_key, root_document, set_to, sign_bytes, signed_root, text_of, with_document, with_payload, with_signatures, without
+from tests.support.corpus.honest import (
+    AUDITOR,
+    COORDINATOR,
+    EXPIRES,
+    ISSUED,
+    MEMBERS,
+    NOW,
+    PARTNERS,
+    RESEARCHER,
+    ROOT,
+    STRANGER,
+    Cases,
+    Change,
+    Document,
+    Files,
+    add_key,
+    drop_key,
+    file_of,
+    flipped,
+    key,
+    more,
+    odd_texts,
+    relabelled,
+    replace_key,
+    root_document,
+    set_to,
+    sign_bytes,
+    signed_root,
+    text_of,
+    with_document,
+    with_payload,
+    with_signatures,
+    without,
+)
 from trust.signing.envelope import Envelope, Signature, Signer, payload_type, sha256, sign
 
 __all__ = ["roots"]

@@ -12,9 +12,9 @@ import datatrust as dt
 from tests.trust.analyses.conftest import made
 from trust.analyses.base import Ask, Scope, fits
 from trust.canonical import read_model
+from trust.dataset.rows import Rows
 from trust.errors import StudyInvalid
 from trust.privacy.protections import Protections
-from trust.dataset.rows import Rows
 
 DATASET = made(
     """

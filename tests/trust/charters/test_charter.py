@@ -10,8 +10,8 @@ import pytest
 from tests.support.charters import MENDED, PERMIT, PURPOSES, TOML, forbid, write
 from trust.charters.cedar_text import policies_of
 from trust.charters.charter import Charter
-from trust.plain.charter import charter_in_words
 from trust.errors import CharterInvalid, InvalidInput
+from trust.plain.charter import charter_in_words
 
 READY = files("trust") / "charters" / "research"
 FILES = ("charter.toml", "purposes.toml", "policies.cedar")

@@ -7,9 +7,20 @@ from pathlib import Path
 import pytest
 
 import datatrust as dt
-from tests.support.charters import FLOORS, PERMIT, analyses, charter, decided, forbid, refusals, strict, study, with_floor
-from trust.errors import CharterInvalid
+from tests.support.charters import (
+    FLOORS,
+    PERMIT,
+    analyses,
+    charter,
+    decided,
+    forbid,
+    refusals,
+    strict,
+    study,
+    with_floor,
+)
 from trust.charters.partner_policy import PartnerPolicy
+from trust.errors import CharterInvalid
 
 
 def partner(folder: Path, cedar: str | None = None, floor: str = "", name: str = "east-own") -> PartnerPolicy:

@@ -8,8 +8,8 @@ import pytest
 from tests.conftest import DATA
 from trust.canonical import read_model
 from trust.dataset.dataset import Dataset
-from trust.errors import FormulaInvalid, StudyInvalid
 from trust.dataset.expressions import Calculate, parse_expression, written
+from trust.errors import FormulaInvalid, StudyInvalid
 
 HEART = Dataset.load(DATA / "heart.yaml")
 

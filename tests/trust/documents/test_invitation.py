@@ -10,8 +10,8 @@ from hypothesis import given
 
 from tests.support.committee import KEYS, rotated
 from tests.support.strategies import json_values
-from trust.errors import DataTrustError, InvalidInput, Refused
 from trust.documents.invitation import LARGEST, Invitation
+from trust.errors import DataTrustError, InvalidInput, Refused
 
 FIELDS: dict[str, Any] = {
     "schema": "datatrust/invitation/1",

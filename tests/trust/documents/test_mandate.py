@@ -11,12 +11,12 @@ import pytest
 import datatrust as dt
 from tests.support.federation import World
 from trust.canonical import canonical, parse
-from trust.errors import MessageInvalid, Refused
 from trust.documents.mandate import Mandate, SignedMandate
 from trust.documents.root import TrustRoot
-from trust.signing.envelope import Envelope, Signer, sha256, sign
 from trust.documents.study import plan, plan_digest, sums_at_most
+from trust.errors import MessageInvalid, Refused
 from trust.protocol.asks import upload_bytes
+from trust.signing.envelope import Envelope, Signer, sha256, sign
 from trust.times import read_time, write_time
 
 DATASET = """

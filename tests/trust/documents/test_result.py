@@ -14,10 +14,23 @@ from hypothesis import strategies as st
 from tests.support.corpus.honest import COORDINATOR, MEMBERS, ROOT, STUDY
 from tests.support.corpus.release import DECISIONS, HONEST, SIGNED, VALUES
 from trust.canonical import canonical, digest, parse, read_model
+from trust.documents.result import (
+    Packed,
+    Register,
+    ResultDocument,
+    content_digest,
+    hidden_cells,
+    pack_values,
+    read_result,
+    release_entry,
+    result_document,
+    signed_result,
+    unpack_values,
+    write_envelope,
+)
 from trust.errors import InvalidInput, MessageInvalid
-from trust.signing.json_text import read_envelopes, read_json
-from trust.documents.result import Packed, Register, ResultDocument, content_digest, hidden_cells, pack_values, read_result, release_entry, result_document, signed_result, unpack_values, write_envelope
 from trust.signing.envelope import Envelope, sha256, signed_by
+from trust.signing.json_text import read_envelopes, read_json
 
 MANDATE = HONEST.mandate
 REGISTER = Register(at="2026-11-24T11:00:00Z", index=0, proof=(), checkpoint="note\n")

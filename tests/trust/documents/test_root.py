@@ -22,9 +22,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from datatrust.in_process.keys import Keys
 from trust.canonical import canonical
 from trust.charters.charter import Charter
-from trust.signing.connection_key import connection_hex, connection_pem
-from trust.errors import InvalidInput, MessageInvalid, Refused
 from trust.documents.root import Root, TrustRoot
+from trust.errors import InvalidInput, MessageInvalid, Refused
+from trust.signing.connection_key import connection_hex, connection_pem
 from trust.signing.envelope import Envelope, Signer, distinct, sign
 from trust.times import read_time, write_time
 

@@ -14,16 +14,36 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support import strategies as our
-from tests.support.corpus.honest import COORDINATOR, MEMBERS, NOW, RESEARCHER, ROOT, STRANGER, file_of, root_document, set_to, sign_bytes, signed_root
+from tests.support.corpus.honest import (
+    COORDINATOR,
+    MEMBERS,
+    NOW,
+    RESEARCHER,
+    ROOT,
+    STRANGER,
+    file_of,
+    root_document,
+    set_to,
+    sign_bytes,
+    signed_root,
+)
 from tests.support.corpus.release import HONEST, SIGNED, Release, mandate, register
 from tests.support.sizes import FULL
 from trust.canonical import canonical
 from trust.decision import Decisions
-from trust.errors import DataTrustError, MessageInvalid, Refused
 from trust.documents.root import TrustRoot
+from trust.documents.verification import (
+    NOT_CHECKED,
+    STEPS,
+    Verified,
+    check_roots,
+    few_signatures,
+    require_verified,
+    verify,
+)
+from trust.errors import DataTrustError, MessageInvalid, Refused
 from trust.signing.envelope import sha256, sign
 from trust.times import read_time
-from trust.documents.verification import NOT_CHECKED, STEPS, Verified, check_roots, few_signatures, require_verified, verify
 
 RAW = file_of(SIGNED)
 PINNED = TrustRoot.founding(ROOT)

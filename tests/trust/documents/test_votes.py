@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from datatrust.in_process.keys import Keys
 from trust.canonical import canonical
 from trust.charters.charter import Charter
-from trust.errors import MessageInvalid, Refused
 from trust.documents.root import Root
+from trust.documents.votes import Refusal, Revocation, read_refusal, read_revocation
+from trust.errors import MessageInvalid, Refused
 from trust.signing.envelope import Envelope, Kind, Signer, sign
 from trust.times import read_time
-from trust.documents.votes import Refusal, Revocation, read_refusal, read_revocation
 
 KEYS = Keys.make(["a", "b", "c"], Charter.load("research"), read_time("2026-11-24T00:00:00Z"))
 ROOT = KEYS.root.root

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.vectors.make_log import DASH, FOLDER, KEY, ORIGIN, OTHER, ROOT, note
+from trust.errors import DataTrustError, MessageInvalid, Refused
 from trust.logs import checkpoint as module
 from trust.logs.checkpoint import Checkpoint, journal_origin, read_checkpoint, register_origin, sign_checkpoint
-from trust.errors import DataTrustError, MessageInvalid, Refused
 from trust.signing.envelope import valid
 
 GOOD = Checkpoint(ORIGIN, 7, ROOT)

@@ -13,14 +13,14 @@ from trust.analyses import AnyAnalysis, Glm
 from trust.analyses.terms import Category
 from trust.canonical import canonical
 from trust.dataset.dataset import Dataset
-from trust.errors import CohortInvalid, InvalidInput, MessageInvalid, Refused, StudyInvalid
 from trust.dataset.expressions import Apply, Calculate, Compare, Name, Number
 from trust.documents.mandate import Mandate
+from trust.documents.study import Study
+from trust.errors import CohortInvalid, InvalidInput, MessageInvalid, Refused, StudyInvalid
 from trust.plain import Page, plain
-from trust.words.speech import LANGUAGES
 from trust.privacy.protections import Protections
 from trust.signing.envelope import sha256
-from trust.documents.study import Study
+from trust.words.speech import LANGUAGES
 
 COLUMNS: list[dict[str, Any]] = [
     {"name": "age", "type": "integer", "minimum": 0, "maximum": 120, "unit": "years"},

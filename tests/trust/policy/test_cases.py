@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.support.charters import PERMIT, TOML, forbid, permit, write
-from trust.policy.cases import load_cases, run_case
 from trust.charters.charter import Charter
-from trust.errors import CharterInvalid
-from trust.policy.lint import lint
 from trust.charters.partner_policy import PartnerPolicy
+from trust.errors import CharterInvalid
+from trust.policy.cases import load_cases, run_case
+from trust.policy.lint import lint
 
 CASE = '[[case]]\nname = "a"\nexpect = "no"\n'
 

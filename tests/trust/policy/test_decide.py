@@ -11,13 +11,30 @@ import cedarpy
 import pytest
 
 import datatrust as dt
-from tests.support.charters import ASKER, DATASET, FLOORS, NOW, PERMIT, analyses, asker, charter, decided, forbid, permit, refusals, scope_of, strict, study, with_floor
+from tests.support.charters import (
+    ASKER,
+    DATASET,
+    FLOORS,
+    NOW,
+    PERMIT,
+    analyses,
+    asker,
+    charter,
+    decided,
+    forbid,
+    permit,
+    refusals,
+    scope_of,
+    strict,
+    study,
+    with_floor,
+)
 from trust.charters.charter import Charter, Floor
-from trust.policy.declaration import Declaration
-from trust.errors import nearest
-from trust.policy.decide import Asker, Bench, asker_of, decide, local_only
 from trust.documents.root import Root
 from trust.documents.study import plan
+from trust.errors import nearest
+from trust.policy.decide import Asker, Bench, asker_of, decide, local_only
+from trust.policy.declaration import Declaration
 from trust.times import write_time
 
 RESEARCH = permit('context.purpose in Trust::Purpose::"Research"')

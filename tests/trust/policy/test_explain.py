@@ -14,12 +14,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import datatrust as dt
-from tests.support.charters import ASKER, NOW, PARTNERS, PERMIT, analyses, asker, decided, forbid, permit, scope_of, study, with_floor, write
+from tests.support.charters import (
+    ASKER,
+    NOW,
+    PARTNERS,
+    PERMIT,
+    analyses,
+    asker,
+    decided,
+    forbid,
+    permit,
+    scope_of,
+    study,
+    with_floor,
+    write,
+)
 from trust.charters.charter import Charter
-from trust.errors import InvalidInput
-from trust.policy.explain import Explanation, Without, changed, explain
 from trust.charters.partner_policy import PartnerPolicy
 from trust.documents.study import Study, plan
+from trust.errors import InvalidInput
+from trust.policy.explain import Explanation, Without, changed, explain
 from trust.times import write_time
 
 RESEARCH = permit('context.purpose in Trust::Purpose::"Research"')

@@ -14,7 +14,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trust.errors import DataTrustError, MessageInvalid, Refused
-from trust.signing.envelope import Envelope, Kind, Signature, Signer, distinct, key_id, payload_type, sha256, sign, signed_by, valid, verified
+from trust.signing.envelope import (
+    Envelope,
+    Kind,
+    Signature,
+    Signer,
+    distinct,
+    key_id,
+    payload_type,
+    sha256,
+    sign,
+    signed_by,
+    valid,
+    verified,
+)
 
 HELLO = b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
 DOCUMENT = {"schema": "datatrust/vote/1", "decision": "refuse", "n": 7}

@@ -14,8 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trust.errors import DataTrustError, InvalidInput, Refused
-from trust.signing.http_signatures import LIFETIME, TOLERANCE, Signed, authority_of, content_digest, sign_request, signature_base, verify_request
 from trust.signing.envelope import Signer, valid
+from trust.signing.http_signatures import (
+    LIFETIME,
+    TOLERANCE,
+    Signed,
+    authority_of,
+    content_digest,
+    sign_request,
+    signature_base,
+    verify_request,
+)
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 SIGNER = Signer()

@@ -18,10 +18,19 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trust.signing import key_files
-from trust.signing.key_files import KeyKind, PublicKey, new_key, public_of, read_public, read_seal, read_signer, write_key
 from trust.errors import InvalidInput
+from trust.signing import key_files
 from trust.signing.envelope import Signer
+from trust.signing.key_files import (
+    KeyKind,
+    PublicKey,
+    new_key,
+    public_of,
+    read_public,
+    read_seal,
+    read_signer,
+    write_key,
+)
 
 PASSPHRASE = "correct horse battery"
 KINDS: list[KeyKind] = ["sign", "seal"]
