@@ -31,10 +31,10 @@ from coordinator.docket.docket import Docket
 from trust.canonical import Model, read_model
 from trust.charters.charter import Charter
 from trust.dataset.dataset import Dataset
-from trust.documents.filed_study import Trust
+from trust.documents.filed_study import TrustDocuments
 from trust.documents.invitation import Invitation
 from trust.errors import Fault, InvalidInput
-from trust.files import closed_to_others, read_file, read_secret, write_new
+from trust.files import check_closed_to_others, read_file, read_secret, write_new
 from trust.signing.connection_key import connection_pem
 from trust.signing.envelope import Envelope, Signer
 from trust.signing.read import read_roots, read_signing
@@ -108,10 +108,10 @@ class CoordinatorSettings:
     # ---- what is public
 
     @cached_property
-    def trust(self) -> Trust:
+    def trust(self) -> TrustDocuments:
         """Every signed version of the root, the dataset, the charter."""
         dataset, charter = Dataset.load(self.folder / "dataset.yaml"), Charter.load(self.folder / "charter")
-        return Trust(read_roots(self.folder / "roots"), dataset, charter)
+        return TrustDocuments(read_roots(self.folder / "roots"), dataset, charter)
 
     def invitation(self, roots: Sequence[Envelope] = ()) -> Invitation:
         """How others find the trust, with these versions of its root; without any, those in the folder."""
@@ -220,7 +220,7 @@ class CoordinatorSettings:
             text = read_secret(self.folder / rest).decode("utf-8", "replace").strip()
             where = f"the file {rest!r}"
         else:
-            closed_to_others(self.file, self.file.stat().st_mode)  # a password may stand in it
+            check_closed_to_others(self.file, self.file.stat().st_mode)  # a password may stand in it
             text, where = said, f"database in {str(self.file)!r}"
         from sqlalchemy.engine import make_url  # here, since only this needs it of what many commands load
         from sqlalchemy.exc import ArgumentError
@@ -279,7 +279,7 @@ class CoordinatorSettings:
             read_secret(self.engine / "executor"),
         )
 
-    def nodes(self, trust: Trust | None = None) -> dict[str, bytes]:
+    def nodes(self, trust: TrustDocuments | None = None) -> dict[str, bytes]:
         """Partner of the root -> the public key of its node's connection, in PEM.
 
         Args:

@@ -21,7 +21,7 @@ import httpx
 from trust.errors import Fault, InvalidInput, MessageInvalid
 from trust.signing.json_text import read_json
 
-__all__ = ["Interface", "tls_context", "why"]
+__all__ = ["CoordinatorReader", "tls_context", "why"]
 
 _PATIENCE = 10.0
 _WHOLE = 30.0
@@ -44,7 +44,7 @@ def tls_context(authority: bytes) -> ssl.SSLContext:
 
 
 @dataclass(frozen=True)
-class Interface:
+class CoordinatorReader:
     """The public interface at `url`.
 
     Attributes:

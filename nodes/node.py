@@ -10,7 +10,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from nodes.rows.editions import Editions
+from nodes.rows.editions import EditionKeeper
 from nodes.rows.source import Source
 from nodes.state.store import SqliteStore
 from trust.charters.charter import Charter
@@ -49,7 +49,7 @@ class Node:
     identity: Signer
     seal: X25519PrivateKey
     store: SqliteStore
-    editions: Editions
+    editions: EditionKeeper
     clock: Callable[[], datetime]
     policy: PartnerPolicy | None = None
     revocations: Path | None = None

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from pydantic import AfterValidator, StrictBool, TypeAdapter, ValidationError
 
 from nodes.node import Node
-from nodes.rows.editions import Editions
+from nodes.rows.editions import EditionKeeper
 from nodes.rows.source import Source
 from nodes.state.restored import abandoned_keys
 from nodes.state.store import SqliteStore
@@ -202,7 +202,7 @@ class NodeSettings:
         if not (self.own / "policy").is_dir():
             return None
         policy = PartnerPolicy.load(self.own / "policy")
-        policy.fits(charter)
+        policy.check_fits(charter)
         return policy
 
     def identity(self) -> Signer:
@@ -226,7 +226,7 @@ class NodeSettings:
             identity,
             read_sealing(self.own / "keys" / "seal.pem"),
             SqliteStore(self.own),
-            Editions(self.own / "editions", dataset, persons=floor_of(charter, policy).persons),
+            EditionKeeper(self.own / "editions", dataset, persons=floor_of(charter, policy).persons),
             now,
             policy,
             self.own / "revocations",

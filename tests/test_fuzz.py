@@ -31,7 +31,7 @@ from trust.documents.study import Study
 from trust.errors import DataTrustError
 from trust.protocol.messages import DOWN, UP, pack, pack_asks, unpack, unpack_arrays, unpack_asks
 from trust.secure_sum import Layout, Record, Upload
-from trust.signing.envelope import Envelope, Signer, sign, signed_by
+from trust.signing.envelope import Envelope, Signer, sign, signers_of
 
 many = settings(
     max_examples=1_000, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -206,7 +206,7 @@ def test_mandates_and_their_envelopes(raw: bytes) -> None:
     if not isinstance(value, dict):
         return
     envelope = sign("mandate", value, SIGNER)
-    assert signed_by("mandate", envelope, {SIGNER.key_id: SIGNER.public})
+    assert signers_of("mandate", envelope, {SIGNER.key_id: SIGNER.public})
     try:
         Mandate.model_validate(value)
     except ValueError:
@@ -218,7 +218,7 @@ def test_mandates_and_their_envelopes(raw: bytes) -> None:
 def test_envelopes(value: Any) -> None:
     found = only_ours(lambda: Envelope.read(value))
     if found is not None:
-        only_ours(lambda: signed_by("study", found, {SIGNER.key_id: SIGNER.public}))
+        only_ours(lambda: signers_of("study", found, {SIGNER.key_id: SIGNER.public}))
         only_ours(lambda: TrustRoot.founding(found))
 
 

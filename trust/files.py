@@ -13,7 +13,7 @@ from pathlib import Path
 from trust.errors import InvalidInput
 
 __all__ = [
-    "closed_to_others",
+    "check_closed_to_others",
     "data_folder",
     "lock",
     "read_file",
@@ -33,7 +33,7 @@ def read_file(path: Path) -> bytes:
 # ---- secrets
 
 
-def closed_to_others(path: Path, mode: int) -> None:
+def check_closed_to_others(path: Path, mode: int) -> None:
     """Raises: InvalidInput for a secret's file that group or others may open."""
     if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
         raise InvalidInput(
@@ -46,7 +46,7 @@ def closed_to_others(path: Path, mode: int) -> None:
 def read_secret(path: Path) -> bytes:
     """The bytes of a file that only its owner may read.  Raises: InvalidInput."""
     raw = read_file(path)
-    closed_to_others(path, path.stat().st_mode)
+    check_closed_to_others(path, path.stat().st_mode)
     return raw
 
 

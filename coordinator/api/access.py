@@ -19,7 +19,7 @@ from starlette.requests import Request
 
 from coordinator.api.limits import Limits, TokenBuckets, too_many
 from coordinator.api.problems import Http
-from trust.documents.filed_study import Trust
+from trust.documents.filed_study import TrustDocuments
 from trust.documents.root import Root
 from trust.errors import Refused
 from trust.signing.envelope import Envelope, key_id
@@ -118,7 +118,7 @@ class Door:
         self._nonces = Nonces()
         self._directories: dict[bytes, Directory] = {}
 
-    def let_in(self, request: Request, body: bytes, trust: Trust, now: datetime) -> Asker:
+    def let_in(self, request: Request, body: bytes, trust: TrustDocuments, now: datetime) -> Asker:
         """Raises: Refused (`request-signature`, `request-expired`, `request-replayed`, `request-key`,
         `request-role`), Http (`too-many`).
         """

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from coordinator.docket.docket import Docket
-from trust.documents.filed_study import Filed
+from trust.documents.filed_study import FiledStudy
 from trust.documents.study_states import State
 from trust.signing.envelope import Envelope
 
@@ -109,7 +109,7 @@ class FiledDocument(Answer):
     told: str
 
     @classmethod
-    def of(cls, filed: Filed, docket: Docket) -> FiledDocument:
+    def of(cls, filed: FiledStudy, docket: Docket) -> FiledDocument:
         """As the docket has it now."""
         ended = filed.ended
         return cls(

@@ -12,7 +12,7 @@ from coordinator.api.documents import Policy
 from trust.charters.charter import cedar_files, read
 from trust.charters.partner_policy import PartnerPolicy
 from trust.decision import Decisions, require
-from trust.documents.filed_study import Trust
+from trust.documents.filed_study import TrustDocuments
 from trust.documents.study import Study, plan
 from trust.errors import InvalidInput, Refused
 from trust.policy.decide import asker_of, decide
@@ -27,7 +27,7 @@ class Published:
     Raises: InvalidInput for one that cannot be read, or that its partner does not publish.
     """
 
-    def __init__(self, folder: Path, trust: Trust) -> None:
+    def __init__(self, folder: Path, trust: TrustDocuments) -> None:
         self._policies: dict[str, PartnerPolicy] = {}
         self._documents: dict[str, Policy] = {}
         for name in sorted(trust.root.root.partners):
@@ -35,7 +35,7 @@ class Published:
             if not own.is_dir():
                 continue
             policy = PartnerPolicy.load(own)
-            policy.fits(trust.charter)
+            policy.check_fits(trust.charter)
             if not policy.published:
                 raise InvalidInput(f"the policy of {name!r} says published = false", remedy="take it out of policies/")
             raw = {"partner.toml": read(own, "partner.toml", name)} | cedar_files(own, name)
@@ -50,7 +50,7 @@ class Published:
         """What a partner publishes, None where it publishes nothing."""
         return self._documents.get(partner)
 
-    def check(self, study: Study, trust: Trust, now: datetime) -> Refused | None:
+    def check(self, study: Study, trust: TrustDocuments, now: datetime) -> Refused | None:
         """The first refusal of charter and published policies, None where all say yes.
 
         Raises: StudyInvalid where an analysis does not fit the dataset.
@@ -66,7 +66,7 @@ class Published:
             return refused
         return None
 
-    def explained(self, study: Study, trust: Trust, now: datetime) -> str:
+    def explained(self, study: Study, trust: TrustDocuments, now: datetime) -> str:
         """Why it is refused, and the smallest changes that would pass; of charter and published policies."""
         scope = trust.scope(study)
         plans, asker = plan(study, scope), asker_of(trust.root.root, study.researcher)

@@ -18,9 +18,9 @@ from coordinator.api.app import create_app
 from coordinator.api.limits import Limits
 from coordinator.settings import CoordinatorSettings
 from trust.errors import InvalidInput
-from trust.files import closed_to_others, read_file
+from trust.files import check_closed_to_others, read_file
 
-__all__ = ["Interface", "serve"]
+__all__ = ["ApiServer", "serve"]
 
 _MOST_CONNECTIONS = 256
 _LARGEST_HEAD = 1 << 14
@@ -100,7 +100,7 @@ class _Timely(H11Protocol):
         self.loop.call_later(1, look)
 
 
-class Interface(uvicorn.Server):
+class ApiServer(uvicorn.Server):
     """The server of one coordinator; `run` until it is told to stop (`should_exit`, SIGTERM, SIGINT).
 
     Raises: DataTrustError of whatever in the folder cannot be used; InvalidInput where it cannot listen.
@@ -161,14 +161,14 @@ def serve(settings: CoordinatorSettings, *, ready: Callable[[str], None] | None 
 
     Raises: DataTrustError of whatever in the folder cannot be used, and where it cannot listen.
     """
-    Interface(settings, ready=ready).run()
+    ApiServer(settings, ready=ready).run()
 
 
 def _context(certificate: Path, key: Path) -> ssl.SSLContext:
     """TLS 1.2 or newer.  Raises: InvalidInput."""
     read_file(certificate)
     read_file(key)
-    closed_to_others(key, key.stat().st_mode)
+    check_closed_to_others(key, key.stat().st_mode)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:

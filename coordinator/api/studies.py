@@ -12,12 +12,12 @@ from coordinator.api.documents import FiledDocument, StudiesDocument
 from coordinator.api.problems import Http, respond
 from coordinator.api.public import Number
 from coordinator.docket.docket import Docket
-from trust.documents.filed_study import Filed
+from trust.documents.filed_study import FiledStudy
 from trust.documents.study_states import no_such_move
 from trust.documents.votes import read_refusal, read_revocation
 from trust.errors import InvalidInput, Refused, StudyInvalid
 from trust.files import read_file
-from trust.signing.envelope import Envelope, signed_by
+from trust.signing.envelope import Envelope, signers_of
 
 __all__ = ["ENVELOPE", "router"]
 
@@ -192,7 +192,7 @@ def sign(docket: Lent, asker: Asking, study: Name, mandate: Body) -> Any:
     """The mandate's envelope, with the signature of the member who asks."""
     only(asker, "member")
     filed = _find(docket, study)
-    signers = signed_by("mandate", mandate, docket.trust.root.root.keys_of("committee"))
+    signers = signers_of("mandate", mandate, docket.trust.root.root.keys_of("committee"))
     if asker.keyid not in signers:
         raise Refused("signature", "the mandate is not signed by the member who asks", "sign it, and hand it in again")
     same = mandate.payload == filed.mandate.payload
@@ -240,14 +240,14 @@ def revoke(docket: Lent, asker: Asking, revocation: Body) -> Any:
 # ---- which study
 
 
-def _known(docket: Docket, study: str) -> Filed | None:
+def _known(docket: Docket, study: str) -> FiledStudy | None:
     try:
         return docket.find(study)
     except InvalidInput:
         return None
 
 
-def _find(docket: Docket, study: str) -> Filed:
+def _find(docket: Docket, study: str) -> FiledStudy:
     """Raises: Http (`not-found`), which names no other study."""
     filed = _known(docket, study)
     if filed is None:
@@ -255,7 +255,7 @@ def _find(docket: Docket, study: str) -> Filed:
     return filed
 
 
-def _seen(docket: Docket, asker: Asker, study: str) -> Filed:
+def _seen(docket: Docket, asker: Asker, study: str) -> FiledStudy:
     """Raises: Refused (`request-role`) for a researcher whose study it is not."""
     filed = _find(docket, study)
     if not _may_see(asker, filed):
@@ -263,7 +263,7 @@ def _seen(docket: Docket, asker: Asker, study: str) -> Filed:
     return filed
 
 
-def _may_see(asker: Asker, filed: Filed) -> bool:
+def _may_see(asker: Asker, filed: FiledStudy) -> bool:
     return asker.sees_all or filed.written.researcher in asker.researchers
 
 

@@ -18,21 +18,21 @@ from typing import Any, Literal, cast
 from coordinator.docket.database import open_database
 from coordinator.docket.register import Register
 from coordinator.docket.roots import Roots
-from coordinator.docket.study_state import Running
-from trust.documents.filed_study import Filed, Trust, lapse, read_text, valid_only, write_text
+from coordinator.docket.study_state import RunState
+from trust.documents.filed_study import FiledStudy, TrustDocuments, lapse, read_text, valid_only, write_text
 from trust.documents.mandate import SignedMandate
 from trust.documents.root import Root
 from trust.documents.study import Study
 from trust.documents.study_states import State, check_move, no_such_move
-from trust.documents.verification import few_signatures
+from trust.documents.verification import check_signature_count
 from trust.documents.votes import Refusal, read_refusal, read_revocation
 from trust.errors import InvalidInput, Refused, StudyInvalid, nearest
 from trust.logs.checkpoint import register_origin
 from trust.logs.merkle import Entry
-from trust.signing.envelope import Envelope, Signer, sha256, sign, signed_by
+from trust.signing.envelope import Envelope, Signer, sha256, sign, signers_of
 from trust.times import write_time
 
-__all__ = ["Docket", "Filed", "Trust"]
+__all__ = ["Docket", "FiledStudy", "TrustDocuments"]
 
 _NUMBER = re.compile(r"[0-9]{4}-[0-9]{4,}")
 _STUDIES = "SELECT id, number, state, study, mandate, at, ended, seq FROM study"
@@ -40,7 +40,7 @@ _AT_ONCE = 20
 """Rows that are read at once: each holds two signed documents."""
 
 
-class Docket(Running):
+class Docket(RunState):
     """One trust's docket and register, in the file `state.sqlite` of a folder or in the database at a URL.
 
     Any number of processes may have it open; one object a thread.
@@ -50,7 +50,13 @@ class Docket(Running):
     """
 
     def __init__(
-        self, place: Path | str, trust: Trust, identity: Signer, clock: Callable[[], datetime], *, durable: bool = True
+        self,
+        place: Path | str,
+        trust: TrustDocuments,
+        identity: Signer,
+        clock: Callable[[], datetime],
+        *,
+        durable: bool = True,
     ) -> None:
         """Raises: Fault where the place cannot be used; InvalidInput for one of a newer version or of another trust,
         or a URL that is none; Refused (`log-corrupt`) where its register was changed.
@@ -68,14 +74,14 @@ class Docket(Running):
             raise
 
     @property
-    def trust(self) -> Trust:
+    def trust(self) -> TrustDocuments:
         """The trust as it is now, with every version of the root that any process has accepted.
 
         Raises: InvalidInput where the newest root names another charter than this process has: it must start anew.
         """
         return self._roots.trust
 
-    def accept_root(self, envelope: Envelope) -> Trust:
+    def accept_root(self, envelope: Envelope) -> TrustDocuments:
         """The next version of the trust root, for every process that has this docket open.
 
         One that is in force already, or was, changes nothing.
@@ -88,7 +94,7 @@ class Docket(Running):
 
     # ---- from the study to the mandate
 
-    def file(self, study: Envelope) -> Filed:
+    def file(self, study: Envelope) -> FiledStudy:
         """Put a signed study on the docket, with the mandate that the committee may sign.
 
         Raises: Refused where it is not signed by a researcher who is accredited today, is about another dataset, or
@@ -102,7 +108,7 @@ class Docket(Running):
             self._new(written)
             place = self._rows("SELECT count(*) FROM study")[0][0] + 1
             number = f"{now:%Y}-{place:04d}"
-            envelope = sign("mandate", trust.draft(written, sha256(study.unverified_payload), number).document())
+            envelope = sign("mandate", trust.draft_mandate(written, sha256(study.unverified_payload), number).document())
             digest = sha256(envelope.unverified_payload)
             self._db.execute(
                 "INSERT INTO study (id, number, state, study, mandate, digest, at, seq)"
@@ -123,14 +129,14 @@ class Docket(Running):
             self._write("study", written.id, {"envelope": study.document()})
             self._refused(written.id, refused)
 
-    def sign(self, study: str, envelope: Envelope) -> Filed:
+    def sign(self, study: str, envelope: Envelope) -> FiledStudy:
         """Add members' signatures over the mandate's bytes; with the last that is needed it is in force.
 
         Signatures that are there already change nothing.
         Raises: Refused for other bytes, for a signature of nobody who is a member today, for a member who voted
         against, and for a mandate that waits for no signature.
         """
-        few_signatures(envelope)
+        check_signature_count(envelope)
         with self._transaction():
             filed = self.find(study)
             if envelope.unverified_payload != filed.mandate.unverified_payload:
@@ -156,7 +162,7 @@ class Docket(Running):
                 self._write("mandate", filed.id, {"envelope": merged.document(), "digest": filed.mandate_digest})
         return self.find(study)
 
-    def refuse(self, envelope: Envelope) -> Filed:
+    def refuse(self, envelope: Envelope) -> FiledStudy:
         """A member's vote against; when the others cannot be a quorum any more, the study is refused.
 
         Raises: Refused, MessageInvalid, InvalidInput.
@@ -184,7 +190,7 @@ class Docket(Running):
                 self._refused(filed.id, Refused("committee", "the committee has refused the study", remedy))
         return self.find(filed.id)
 
-    def revoke(self, envelope: Envelope) -> Filed:
+    def revoke(self, envelope: Envelope) -> FiledStudy:
         """A member ends a mandate; nodes are told with the next message.  Raises: Refused, MessageInvalid."""
         with self._transaction():
             root = self.trust.root.root
@@ -199,7 +205,7 @@ class Docket(Running):
             self._write("revocation", filed.id, {"envelope": envelope.document()})
         return self.find(filed.id)
 
-    def cancel(self, study: str, by: Literal["researcher", "operator"]) -> Filed:
+    def cancel(self, study: str, by: Literal["researcher", "operator"]) -> FiledStudy:
         """Whoever may has withdrawn the study; nodes are asked nothing more.  Who that is, the caller has checked.
 
         Raises: Refused (`study-state`) for one that has ended.
@@ -251,11 +257,11 @@ class Docket(Running):
 
     # ---- reading
 
-    def studies(self) -> list[Filed]:
+    def studies(self) -> list[FiledStudy]:
         """All, in the order in which they were filed."""
         return [self._filed(row) for row in self._rows(_STUDIES + " ORDER BY seq")]
 
-    def after(self, place: int, researchers: frozenset[str] | None = None) -> Iterator[tuple[int, Filed]]:
+    def after(self, place: int, researchers: frozenset[str] | None = None) -> Iterator[tuple[int, FiledStudy]]:
         """The studies that were filed after the one at this place, in that order, each with its own place, from 1 on.
 
         They are read as they are asked for; one that is filed meanwhile comes last.
@@ -275,7 +281,7 @@ class Docket(Running):
         """Whether a study of this id was filed or turned away."""
         return bool(self._rows("SELECT 1 FROM used WHERE id = ?", study))
 
-    def find(self, study: str) -> Filed:
+    def find(self, study: str) -> FiledStudy:
         """By its id or by its mandate's number.  Raises: InvalidInput, with the nearest names."""
         rows = self._rows(_STUDIES + " WHERE id = ? OR number = ?", study, study)
         if not rows:
@@ -283,23 +289,23 @@ class Docket(Running):
             raise InvalidInput(f"no study {study!r} is on the docket", expected=nearest(study, known))
         return self._filed(rows[0])
 
-    def of_mandate(self, digest: str) -> Filed:
+    def of_mandate(self, digest: str) -> FiledStudy:
         """By the digest of its mandate's bytes.  Raises: InvalidInput."""
         rows = self._rows(_STUDIES + " WHERE digest = ?", digest)
         if not rows:
             raise InvalidInput("a vote on a mandate that is not on the docket", expected="the digest of a filed one")
         return self._filed(rows[0])
 
-    def _filed(self, row: tuple[Any, ...]) -> Filed:
+    def _filed(self, row: tuple[Any, ...]) -> FiledStudy:
         mandate, state, root = read_text(row[4]), cast(State, row[2]), self.trust.root
         votes = self.votes(sha256(mandate.unverified_payload))
-        return Filed(
+        return FiledStudy(
             id=row[0],
             number=row[1],
             state=state,
             study=read_text(row[3]),
             mandate=mandate,
-            signers=signed_by("mandate", mandate, root.root.keys_of("committee")),
+            signers=signers_of("mandate", mandate, root.root.keys_of("committee")),
             against=tuple(_votes(votes, root.root)),
             at=row[5],
             lapsed=lapse(state, mandate, root, self._clock()),
@@ -337,7 +343,7 @@ class Docket(Running):
             raise StudyInvalid(f"a second study with the id {study.id!r}", expected="a new id", remedy="write it again")
         self._db.execute("INSERT INTO used (id) VALUES (?)", (study.id,))
 
-    def _move(self, filed: Filed, then: State) -> None:
+    def _move(self, filed: FiledStudy, then: State) -> None:
         check_move(filed.id, filed.state, then)
         self._db.execute("UPDATE study SET state = ? WHERE id = ?", (then, filed.id))
 

@@ -11,9 +11,9 @@ from datetime import datetime
 from typing import Any, TypeAlias
 
 from coordinator.docket.database import Database
-from trust.documents.filed_study import Trust, read_text, valid_only, write_text
+from trust.documents.filed_study import TrustDocuments, read_text, valid_only, write_text
 from trust.documents.root import Root
-from trust.documents.verification import few_signatures
+from trust.documents.verification import check_signature_count
 from trust.errors import InvalidInput
 from trust.signing.envelope import Envelope, sha256
 
@@ -26,11 +26,11 @@ _NEWER = "SELECT envelope FROM root WHERE version > ? ORDER BY version"
 class Roots:
     """The roots of one docket.  `write` adds an entry to the register; `trust` is what the files say."""
 
-    def __init__(self, db: Database, trust: Trust, write: _Write) -> None:
+    def __init__(self, db: Database, trust: TrustDocuments, write: _Write) -> None:
         self._db, self._trust, self._write = db, trust, write
 
     @property
-    def trust(self) -> Trust:
+    def trust(self) -> TrustDocuments:
         """The trust as it is now, with every version of the root that any process has accepted.
 
         Raises: InvalidInput where the newest root names another charter than this process has: it must start anew.
@@ -38,7 +38,7 @@ class Roots:
         newer = self._db.rows(_NEWER, self._trust.root.root.version)
         if newer:
             roots = (*self._trust.roots, *(read_text(text) for (text,) in newer))
-            self._trust = Trust(roots, self._trust.dataset, self._trust.charter)
+            self._trust = TrustDocuments(roots, self._trust.dataset, self._trust.charter)
         _same_charter(self._trust, self._trust.root.root)
         return self._trust
 
@@ -48,7 +48,7 @@ class Roots:
         Raises: Refused where it does not follow, lacks a quorum of the old or of the new root, or is not in force
         today; InvalidInput where it names another charter.
         """
-        few_signatures(envelope)
+        check_signature_count(envelope)
         trust = self.trust
         if envelope.unverified_payload in {known.unverified_payload for known in trust.roots}:
             return
@@ -81,14 +81,14 @@ class Roots:
             body = {"name": charter.name, "version": charter.version, "digest": charter.folder_digest}
             self._write("charter", "", body)
 
-    def _untold(self, trust: Trust) -> tuple[list[Envelope], bool]:
+    def _untold(self, trust: TrustDocuments) -> tuple[list[Envelope], bool]:
         told = self._compare(trust)
         if told > len(trust.roots):
             raise _another(told)
         charters = self._db.rows("SELECT digest FROM told WHERE kind = 'charter' ORDER BY seq")
         return [*trust.roots[told:]], charters[-1:] != [(trust.charter.folder_digest,)]
 
-    def _compare(self, trust: Trust) -> int:
+    def _compare(self, trust: TrustDocuments) -> int:
         """How many roots the register has.  Raises: InvalidInput where they are not this trust's."""
         told = [digest for (digest,) in self._db.rows("SELECT digest FROM told WHERE kind = 'root' ORDER BY seq")]
         if any(sha256(known.unverified_payload) != digest for known, digest in zip(trust.roots, told, strict=False)):
@@ -133,7 +133,7 @@ def _another(told: int) -> InvalidInput:
     )
 
 
-def _same_charter(trust: Trust, root: Root) -> None:
+def _same_charter(trust: TrustDocuments, root: Root) -> None:
     """Raises: InvalidInput where the root names another charter than the one that is here."""
     if trust.charter.folder_digest != root.charter:
         raise InvalidInput(

@@ -17,14 +17,14 @@ from coordinator.docket.database import Database
 from coordinator.docket.register import Register
 from trust.times import write_time
 
-__all__ = ["Running"]
+__all__ = ["RunState"]
 
 _PROBE = "/"
 """In place of a study, whose id has no such letter."""
 _KEPT = "SELECT raw FROM kept WHERE study = ? AND name = ?"
 
 
-class Running:
+class RunState:
     """The half of `docket.Docket` that concerns studies while they run.
 
     Attributes:

@@ -56,7 +56,7 @@ from coordinator.flower.calls import PATIENCE, Bearer, Retry, of_certificate
 from trust.errors import Fault
 from trust.protocol.messages import from_parts, in_parts
 
-__all__ = ["Engine", "FlowerChannel", "InMemoryGrid", "Secrets"]
+__all__ = ["FlowerChannel", "FlowerRun", "InMemoryGrid", "Secrets"]
 
 RECORD, FIELD = "datatrust", "message"
 """Where the bytes are in a Flower message; as at the nodes."""
@@ -270,7 +270,7 @@ class _RunGrid(http_grid.HttpGrid):
             return list(self.pull_messages(list(ids))) if ids else []
 
 
-class Engine:
+class FlowerRun:
     """A coordinator's run on a SuperLink, for as many studies as there are; `gone` is set when the run is over."""
 
     def __init__(self, address: str, secrets: Secrets, stop: threading.Event | None = None) -> None:

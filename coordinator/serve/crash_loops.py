@@ -8,14 +8,14 @@ from __future__ import annotations
 from coordinator.docket.docket import Docket
 from trust.errors import Refused
 
-__all__ = ["Deaths"]
+__all__ = ["CrashLoop"]
 
 _MOST = 5
 _FIRST_PAUSE = 2.0
 """Seconds before the process after the second death; twice as many after each further one.  After the first: none."""
 
 
-class Deaths:
+class CrashLoop:
     """How often, since the worker began, the process of each study has ended before anything new was kept of it."""
 
     def __init__(self) -> None:

@@ -18,17 +18,17 @@ from pathlib import Path
 from typing import Any
 
 from coordinator.docket.docket import Docket
-from coordinator.flower.grid import Engine
+from coordinator.flower.grid import FlowerRun
 from coordinator.settings import CoordinatorSettings
 from coordinator.study.carry_out import carry_out
 from coordinator.study.close import tell_the_end
-from coordinator.study.replay import Parked, Replay
+from coordinator.study.replay import LeaveForAnother, Replay
 from trust.documents.result import write_envelope
 from trust.documents.study_states import ENDED, State
 from trust.errors import DataTrustError, Fault
 from trust.words.safe import escaped
 
-__all__ = ["LEASE", "PARKED", "Patient", "carry", "forget", "main", "say"]
+__all__ = ["LEASE", "PARKED", "RetryingChannel", "carry", "forget", "main", "say"]
 
 LEASE = 20.0
 """Seconds: a study is somebody else's after so long without a sign of its process."""
@@ -42,11 +42,11 @@ _SLICE = 20.0
 """Seconds after which a message is sent again to a node that has not answered: it may have a new id."""
 
 
-class Patient:
+class RetryingChannel:
     """A channel that outlives the SuperLink and the nodes: what is not answered is asked again, with the same bytes."""
 
     def __init__(
-        self, engine: Engine, partners: Mapping[str, bytes], stop: threading.Event, tell: Callable[[str], None]
+        self, engine: FlowerRun, partners: Mapping[str, bytes], stop: threading.Event, tell: Callable[[str], None]
     ) -> None:
         self._engine, self._partners, self._stop, self._tell = engine, dict(partners), stop, tell
         self._nodes: dict[str, int] = {}
@@ -58,7 +58,7 @@ class Patient:
         end, said = time.monotonic() + deadline, False
         while waiting and (left := end - time.monotonic()) > 0:
             if self._stop.is_set():
-                raise Parked
+                raise LeaveForAnother
             try:
                 there = self._reachable(waiting)
                 answers = self._engine.channel(self._nodes).exchange(there, deadline=min(left, _SLICE)) if there else {}
@@ -93,7 +93,7 @@ def carry(settings: CoordinatorSettings, address: str, study: str, holder: str, 
 
     def park(*_: Any) -> None:
         stop.set()
-        raise Parked
+        raise LeaveForAnother
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, park)
@@ -105,7 +105,7 @@ def carry(settings: CoordinatorSettings, address: str, study: str, holder: str, 
             finally:
                 with suppress(DataTrustError):
                     docket.free(study, holder)
-    except Parked:
+    except LeaveForAnother:
         return False
     except DataTrustError as wrong:
         say(f"{study}: {wrong}")
@@ -130,10 +130,10 @@ def _carry(
     if state in ENDED and done:
         docket.forget(study)  # whoever had it before has ended it meanwhile; one that had lost it may have kept more
         return
-    engine = Engine(address, settings.secrets())
+    engine = FlowerRun(address, settings.secrets())
     replay: Replay | None = None
     try:
-        channel = Patient(engine, settings.nodes(docket.trust), stop, tell)
+        channel = RetryingChannel(engine, settings.nodes(docket.trust), stop, tell)
         if state in ENDED and state != "released":
             say(f"{study}: it has ended ({state}) while nobody carried it out; its nodes are told")
             tell_the_end(docket, settings.identity, study, channel)

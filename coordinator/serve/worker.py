@@ -25,12 +25,12 @@ from pathlib import Path
 from typing import Any
 
 from coordinator.docket.docket import Docket
-from coordinator.flower.grid import Engine
+from coordinator.flower.grid import FlowerRun
 from coordinator.serve import study_process as process
-from coordinator.serve.crash_loops import Deaths
+from coordinator.serve.crash_loops import CrashLoop
 from coordinator.serve.study_process import LEASE, PARKED, say
 from coordinator.settings import CoordinatorSettings
-from coordinator.study.replay import Parked
+from coordinator.study.replay import LeaveForAnother
 from trust.documents.study_states import ENDED
 from trust.errors import DataTrustError, Fault, InvalidInput
 from trust.times import now, write_time
@@ -64,14 +64,14 @@ class Worker:
     def __init__(self, settings: CoordinatorSettings, address: str, say: Callable[[str], None]) -> None:
         self.stop = threading.Event()
         self._settings, self._address, self._say = settings, address, say
-        self._engine = Engine(address, settings.secrets(), self.stop)
+        self._engine = FlowerRun(address, settings.secrets(), self.stop)
         self._partners: dict[str, bytes] = {}
         self._running: list[_Running] = []
         self._processes = multiprocessing.get_context("forkserver")
         self._processes.set_forkserver_preload(["coordinator.serve.study_process"])
         ensure_running()
         self._later: dict[str, float] = {}
-        self._deaths = Deaths()
+        self._deaths = CrashLoop()
         self._online: dict[str, str] = {}
         self._there, self._look, self._told = -1, 0.0, 0.0
         self._trouble, self._calling = "", False
@@ -82,7 +82,7 @@ class Worker:
         self.stop.set()
         if self._calling:
             self._calling = False
-            raise Parked
+            raise LeaveForAnother
 
     def run(self) -> None:
         """Until `stop`; a SuperLink that has forgotten the nodes is told them again.
@@ -90,7 +90,7 @@ class Worker:
         Raises: DataTrustError of what cannot be used at the beginning, and InvalidInput later where the newest root
             names another charter than this process has.  A fault is said, and what failed is tried again.
         """
-        with suppress(Parked), closing(self._settings.docket()) as docket:
+        with suppress(LeaveForAnother), closing(self._settings.docket()) as docket:
             self._settings.nodes(docket.trust)
             try:
                 while not self.stop.is_set():

@@ -6,29 +6,29 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from coordinator.docket.docket import Docket
-from coordinator.study.conductor import Channel, Conducted, Coordinator, conduct
+from coordinator.study.conductor import Channel, Coordinator, StudyOutcome, conduct
 from coordinator.study.release import publish
-from coordinator.study.replay import Parked, Replay
+from coordinator.study.replay import LeaveForAnother, Replay
 from trust.analyses.base import Scope, Values
 from trust.charters.charter import Charter
 from trust.decision import Decisions
-from trust.documents.filed_study import Filed
+from trust.documents.filed_study import FiledStudy
 from trust.documents.study import Study, plan
 from trust.errors import DataTrustError, Fault, Refused
 from trust.privacy.protections import Protections
 from trust.signing.envelope import Envelope, Signer
 
-__all__ = ["Carried", "carry_out"]
+__all__ = ["ReleasedStudy", "carry_out"]
 
 _ROLL_CALL = 60.0
 """Seconds after which a partner that has not answered takes no part."""
 
 
 @dataclass(frozen=True)
-class Carried:
+class ReleasedStudy:
     """A released study: how it was conducted, results with small cells hidden, what was decided, the signed file."""
 
-    conducted: Conducted
+    conducted: StudyOutcome
     values: dict[str, Values]
     decisions: Decisions
     envelope: Envelope
@@ -44,7 +44,7 @@ def carry_out(
     patience: float | None = None,
     before_release: Callable[[], None] = lambda: None,
     tell: Callable[[str], None] = lambda words: None,
-) -> Carried:
+) -> ReleasedStudy:
     """Carry out a study whose mandate is in force.  However it ends, the docket says so: nobody waits for ever.
 
     Args:
@@ -96,11 +96,11 @@ def carry_out(
         if replay is None or isinstance(wrong, Exception):
             docket.refused(filed.id, Refused("fault", "the study was broken off", "file a new study"), "failed")
         raise
-    return Carried(conducted, values, decisions, envelope)
+    return ReleasedStudy(conducted, values, decisions, envelope)
 
 
 def _published(
-    conducted: Conducted, scope: Scope, docket: Docket, filed: Filed, identity: Signer, replay: Replay | None
+    conducted: StudyOutcome, scope: Scope, docket: Docket, filed: FiledStudy, identity: Signer, replay: Replay | None
 ) -> tuple[dict[str, Values], Decisions, Envelope]:
     """Release it.  Raises: Parked where the database fails: the sums are there, and another process releases them."""
     try:
@@ -109,7 +109,7 @@ def _published(
     except Fault as wrong:
         if replay is None:
             raise
-        raise Parked from wrong
+        raise LeaveForAnother from wrong
 
 
 def _least(study: Study, charter: Charter) -> Protections:

@@ -28,10 +28,10 @@ from trust.protocol.messages import UP, check_signature, pack_asks, pack_signed,
 from trust.secure_sum import Context, Opening, Parameters, Record, Upload, decode_sum
 from trust.secure_sum.errors import TranscriptDiffers, UploadSignature
 from trust.secure_sum.frames import transcript
-from trust.secure_sum.messages import Approval, signed_by
+from trust.secure_sum.messages import Approval, signature_is_valid
 from trust.signing.envelope import Envelope, Signer
 
-__all__ = ["Book", "Channel", "Conducted", "Coordinator", "Plans", "conduct"]
+__all__ = ["Book", "Channel", "Coordinator", "Plans", "StudyOutcome", "conduct"]
 
 Plans = dict[str, dict[str, Sum]]
 _TELLS_APART = frozenset({"differencing"})
@@ -65,7 +65,7 @@ class Coordinator:
 
 
 @dataclass(frozen=True)
-class Conducted:
+class StudyOutcome:
     """What came of a study: a result for each analysis before its release, and how it went.
 
     Attributes:
@@ -86,7 +86,7 @@ class Conducted:
 
 
 @dataclass
-class _Conduct:
+class _StudyRun:
     coordinator: Coordinator
     study: Study
     envelopes: tuple[Envelope, Envelope]
@@ -173,7 +173,7 @@ def conduct(
     deadline: float = 60.0,
     patience: float | None = None,
     tell: Callable[[str], None] = lambda words: None,
-) -> Conducted:
+) -> StudyOutcome:
     """Carry a study from the mandate to its results before release.
 
     Args:
@@ -201,16 +201,16 @@ def conduct(
     )
     patient = deadline if patience is None else patience
     envelopes = (study, mandate)
-    on = _Conduct(coordinator, written, envelopes, signed, scope, plans, channel, deadline, patient, tell, parameters)
+    on = _StudyRun(coordinator, written, envelopes, signed, scope, plans, channel, deadline, patient, tell, parameters)
     try:
         joined, absent = _roll_call(on)
         values = _sums(on, joined)
     finally:
         _close(on)
-    return Conducted(values, joined, absent, Decisions(on.decisions), tuple(on.records), tuple(on.uploads))
+    return StudyOutcome(values, joined, absent, Decisions(on.decisions), tuple(on.records), tuple(on.uploads))
 
 
-def _close(on: _Conduct) -> None:
+def _close(on: _StudyRun) -> None:
     """Everybody forgets rows and keys; nothing depends on the answers, and the heads of journals are kept."""
     closing = dict.fromkeys(on.open, on.message("close", on.of))
     for name, raw in on.channel.exchange(closing, deadline=min(on.deadline, _CLOSING)).items():
@@ -219,7 +219,7 @@ def _close(on: _Conduct) -> None:
             on.keep_head(name, header)
 
 
-def _roll_call(on: _Conduct) -> tuple[tuple[str, ...], dict[str, Refused]]:
+def _roll_call(on: _StudyRun) -> tuple[tuple[str, ...], dict[str, Refused]]:
     """Who joins: the partners whose approvals are in, at least m of them."""
     named = on.scope.partners
     on.tell(f"asking {len(named)} partners")
@@ -256,14 +256,14 @@ def _roll_call(on: _Conduct) -> tuple[tuple[str, ...], dict[str, Refused]]:
     return joined, absent
 
 
-def _not_revoked(on: _Conduct) -> None:
+def _not_revoked(on: _StudyRun) -> None:
     """Raises: Refused.  Nodes refuse as well; they are told with the close."""
     on.coordinator.go_on()
     if on.revocations():
         raise Refused("mandate-revoked", "a member of the committee has revoked the mandate", "ask for a new one")
 
 
-def _enough(on: _Conduct, joined: tuple[str, ...], absent: Mapping[str, Refused]) -> Decision:
+def _enough(on: _StudyRun, joined: tuple[str, ...], absent: Mapping[str, Refused]) -> Decision:
     """Whether those who joined may start; the yes.  Raises: Refused."""
     named = on.scope.partners
     rules = sorted({refused.rule for refused in absent.values()})
@@ -284,19 +284,19 @@ def _enough(on: _Conduct, joined: tuple[str, ...], absent: Mapping[str, Refused]
     return require([decision])[0]
 
 
-def _approval(on: _Conduct, name: str, header: Mapping[str, Any]) -> Approval:
+def _approval(on: _StudyRun, name: str, header: Mapping[str, Any]) -> Approval:
     """A partner's signed ephemeral key.  Raises: MessageInvalid, UploadSignature."""
     try:
         approval = Approval(name, bytes.fromhex(str(header["E"])), bytes.fromhex(str(header["sig"])))
     except (KeyError, ValueError):
         raise MessageInvalid(f"an approval of {name!r} that cannot be read", expected="E and sig in hex") from None
     message = Approval.message(on.parameters.mandate, on.parameters.root, name, approval.key)
-    if not signed_by(on.parameters.partners[name], approval.sig, message):
+    if not signature_is_valid(on.parameters.partners[name], approval.sig, message):
         raise UploadSignature(f"the approval of {name}", expected="its signature for this mandate")
     return approval
 
 
-def _sums(on: _Conduct, joined: tuple[str, ...]) -> dict[str, Values]:
+def _sums(on: _StudyRun, joined: tuple[str, ...]) -> dict[str, Values]:
     """Totals in, questions out, until every analysis has its result."""
     run = together({name: analysis.run(on.scope) for name, analysis in sorted(on.study.analyses.items())})
     documents = plan_bytes(plan_documents(on.study, on.scope, on.plans))
@@ -321,7 +321,7 @@ def _sums(on: _Conduct, joined: tuple[str, ...]) -> dict[str, Values]:
 
 
 def _shown(
-    on: _Conduct, joined: tuple[str, ...], last: tuple[Record, bytes]
+    on: _StudyRun, joined: tuple[str, ...], last: tuple[Record, bytes]
 ) -> dict[str, tuple[dict[str, Any], bytes]]:
     """What each node needs to recompute the last total: the record, and salt and uploads sealed to it."""
     record, salt = last
@@ -334,7 +334,7 @@ def _shown(
 
 
 def _one_sum(
-    on: _Conduct,
+    on: _StudyRun,
     joined: tuple[str, ...],
     asks: Mapping[str, Ask],
     documents: Mapping[tuple[str, str], bytes],
@@ -343,7 +343,7 @@ def _one_sum(
     """Ask everybody, and check what comes."""
     r = len(on.records)
     asked = question(r, asks, on.plans, documents)
-    opening = Opening(on.parameters, Context(on.transcript, r, asked.plan_digest, joined), asked.layout)
+    opening = Opening(on.parameters, Context(on.transcript, r, asked.question_digest, joined), asked.layout)
     sums, body = pack_asks(asks, on.plans)
     header = {**on.of, "r": r, "asks": sums, "partners": list(joined)}
     messages = {}
@@ -358,7 +358,7 @@ def _one_sum(
     return opening
 
 
-def _judge(on: _Conduct, asks: Mapping[str, Ask], total: Mapping[str, Mapping[str, Any]]) -> list[Decision]:
+def _judge(on: _StudyRun, asks: Mapping[str, Ask], total: Mapping[str, Mapping[str, Any]]) -> list[Decision]:
     """The rules on totals; the first that says no ends the study."""
     judged = [
         rule.judge(total[name], on.scope.protections, on.parameters.m)

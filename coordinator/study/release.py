@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from coordinator.docket.docket import Docket
-from coordinator.study.conductor import Conducted, Plans
+from coordinator.study.conductor import Plans, StudyOutcome
 from trust.analyses.base import Scope, Values
 from trust.decision import Decision, Decisions, require
-from trust.documents.filed_study import Filed
+from trust.documents.filed_study import FiledStudy
 from trust.documents.result import Register, content_digest, result_document, signed_result
 from trust.errors import Fault
 from trust.logs.merkle import Entry
@@ -21,7 +21,7 @@ from trust.signing.envelope import Envelope, Signer
 __all__ = ["publish", "release"]
 
 
-def release(conducted: Conducted, scope: Scope, plans: Plans) -> tuple[dict[str, Values], Decisions]:
+def release(conducted: StudyOutcome, scope: Scope, plans: Plans) -> tuple[dict[str, Values], Decisions]:
     """Results with small cells hidden, and what was decided on them.
 
     The arrays that a rule judges by (persons and partners in each cell) are dropped once it has judged.
@@ -56,7 +56,7 @@ def _enough(values: Values, rules: Sequence[SuppressCells], protections: Protect
 
 
 def publish(
-    conducted: Conducted, scope: Scope, plans: Plans, docket: Docket, filed: Filed, identity: Signer
+    conducted: StudyOutcome, scope: Scope, plans: Plans, docket: Docket, filed: FiledStudy, identity: Signer
 ) -> tuple[dict[str, Values], Decisions, Envelope]:
     """Release a study: the rules on its result, its entry in the register, and the result file, signed.
 
@@ -71,7 +71,7 @@ def publish(
     return values, decisions, signed_result(document, place, identity)
 
 
-def _released(docket: Docket, filed: Filed) -> Entry:
+def _released(docket: Docket, filed: FiledStudy) -> Entry:
     """The release's entry, where the last process has written it and no file.  Raises: Fault."""
     for entry in docket.register.entries():
         if entry.kind == "release" and entry.study == filed.id:

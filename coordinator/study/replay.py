@@ -14,18 +14,18 @@ from typing import Any, Protocol, TypeVar
 
 from coordinator.study.channel import Channel
 from trust.canonical import digest
-from trust.documents.filed_study import Filed
+from trust.documents.filed_study import FiledStudy
 from trust.errors import Fault, Refused
 from trust.signing.envelope import Envelope
 
-__all__ = ["Keeper", "Parked", "Replay", "answered"]
+__all__ = ["Keeper", "LeaveForAnother", "Replay", "answered"]
 
 T = TypeVar("T")
 _MOST = 3 << 28
 """Bytes of all answers to one message, in equal shares: SQLite keeps less than 10^9 in one place."""
 
 
-class Parked(BaseException):
+class LeaveForAnother(BaseException):
     """The study is left as it stands, for another process to go on with; no handler of errors ends it."""
 
 
@@ -37,7 +37,7 @@ class Keeper(Protocol):
     def publish_once(self, key: str, kind: str, study: str, body: Mapping[str, Any]) -> int: ...
     def head(self, partner: str) -> str: ...
     def revocations(self, mandate: str) -> Sequence[Envelope]: ...
-    def find(self, study: str) -> Filed: ...
+    def find(self, study: str) -> FiledStudy: ...
 
 
 class Replay:
@@ -96,12 +96,12 @@ class Replay:
     def _durably(self, do: Callable[[], T]) -> T:
         """A database that fails ends this process, not the study: it is tried again later.  Raises: Parked."""
         if self._stop.is_set():
-            raise Parked
+            raise LeaveForAnother
         try:
             return do()
         except Fault as wrong:
             self._stop.set()
-            raise Parked from wrong
+            raise LeaveForAnother from wrong
 
 
 def answered(docket: Keeper, study: str, step: int) -> dict[str, bytes]:

@@ -104,7 +104,7 @@ def charter_explain(
     asker = Asker(asked.researcher, "", country, kind, datetime.max.replace(microsecond=0, tzinfo=UTC))
     own = PartnerPolicy.load(policy) if policy else None
     if own:
-        own.fits(read)
+        own.check_fits(read)
     described = Dataset.load(dataset) if dataset else _imagined(asked)
     if dataset is None:
         typer.echo("without --dataset: cohort, derived columns, sums and bytes are not judged", err=True)

@@ -29,9 +29,9 @@ def dataset_draft(
     units, what the levels mean.
     """
     from nodes.rows.source import Source, whole_table
-    from trust.dataset.draft import draft
+    from trust.dataset.draft import draft_dataset
 
-    text = draft(whole_table(Source(source)), person=person, persons=persons, name=_stem(source)).to_yaml()
+    text = draft_dataset(whole_table(Source(source)), person=person, persons=persons, name=_stem(source)).to_yaml()
     if out is None:
         typer.echo(text, nl=False)
         return

@@ -127,13 +127,13 @@ def _compare(root: TrustRoot, told: str, *, follows: bool, yes: bool) -> None:
 def _shared(
     settings: NodeSettings, invitation: Invitation, root: TrustRoot, dataset: Path | None, charter: str
 ) -> Shared:
-    from nodes.interface import Interface
+    from nodes.interface import CoordinatorReader
     from nodes.operate.enrolment import fetched, given
 
     if dataset is not None:
         return given(dataset, charter, root)
     proxy = settings.toml.proxy if settings.toml else ""
-    return fetched(Interface(invitation.url, invitation.authority.encode("ascii"), proxy), root)
+    return fetched(CoordinatorReader(invitation.url, invitation.authority.encode("ascii"), proxy), root)
 
 
 @node.command("check", cls=Command)

@@ -12,7 +12,7 @@ from coordinator.docket.migrations import check_file
 from coordinator.docket.roots import with_accepted
 from datatrust.cli.command import Command, end, group, print_decisions
 from datatrust.cli.node_home import Home
-from datatrust.in_process.folder import State
+from datatrust.in_process.folder import TrustFolder
 from nodes.state.journal import Journal
 from nodes.state.read_only import opened
 from trust.decision import Decision
@@ -51,10 +51,10 @@ def journal_verify(
     """
     if state is not None and (home is not None or checkpoint is not None):
         raise InvalidInput("--state with --home or --checkpoint", expected="one of them")
-    end(print_decisions(_of_trust(State(state), partner) if state else _of_home(home, partner, checkpoint)))
+    end(print_decisions(_of_trust(TrustFolder(state), partner) if state else _of_home(home, partner, checkpoint)))
 
 
-def _of_trust(folder: State, partner: str) -> Iterator[Decision]:
+def _of_trust(folder: TrustFolder, partner: str) -> Iterator[Decision]:
     if partner and partner not in folder.partners:
         raise InvalidInput(f"no partner {partner!r}", expected=nearest(partner, folder.partners))
     with opened(folder.folder / "coordinator", "the coordinator", check_file) as db:

@@ -10,7 +10,7 @@ import typer
 
 from trust.errors import InvalidInput
 
-__all__ = ["Invited", "Url", "Where"]
+__all__ = ["Invited", "TrustLocation", "Url"]
 
 Url = Annotated[
     str | None, typer.Option("--url", metavar="URL", help="The address of a coordinator, https://host:port.")
@@ -22,7 +22,7 @@ Invited = Annotated[
 
 
 @dataclass(frozen=True)
-class Where:
+class TrustLocation:
     """A folder that keeps a trust, or the address of a coordinator.  Raises: InvalidInput for both, and for neither."""
 
     state: Path | None = None

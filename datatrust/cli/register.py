@@ -18,9 +18,9 @@ import typer
 from coordinator.docket.migrations import check_file
 from coordinator.docket.roots import with_accepted
 from datatrust.cli.command import Command, end, group, print_decisions
-from datatrust.cli.places import Invited, Url, Where
-from datatrust.in_process.folder import State
-from datatrust.remote.meeting import Met, meet
+from datatrust.cli.places import Invited, TrustLocation, Url
+from datatrust.in_process.folder import TrustFolder
+from datatrust.remote.meeting import VerifiedTrust, meet
 from datatrust.remote.register_copy import copied, keep_checkpoint, kept_checkpoint
 from nodes.state.read_only import opened
 from trust.documents.register_checks import check_register, latest_note
@@ -55,7 +55,7 @@ def register_show(
     A refusal shows its rule and its public text. With --json, a line is what the entry's hash is taken of.
     """
     check_language(lang)
-    with _read(Where(state, url, invitation)) as (db, _, _):
+    with _read(TrustLocation(state, url, invitation)) as (db, _, _):
         for entry in _chosen(Logbook(db, "register", KINDS).entries(), study):
             typer.echo(entry.canonical().decode("ascii") if as_json else line(entry, lang))
 
@@ -91,7 +91,7 @@ def register_verify(
     one is kept by itself, beside the pins.
     """
     earlier = _note(checkpoint) if checkpoint else None
-    with _read(Where(state, url, invitation)) as (db, roots, met):
+    with _read(TrustLocation(state, url, invitation)) as (db, roots, met):
         before = kept_checkpoint(met) if met and earlier is None else earlier
         ok = print_decisions(check_register(db, roots, before))
         note = latest_note(db) if ok else ""
@@ -103,7 +103,7 @@ def register_verify(
 
 
 @contextmanager
-def _read(where: Where) -> Iterator[tuple[sqlite3.Connection, Sequence[Envelope], Met | None]]:
+def _read(where: TrustLocation) -> Iterator[tuple[sqlite3.Connection, Sequence[Envelope], VerifiedTrust | None]]:
     """The register's database, a folder's or a copy of a coordinator's; the root's versions; where it came from."""
     if where.url is not None:
         met = meet(where.url, invitation=where.invitation)
@@ -113,7 +113,7 @@ def _read(where: Where) -> Iterator[tuple[sqlite3.Connection, Sequence[Envelope]
         finally:
             met.link.close()
         return
-    state = State(where.folder)
+    state = TrustFolder(where.folder)
     with opened(state.folder / "coordinator", "the coordinator", check_file) as db:
         yield db, with_accepted(db, state.roots), None
 

@@ -17,20 +17,20 @@ import typer
 
 from datatrust.cli.command import Command, group
 from datatrust.cli.key import PassphraseFile
-from datatrust.cli.places import Invited, Url, Where
-from datatrust.in_process.folder import State
-from datatrust.person.own_key import KEY, Own
+from datatrust.cli.places import Invited, TrustLocation, Url
+from datatrust.in_process.folder import TrustFolder
+from datatrust.person.own_key import KEY, ActingKey
 from datatrust.remote.committee import Desk, RemoteDesk
 from trust.canonical import canonical
 from trust.decision import Decision
-from trust.documents.filed_study import Filed
+from trust.documents.filed_study import FiledStudy
 from trust.documents.study import plan, signed_study
 from trust.documents.votes import Refusal, Revocation, read_revocation
 from trust.errors import InvalidInput, Refused
 from trust.files import write_new
 from trust.plain import Line, Page, Section, plain
 from trust.plain.standing import say, standing
-from trust.policy.decide import Bench, asker_of, judge
+from trust.policy.decide import DecisionContext, asker_of, judge
 from trust.policy.declaration import Declaration
 from trust.signing.envelope import Signer, sha256, sign
 from trust.times import now, read_time, write_time
@@ -64,7 +64,7 @@ def review_list(
 ) -> None:
     """List the studies on the docket, and what each waits for."""
     check_language(lang)
-    with _opened(Where(state, url, invitation), Own(key, passphrase_file)) as docket:
+    with _opened(TrustLocation(state, url, invitation), ActingKey(key, passphrase_file)) as docket:
         filed = docket.studies()
         stands = [standing(docket.trust, study, lang) for study in filed]
         width = max(map(len, stands), default=0)
@@ -92,7 +92,7 @@ def review_show(
     STUDY is a study's id, or its mandate's number. Then follow what the machine has checked, what no machine can
     check, and who has signed.
     """
-    with _opened(Where(state, url, invitation), Own(key, passphrase_file)) as docket:
+    with _opened(TrustLocation(state, url, invitation), ActingKey(key, passphrase_file)) as docket:
         typer.echo(_page(docket, docket.find(study), lang), nl=False)
 
 
@@ -111,8 +111,8 @@ def review_sign(
 
     STUDY is a study's id, or its mandate's number. The words are shown first, and you are asked whether you sign.
     """
-    own = Own(key, passphrase_file)
-    with _opened(Where(state, url, invitation), own) as docket:
+    own = ActingKey(key, passphrase_file)
+    with _opened(TrustLocation(state, url, invitation), own) as docket:
         filed = docket.find(study)
         typer.echo(_page(docket, filed, lang), nl=False)
         if not yes and filed.state == "filed" and not filed.lapsed:
@@ -147,8 +147,8 @@ def review_refuse(
     """
     check_language(lang)
     reasons = _reasons(reason)
-    own = Own(key, passphrase_file)
-    with _opened(Where(state, url, invitation), own) as docket:
+    own = ActingKey(key, passphrase_file)
+    with _opened(TrustLocation(state, url, invitation), own) as docket:
         filed = docket.find(study)
         member = _member(docket, own)
         vote = Refusal(mandate=filed.mandate_digest, member=member.key_id, reasons=reasons, at=write_time(now()))
@@ -177,8 +177,8 @@ def review_revoke(
     """
     check_language(lang)
     (why,) = _reasons([reason])
-    own = Own(key, passphrase_file)
-    with _opened(Where(state, url, invitation), own) as docket:
+    own = ActingKey(key, passphrase_file)
+    with _opened(TrustLocation(state, url, invitation), own) as docket:
         filed = docket.find(study)
         member = _member(docket, own)
         made = Revocation(mandate=filed.mandate_digest, member=member.key_id, reason=why, at=write_time(now()))
@@ -207,17 +207,17 @@ def _confirm(question: str, no: str, lang: str) -> None:
 
 
 @contextmanager
-def _opened(where: Where, own: Own) -> Iterator[Desk]:
+def _opened(where: TrustLocation, own: ActingKey) -> Iterator[Desk]:
     """The docket of a folder, or a coordinator's, which is asked with the member's key.  Raises: DataTrustError."""
     if where.url is not None:
         desk: Desk = RemoteDesk(where.url, own.signer, invitation=where.invitation)
     else:
-        desk = State(where.folder).docket()
+        desk = TrustFolder(where.folder).docket()
     with closing(desk):
         yield desk
 
 
-def _member(docket: Desk, own: Own) -> Signer:
+def _member(docket: Desk, own: ActingKey) -> Signer:
     """The member's key, opened.  Raises: InvalidInput; Refused where it is nobody's who is a member today."""
     if own.signer.key_id not in docket.trust.root.root.keys_of("committee"):
         raise Refused("signature", "this key is no member's of the committee today", "use a member's key")
@@ -238,7 +238,7 @@ def _write(file: Path, raw: bytes) -> None:
         raise InvalidInput(f"{str(file)!r} cannot be written ({wrong.strerror})", remedy="name another file") from None
 
 
-def _page(docket: Desk, filed: Filed, lang: str) -> str:
+def _page(docket: Desk, filed: FiledStudy, lang: str) -> str:
     """The words, then what the machine checked and what none can, then where it stands."""
     page = plain(filed.study.unverified_payload, filed.mandate.unverified_payload, docket.trust.dataset, lang=lang)
     unchecked = [Line(say(f"unchecked_{n}", lang), "item") for n in (1, 2, 3, 4)]
@@ -260,7 +260,7 @@ def _lines(decisions: list[Decision], lang: str) -> Iterator[Line]:
         yield Line(f"{said} – {text} [{decision.rule}]", "item" if decision.ok else "warning")
 
 
-def _checks(docket: Desk, filed: Filed, lang: str) -> list[Decision]:
+def _checks(docket: Desk, filed: FiledStudy, lang: str) -> list[Decision]:
     """What the coordinator could have made up: who asks, and what the mandate makes of the study."""
     root, written = docket.trust.root.root, filed.written
     try:
@@ -269,22 +269,22 @@ def _checks(docket: Desk, filed: Filed, lang: str) -> list[Decision]:
     except Refused:
         accredited = False
     same = filed.drafted.root == root.version
-    same = same and filed.drafted == docket.trust.draft(written, sha256(filed.study.unverified_payload), filed.number)
+    same = same and filed.drafted == docket.trust.draft_mandate(written, sha256(filed.study.unverified_payload), filed.number)
     return [
         Decision(rule, ok, say(f"{rule}_{'yes' if ok else 'no'}", lang))
         for rule, ok in (("researcher", accredited), ("mandate", same))
     ]
 
 
-def _policy(docket: Desk, filed: Filed, lang: str) -> list[Decision]:
+def _policy(docket: Desk, filed: FiledStudy, lang: str) -> list[Decision]:
     """What the charter says of the study today; each node asks it again, and its own policy."""
     trust, study = docket.trust, filed.written
     scope = trust.scope(study)
-    bench = Bench(trust.charter, asker_of(trust.root.root, study.researcher), now())
+    bench = DecisionContext(trust.charter, asker_of(trust.root.root, study.researcher), now())
     return list(judge(Declaration.of(study, scope, plan(study, scope)), bench, lang))
 
 
-def _votes(docket: Desk, filed: Filed, lang: str) -> Iterator[Line]:
+def _votes(docket: Desk, filed: FiledStudy, lang: str) -> Iterator[Line]:
     """Who has signed, and what was said against; members are known by their keys."""
     for key in sorted(filed.signers):
         yield Line(say("signed_by", lang, key=key))
@@ -298,7 +298,7 @@ def _votes(docket: Desk, filed: Filed, lang: str) -> Iterator[Line]:
             yield Line(say("revoked_why", lang, reason=escaped(why)))
 
 
-def _summary(docket: Desk, filed: Filed) -> dict[str, object]:
+def _summary(docket: Desk, filed: FiledStudy) -> dict[str, object]:
     return {
         "number": filed.number,
         "study": filed.id,

@@ -11,8 +11,8 @@ import typer
 from datatrust.cli.key import PassphraseFile
 from datatrust.cli.places import Invited
 from datatrust.person import pins
-from datatrust.person.own_key import KEY, Own
-from datatrust.remote.http import Link
+from datatrust.person.own_key import KEY, ActingKey
+from datatrust.remote.http import CoordinatorClient
 from datatrust.remote.meeting import link_to
 from trust.documents.root import Root, TrustRoot
 from trust.errors import InvalidInput, MessageInvalid, Refused
@@ -42,7 +42,7 @@ def root_publish(
     if len(envelopes) != 1:
         raise InvalidInput(f"{str(file)!r} holds {len(envelopes)} trust roots", expected="one, the next version")
     (given,) = envelopes
-    link, anchor = link_to(url, invitation=invitation, signer=Own(key, passphrase_file).signer)
+    link, anchor = link_to(url, invitation=invitation, signer=ActingKey(key, passphrase_file).signer)
     try:
         pin = pins.pinned(TrustRoot(anchor.unverified_payload).root.trust) or TrustRoot(anchor.unverified_payload)
         newest = _newest(pin, [*_shown(link), given])
@@ -60,7 +60,7 @@ def root_publish(
     typer.echo(f"in force: version {root.version} of {root.trust}, {sha256(given.unverified_payload)}")
 
 
-def _shown(link: Link) -> list[Envelope]:
+def _shown(link: CoordinatorClient) -> list[Envelope]:
     shown = link.json("/v1/roots")
     if not isinstance(shown, list):
         raise MessageInvalid("the coordinator shows no trust root", expected="every signed version, in order")

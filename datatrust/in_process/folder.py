@@ -22,11 +22,11 @@ from pathlib import Path
 
 from coordinator.docket.docket import Docket
 from coordinator.settings import CoordinatorSettings
-from datatrust.in_process.keys import Keys
+from datatrust.in_process.keys import RoleKeys
 from trust.canonical import Model, canonical, read_model
 from trust.charters.charter import Charter
 from trust.dataset.dataset import Dataset
-from trust.documents.filed_study import Trust
+from trust.documents.filed_study import TrustDocuments
 from trust.documents.root import TrustRoot
 from trust.errors import InvalidInput
 from trust.files import read_file, write_new
@@ -34,7 +34,7 @@ from trust.signing.envelope import Envelope
 from trust.signing.read import read_roots
 from trust.times import now
 
-__all__ = ["State"]
+__all__ = ["TrustFolder"]
 
 
 class _About(Model):
@@ -44,7 +44,7 @@ class _About(Model):
     partners: tuple[str, ...]
 
 
-class State:
+class TrustFolder:
     """A state folder that exists.  Reads lazily: a command opens only what it needs.
 
     Attributes:
@@ -77,7 +77,7 @@ class State:
     @classmethod
     def opened(
         cls, folder: Path, dataset: Dataset, charter: Charter, partners: Sequence[str], passphrase: str | None
-    ) -> tuple[State, Keys]:
+    ) -> tuple[TrustFolder, RoleKeys]:
         """The trust that the folder keeps, or a new one where it is empty or not there; and its keys.
 
         Raises: InvalidInput for other files in the folder, for a trust with other partners, another dataset or another
@@ -86,7 +86,7 @@ class State:
         if (folder / "trust.json").exists():
             state = cls(folder)
             state._same(dataset, charter, partners)
-            keys = Keys.load(folder, partners, state.roots[0], charter.committee.quorum, passphrase)
+            keys = RoleKeys.load(folder, partners, state.roots[0], charter.committee.quorum, passphrase)
             keys.serve(state.trust.root.root, charter)
             return state, keys
         try:
@@ -99,12 +99,12 @@ class State:
             folder.chmod(0o700)
         except OSError as wrong:
             raise _unwritable(folder, wrong) from None
-        keys = Keys.make(partners, charter, now())
+        keys = RoleKeys.make(partners, charter, now())
         keys.save(folder, passphrase)
         return cls._create(folder, dataset, charter, keys.envelope), keys
 
     @classmethod
-    def _create(cls, folder: Path, dataset: Dataset, charter: Charter, founding: Envelope) -> State:
+    def _create(cls, folder: Path, dataset: Dataset, charter: Charter, founding: Envelope) -> TrustFolder:
         """Write all but keys; `trust.json` comes last, so that half a folder is none."""
         partners = sorted(TrustRoot.founding(founding).root.partners)
         files = {
@@ -142,7 +142,7 @@ class State:
         return read_roots(self.folder / "roots")
 
     @property
-    def trust(self) -> Trust:
+    def trust(self) -> TrustDocuments:
         """What a coordinator knows of it."""
         return self.coordinator.trust
 

@@ -23,7 +23,7 @@ from trust.signing.envelope import Envelope, Signer, distinct, sign
 from trust.signing.key_files import ask_passphrase, read_seal, read_signer, write_key
 from trust.times import write_time
 
-__all__ = ["RESEARCHER", "Keys", "PartnerKeys"]
+__all__ = ["RESEARCHER", "PartnerKeys", "RoleKeys"]
 
 RESEARCHER = "local"
 _ROLES = ("coordinator", "auditor", "researcher")
@@ -44,7 +44,7 @@ class PartnerKeys:
 
 
 @dataclass
-class Keys:
+class RoleKeys:
     """Members (the first are those of the charter's roles), a coordinator, an auditor, a researcher, the partners.
 
     Attributes:
@@ -64,7 +64,7 @@ class Keys:
         self.root = TrustRoot.founding(self.envelope)
 
     @classmethod
-    def make(cls, partners: Iterable[str], charter: Charter, now: datetime) -> Keys:
+    def make(cls, partners: Iterable[str], charter: Charter, now: datetime) -> RoleKeys:
         """New keys for everybody, and the root that names them."""
         further = charter.committee.roles
         members = [Signer() for _ in range(max(3, charter.committee.quorum, *further.values()))]
@@ -118,7 +118,7 @@ class Keys:
     @classmethod
     def load(
         cls, folder: Path, partners: Iterable[str], envelope: Envelope, quorum: int, passphrase: str | None
-    ) -> Keys:
+    ) -> RoleKeys:
         """Read them back; without the members' passphrase nobody's vote can be cast here, and `members` is empty.
 
         Raises: InvalidInput.

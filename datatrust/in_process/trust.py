@@ -14,15 +14,15 @@ from typing import Any
 from coordinator.docket.docket import Docket
 from coordinator.study.carry_out import carry_out
 from coordinator.study.channel import Channel
-from datatrust.in_process.folder import State
-from datatrust.in_process.keys import RESEARCHER, Keys
+from datatrust.in_process.folder import TrustFolder
+from datatrust.in_process.keys import RESEARCHER, RoleKeys
 from datatrust.person.pins import read_file
 from datatrust.research.job import Job, Standing
 from datatrust.research.progress import Say
-from datatrust.research.result import Kept, Result, provenance_of
-from datatrust.research.trust import Asking, expect
+from datatrust.research.result import ReleaseContext, Result, provenance_of
+from datatrust.research.trust import AnyTrust, expect
 from nodes.node import Node
-from nodes.rows.editions import Editions
+from nodes.rows.editions import EditionKeeper
 from nodes.rows.source import Place, Source, as_source, physical_names
 from nodes.state.store import SqliteStore
 from nodes.study.egress import Sent
@@ -31,7 +31,7 @@ from trust.charters.charter import Charter
 from trust.charters.partner_policy import PartnerPolicy, floor_of
 from trust.dataset.dataset import Dataset
 from trust.decision import require
-from trust.documents.filed_study import Filed, Trust
+from trust.documents.filed_study import FiledStudy, TrustDocuments
 from trust.documents.result import write_envelope
 from trust.documents.root import Root, TrustRoot
 from trust.documents.study import Study
@@ -81,13 +81,13 @@ def local(
         _partner(n): p if isinstance(p, PartnerPolicy) else PartnerPolicy.load(p) for n, p in (policies or {}).items()
     }
     for name, partners_own in own.items():
-        partners_own.fits(policy)
+        partners_own.check_fits(policy)
         if name not in named:
             raise StudyInvalid(f"a policy of {name!r}, who has no source", expected=nearest(name, named))
     return LocalTrust(description, policy, named, policies=own, state=state, passphrase=passphrase)
 
 
-class LocalTrust(Asking):
+class LocalTrust(AnyTrust):
     """Partners, a dataset and a charter.  Holds the keys of all roles, which only a trust in one process may.
 
     Attributes:
@@ -138,18 +138,18 @@ class LocalTrust(Asking):
 
     def _open(self, folder: Path, partners: list[str], kept: bool, passphrase: str | None) -> None:
         """Keys and trust root: those of the folder, or new ones."""
-        self._state: State | None = None
+        self._state: TrustFolder | None = None
         self._home = folder
         if kept:
-            self._state, self._keys = State.opened(folder, self.dataset, self.charter, partners, passphrase)
+            self._state, self._keys = TrustFolder.opened(folder, self.dataset, self.charter, partners, passphrase)
             self._trust = self._state.trust
             return
-        self._keys = Keys.make(partners, self.charter, now())
-        self._trust = Trust((self._keys.envelope,), self.dataset, self.charter)
+        self._keys = RoleKeys.make(partners, self.charter, now())
+        self._trust = TrustDocuments((self._keys.envelope,), self.dataset, self.charter)
 
-    def _kept_edition(self, name: str, policy: PartnerPolicy | None, kept: bool) -> Editions:
+    def _kept_edition(self, name: str, policy: PartnerPolicy | None, kept: bool) -> EditionKeeper:
         folder = self._home / "nodes" / name / "editions"
-        return Editions(folder, self.dataset, persons=floor_of(self.charter, policy).persons, durable=kept)
+        return EditionKeeper(folder, self.dataset, persons=floor_of(self.charter, policy).persons, durable=kept)
 
     def _node(self, name: str, source: Source, policy: PartnerPolicy | None) -> Node:
         keys = self._keys.partners[name]
@@ -275,11 +275,11 @@ class LocalTrust(Asking):
         scope = self._scope(filed.written)
         return Result(filed.written, scope, carried.values, carried.decisions, provenance, carried.envelope)
 
-    def _kept(self, file: Path, filed: Filed) -> Result:
+    def _kept(self, file: Path, filed: FiledStudy) -> Result:
         """What was released before.  Raises: InvalidInput, Refused."""
         entries = [entry for entry in self.docket.register.entries() if entry.study == filed.id]
         anchor = TrustRoot.founding(self._trust.roots[0])
-        return Result.kept(read_file(file), Kept(self._trust, filed, entries, anchor, str(file)))
+        return Result.kept(read_file(file), ReleaseContext(self._trust, filed, entries, anchor, str(file)))
 
 
 def _clean_up(stores: list[Any], temporary: Path | None) -> None:

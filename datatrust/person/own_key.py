@@ -11,14 +11,14 @@ from trust.errors import InvalidInput
 from trust.signing.envelope import Signer
 from trust.signing.key_files import ask_passphrase, read_signer
 
-__all__ = ["KEY", "Own"]
+__all__ = ["KEY", "ActingKey"]
 
 KEY = "DATATRUST_KEY"
 """The environment's variable that names the key's file where no other is named."""
 
 
 @dataclass(frozen=True)
-class Own:
+class ActingKey:
     """The key of who acts; its file is opened when it is needed."""
 
     key: Path | None = None

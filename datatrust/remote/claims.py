@@ -16,18 +16,18 @@ from typing import Any
 from pydantic import ConfigDict
 
 from trust.canonical import Model, read_document, read_model
-from trust.documents.filed_study import Filed, Trust, lapse
+from trust.documents.filed_study import FiledStudy, TrustDocuments, lapse
 from trust.documents.mandate import Mandate, quorum
 from trust.documents.root import Root, TrustRoot
 from trust.documents.study import Study
 from trust.documents.study_states import State
 from trust.documents.votes import Refusal, read_refusal, read_revocation
 from trust.errors import InvalidInput, MessageInvalid, Refused
-from trust.signing.envelope import Envelope, sha256, signed_by
+from trust.signing.envelope import Envelope, sha256, signers_of
 from trust.times import Time
 from trust.words.safe import escaped
 
-__all__ = ["Seen", "read_filed"]
+__all__ = ["VerifiedStudy", "read_filed"]
 
 _IN_FORCE = ("mandated", "running", "released")
 _ASK = "ask who runs the trust"
@@ -59,7 +59,7 @@ class _Shown(_Open):
 
 
 @dataclass(frozen=True)
-class Seen:
+class VerifiedStudy:
     """A study on a coordinator's docket.
 
     Attributes:
@@ -68,12 +68,12 @@ class Seen:
         told: what the coordinator says of one that runs, safe to show.
     """
 
-    filed: Filed
+    filed: FiledStudy
     revocations: tuple[Envelope, ...]
     told: str
 
 
-def read_filed(value: Any, trust: Trust, versions: Mapping[int, TrustRoot], now: datetime) -> Seen:
+def read_filed(value: Any, trust: TrustDocuments, versions: Mapping[int, TrustRoot], now: datetime) -> VerifiedStudy:
     """What a coordinator's document is worth.
 
     Args:
@@ -91,11 +91,11 @@ def read_filed(value: Any, trust: Trust, versions: Mapping[int, TrustRoot], now:
     if mandate.study != sha256(shown.study.unverified_payload):
         raise Refused("mandate", "the coordinator shows the mandate of another study", _ASK)
     root = versions.get(mandate.root, trust.root)
-    signers = signed_by("mandate", shown.mandate, root.root.keys_of("committee"))
+    signers = signers_of("mandate", shown.mandate, root.root.keys_of("committee"))
     revocations = tuple(_valid(shown.revocations, digest, {root.root.version: root.root, 0: trust.root.root}))
     state = _borne_out(shown.state, mandate, signers, bool(revocations), trust, root)
     ended = shown.ended
-    filed = Filed(
+    filed = FiledStudy(
         id=study.id,
         number=mandate.id,
         state=state,
@@ -109,11 +109,11 @@ def read_filed(value: Any, trust: Trust, versions: Mapping[int, TrustRoot], now:
         if ended
         else None,
     )
-    return Seen(filed, revocations, escaped(shown.told[:200], quotes=False))
+    return VerifiedStudy(filed, revocations, escaped(shown.told[:200], quotes=False))
 
 
 def _borne_out(
-    claimed: State, mandate: Mandate, signers: frozenset[str], revoked: bool, trust: Trust, root: TrustRoot
+    claimed: State, mandate: Mandate, signers: frozenset[str], revoked: bool, trust: TrustDocuments, root: TrustRoot
 ) -> State:
     """The state, where signatures bear it out.  Raises: Refused (`signature`)."""
     if revoked and claimed in ("filed", *_IN_FORCE):

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
 
-from datatrust.remote.claims import Seen, read_filed
+from datatrust.remote.claims import VerifiedStudy, read_filed
 from datatrust.remote.docket_pages import shown_studies
 from datatrust.remote.meeting import meet
-from trust.documents.filed_study import Filed, Trust
+from trust.documents.filed_study import FiledStudy, TrustDocuments
 from trust.documents.votes import read_refusal
 from trust.errors import InvalidInput, MessageInvalid, Refused, nearest
 from trust.signing.envelope import Envelope, Signer
@@ -30,25 +30,25 @@ class Desk(Protocol):
     """Reading studies and handing in what a member has signed; `coordinator.docket.Docket` is one."""
 
     @property
-    def trust(self) -> Trust:
+    def trust(self) -> TrustDocuments:
         """Root, dataset and charter."""
 
-    def studies(self) -> list[Filed]:
+    def studies(self) -> list[FiledStudy]:
         """All, in the order in which they were filed."""
 
-    def find(self, study: str) -> Filed:
+    def find(self, study: str) -> FiledStudy:
         """By its id or its mandate's number.  Raises: InvalidInput, with the nearest names."""
 
     def revocations(self, mandate: str) -> Sequence[Envelope]:
         """Those of a mandate, by the digest of its bytes."""
 
-    def sign(self, study: str, envelope: Envelope) -> Filed:
+    def sign(self, study: str, envelope: Envelope) -> FiledStudy:
         """Hand in a signature over a mandate.  Raises: Refused."""
 
-    def refuse(self, envelope: Envelope) -> Filed:
+    def refuse(self, envelope: Envelope) -> FiledStudy:
         """Hand in a vote against.  Raises: Refused."""
 
-    def revoke(self, envelope: Envelope) -> Filed:
+    def revoke(self, envelope: Envelope) -> FiledStudy:
         """Hand in a revocation.  Raises: Refused."""
 
     def close(self) -> None:
@@ -68,7 +68,7 @@ class RemoteDesk:
             raise Refused("signature", "this key is no member's of the committee today", "use a member's key")
 
     @property
-    def trust(self) -> Trust:
+    def trust(self) -> TrustDocuments:
         """Root, dataset and charter; the root follows from the pinned one."""
         return self._met.trust
 
@@ -76,13 +76,13 @@ class RemoteDesk:
         """End its connections."""
         self._met.link.close()
 
-    def studies(self) -> list[Filed]:
+    def studies(self) -> list[FiledStudy]:
         """All, in the order in which they were filed.  Raises: Refused where the signatures in one do not bear out
         what the coordinator says.
         """
         return [self._read(each).filed for each in shown_studies(self._met.link)]
 
-    def find(self, study: str) -> Filed:
+    def find(self, study: str) -> FiledStudy:
         """By its id or its mandate's number.  Raises: InvalidInput, with the nearest names; Refused."""
         try:
             filed = self._read(self._met.link.json(f"/v1/studies/{quote(study, safe='')}")).filed
@@ -99,35 +99,35 @@ class RemoteDesk:
         """The valid ones of a mandate that was read here, by the digest of its bytes."""
         return self._revocations.get(mandate, ())
 
-    def sign(self, study: str, envelope: Envelope) -> Filed:
+    def sign(self, study: str, envelope: Envelope) -> FiledStudy:
         """Hand in a signature over a mandate.  Raises: Refused, also where it is not in what comes back."""
         filed = self._handed_in(f"/v1/studies/{quote(study, safe='')}/signatures", envelope)
         same = filed.mandate.unverified_payload == envelope.unverified_payload
         return self._arrived(filed, same and self._signer.key_id in filed.signers, "signature")
 
-    def refuse(self, envelope: Envelope) -> Filed:
+    def refuse(self, envelope: Envelope) -> FiledStudy:
         """Hand in a vote against.  Raises: Refused, also where it is not in what comes back."""
         vote = read_refusal(envelope, self.trust.root.root)
         filed = self._handed_in("/v1/votes", envelope)
         same = filed.mandate_digest == vote.mandate
         return self._arrived(filed, same and vote.member in {each.member for each in filed.against}, "vote")
 
-    def revoke(self, envelope: Envelope) -> Filed:
+    def revoke(self, envelope: Envelope) -> FiledStudy:
         """Hand in a revocation.  Raises: Refused, also where it is not in what comes back."""
         filed = self._handed_in("/v1/revocations", envelope)
         payloads = {each.unverified_payload for each in self.revocations(filed.mandate_digest)}
         return self._arrived(filed, envelope.unverified_payload in payloads, "revocation")
 
-    def _handed_in(self, path: str, envelope: Envelope) -> Filed:
+    def _handed_in(self, path: str, envelope: Envelope) -> FiledStudy:
         return self._read(self._met.link.post(path, envelope.document())).filed
 
-    def _arrived(self, filed: Filed, there: bool, what: str) -> Filed:
+    def _arrived(self, filed: FiledStudy, there: bool, what: str) -> FiledStudy:
         if not there:
             text = f"the coordinator took the {what} and does not show it"
             raise Refused("signature", text, "give the file to the partners yourself, or ask who runs the trust")
         return filed
 
-    def _read(self, shown: object) -> Seen:
+    def _read(self, shown: object) -> VerifiedStudy:
         seen = read_filed(shown, self.trust, self._met.versions, now())
         if seen.filed.drafted.root > self.trust.root.root.version:
             self._met = self._met.again()

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from datatrust.remote.http import Link
+from datatrust.remote.http import CoordinatorClient
 from trust.errors import Fault, MessageInvalid
 
 __all__ = ["shown_studies"]
@@ -16,12 +16,12 @@ _PAGE, _LARGEST = 100, 1 << 24
 _MOST_PAGES = 1_000
 
 
-def shown_studies(link: Link) -> Iterator[Any]:
+def shown_studies(link: CoordinatorClient) -> Iterator[Any]:
     """Each study that the coordinator shows to whoever signs, in the order in which they were filed; nothing in one is
     to be believed yet.
 
     Raises: MessageInvalid for an answer that is no page, or that does not lead on; Fault where the pages do not end;
-    what `Link.json` raises.
+    what `CoordinatorClient.json` raises.
     """
     after, seen = 0, set[str]()
     for _ in range(_MOST_PAGES):

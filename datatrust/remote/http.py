@@ -30,7 +30,7 @@ from trust.words.safe import escaped
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["Link", "base_url"]
+__all__ = ["CoordinatorClient", "base_url"]
 
 _CONNECT, _SILENCE, _WHOLE = 10.0, 20.0, 60.0
 """Seconds: for a connection, between two pieces of an answer, and for a whole answer, however small its pieces."""
@@ -68,7 +68,7 @@ def base_url(url: str) -> str:
     return f"https://{authority}"
 
 
-class Link:
+class CoordinatorClient:
     """A coordinator's interface.  Threads may share one.
 
     Attributes:

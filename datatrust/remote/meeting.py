@@ -24,11 +24,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from datatrust.person import pins
-from datatrust.remote.http import Link, base_url
+from datatrust.remote.http import CoordinatorClient, base_url
 from trust.charters.charter import Charter
 from trust.charters.partner_policy import PartnerPolicy
 from trust.dataset.dataset import Dataset
-from trust.documents.filed_study import Trust
+from trust.documents.filed_study import TrustDocuments
 from trust.documents.invitation import Invitation
 from trust.documents.root import TrustRoot
 from trust.documents.verification import check_roots
@@ -37,7 +37,7 @@ from trust.signing.envelope import Envelope, Signer, sha256
 from trust.times import now
 from trust.words.safe import escaped
 
-__all__ = ["Met", "link_to", "meet"]
+__all__ = ["VerifiedTrust", "link_to", "meet"]
 
 _ASK = "ask who runs the trust"
 _FILE = re.compile(r"(?:charter|purposes|partner)\.toml|[A-Za-z0-9][A-Za-z0-9._-]{0,100}\.cedar")
@@ -45,7 +45,7 @@ _MOST_FILES = 200
 
 
 @dataclass(frozen=True)
-class Met:
+class VerifiedTrust:
     """A trust behind an address.
 
     Attributes:
@@ -56,15 +56,15 @@ class Met:
         roots: every version, from the first; those before the anchor are on the coordinator's word.
     """
 
-    link: Link
-    trust: Trust
+    link: CoordinatorClient
+    trust: TrustDocuments
     anchor: TrustRoot
     versions: Mapping[int, TrustRoot]
     policies: Mapping[str, PartnerPolicy | None]
     roots: tuple[Envelope, ...]
     home: Path | None
 
-    def again(self) -> Met:
+    def again(self) -> VerifiedTrust:
         """The same with what is new: a later root, another charter.  Raises: as `meet`."""
         return _learn(self.link, self.trust.roots[0], self.home)
 
@@ -75,7 +75,7 @@ def meet(
     invitation: str | Path | None = None,
     home: str | Path | None = None,
     signer: Signer | None = None,
-) -> Met:
+) -> VerifiedTrust:
     """Connect to a coordinator, and verify what it says of itself.
 
     Args:
@@ -100,14 +100,14 @@ def link_to(
     invitation: str | Path | None = None,
     home: str | Path | None = None,
     signer: Signer | None = None,
-) -> tuple[Link, Envelope]:
+) -> tuple[CoordinatorClient, Envelope]:
     """The first two steps alone, for who does not ask but hands something in; the link, and the anchor.
 
     Raises: InvalidInput; Refused (`root-trust`, `root-pinned`, `signature`).
     """
     url, place = base_url(url), Path(home) if home is not None else None
     accepted = _accepted(url, Path(invitation) if invitation is not None else None, place)
-    return Link(url, accepted.authority, signer), accepted.roots[-1]
+    return CoordinatorClient(url, accepted.authority, signer), accepted.roots[-1]
 
 
 # ---- 1 the invitation
@@ -178,7 +178,7 @@ def _pinned(kept: Invitation, home: Path | None) -> TrustRoot:
 # ---- 3 to 5 what the coordinator says of itself
 
 
-def _learn(link: Link, first: Envelope, home: Path | None) -> Met:
+def _learn(link: CoordinatorClient, first: Envelope, home: Path | None) -> VerifiedTrust:
     anchor = TrustRoot(first.unverified_payload)
     shown = link.json("/v1/roots")
     if not isinstance(shown, list) or not 0 < len(shown) <= 1000:
@@ -199,8 +199,8 @@ def _learn(link: Link, first: Envelope, home: Path | None) -> Met:
         pins.pin(latest, replace=True, home=home)
     charter = _charter(link.json("/v1/charter"), latest)
     dataset, policies = _dataset(link, latest, charter)
-    trust = Trust(tuple(roots), dataset, charter)
-    return Met(link, trust, anchor, versions, policies, tuple(envelopes), home)
+    trust = TrustDocuments(tuple(roots), dataset, charter)
+    return VerifiedTrust(link, trust, anchor, versions, policies, tuple(envelopes), home)
 
 
 def _charter(shown: Any, root: TrustRoot) -> Charter:
@@ -212,7 +212,9 @@ def _charter(shown: Any, root: TrustRoot) -> Charter:
     return charter
 
 
-def _dataset(link: Link, root: TrustRoot, charter: Charter) -> tuple[Dataset, dict[str, PartnerPolicy | None]]:
+def _dataset(
+    link: CoordinatorClient, root: TrustRoot, charter: Charter
+) -> tuple[Dataset, dict[str, PartnerPolicy | None]]:
     about = link.json("/v1/trust")
     try:
         name, version, digest, policies = (
@@ -238,7 +240,7 @@ def _policy(shown: Any, partner: str, charter: Charter) -> PartnerPolicy | None:
         return None
     with _folder(shown.get("files") if isinstance(shown, dict) else None, f"the policy of {partner}") as folder:
         policy = PartnerPolicy.load(folder)
-    policy.fits(charter)
+    policy.check_fits(charter)
     return policy
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from datatrust.person import pins
-from datatrust.remote.meeting import Met
+from datatrust.remote.meeting import VerifiedTrust
 from trust.canonical import read_model
 from trust.errors import Fault, InvalidInput, MessageInvalid, Refused
 from trust.logs.checkpoint import Checkpoint, read_checkpoint, register_origin
@@ -30,7 +30,7 @@ _ASK = "ask who runs the trust, and tell its auditor"
 
 
 @contextmanager
-def copied(met: Met) -> Iterator[sqlite3.Connection]:
+def copied(met: VerifiedTrust) -> Iterator[sqlite3.Connection]:
     """The whole register in memory, in the tables of a coordinator's database.
 
     Raises: MessageInvalid; Refused (`checkpoint-signature`, `log-corrupt`) where the entries do not lead to the
@@ -56,7 +56,7 @@ def copied(met: Met) -> Iterator[sqlite3.Connection]:
         yield db
 
 
-def page(met: Met, start: int, end: int) -> list[Entry]:
+def page(met: VerifiedTrust, start: int, end: int) -> list[Entry]:
     """Entries from `start` to before `end`, as the coordinator shows them.  Raises: MessageInvalid."""
     found: list[Entry] = []
     while (at := start + len(found)) < end:
@@ -70,13 +70,13 @@ def page(met: Met, start: int, end: int) -> list[Entry]:
     return found
 
 
-def kept_checkpoint(met: Met) -> str | None:
+def kept_checkpoint(met: VerifiedTrust) -> str | None:
     """The last checkpoint of this trust's register that was verified here, None where there is none."""
     file = _file(met)
     return pins.read_file(file).decode("utf-8", "replace") if file.exists() else None
 
 
-def keep_checkpoint(met: Met, note: str) -> None:
+def keep_checkpoint(met: VerifiedTrust, note: str) -> None:
     """For the next time.  Raises: InvalidInput."""
     try:
         pins.keep(_file(met), note.encode("utf-8"))
@@ -86,11 +86,11 @@ def keep_checkpoint(met: Met, note: str) -> None:
         ) from None
 
 
-def _file(met: Met) -> Path:
+def _file(met: VerifiedTrust) -> Path:
     return pins.folder(met.home) / "checkpoints" / f"{met.anchor.root.trust}.txt"
 
 
-def _signed(note: str, met: Met) -> Checkpoint:
+def _signed(note: str, met: VerifiedTrust) -> Checkpoint:
     """The checkpoint, signed with a key of a version that follows from the pinned root."""
     newest_first = [met.versions[number] for number in sorted(met.versions, reverse=True)]
     keys = [key for version in newest_first for key in version.root.keys_of("coordinator").values()]

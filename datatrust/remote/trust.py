@@ -12,15 +12,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
-from datatrust.person.own_key import KEY, Own
-from datatrust.remote.claims import Seen, read_filed
+from datatrust.person.own_key import KEY, ActingKey
+from datatrust.remote.claims import VerifiedStudy, read_filed
 from datatrust.remote.docket_pages import shown_studies
-from datatrust.remote.meeting import Met, meet
+from datatrust.remote.meeting import VerifiedTrust, meet
 from datatrust.remote.register_copy import page
 from datatrust.research.job import PATIENCE, Job, Standing
 from datatrust.research.progress import Say
-from datatrust.research.result import Kept, Result
-from datatrust.research.trust import Asking
+from datatrust.research.result import ReleaseContext, Result
+from datatrust.research.trust import AnyTrust
 from trust.charters.partner_policy import PartnerPolicy
 from trust.decision import Decision, Decisions, require
 from trust.documents.result import LARGEST, read_result
@@ -66,7 +66,7 @@ def connect(
     Raises: InvalidInput; Refused where the address shows another trust, another charter, or an older root than the
     pinned one; Unreachable, Fault.
     """
-    own = Own(Path(key)) if key is not None else Own()
+    own = ActingKey(Path(key)) if key is not None else ActingKey()
     signer = None
     if key is not None or os.environ.get(KEY):
         signer = read_signer(own.file, passphrase) if passphrase is not None else own.signer
@@ -78,13 +78,13 @@ def connect(
         raise
 
 
-class RemoteTrust(Asking):
+class RemoteTrust(AnyTrust):
     """Partners, a dataset and a charter behind an address."""
 
     patience = PATIENCE
     watched = True
 
-    def __init__(self, met: Met, signer: Signer | None = None) -> None:
+    def __init__(self, met: VerifiedTrust, signer: Signer | None = None) -> None:
         """Raises: Refused (`researcher`) for a key that is no researcher's in the root in force."""
         self._signer = signer
         self._use(met)
@@ -116,11 +116,11 @@ class RemoteTrust(Asking):
         """End its connections."""
         self._met.link.close()
 
-    def _use(self, met: Met) -> None:
+    def _use(self, met: VerifiedTrust) -> None:
         self._met, self._read_at = met, time.monotonic()
         self.dataset, self.charter = met.trust.dataset, met.trust.charter
 
-    # ---- what `Asking` wants to know
+    # ---- what `AnyTrust` wants to know
 
     @property
     def _root(self) -> Root:
@@ -204,7 +204,7 @@ class RemoteTrust(Asking):
         """Where each of the researcher's own studies stands, by its id; asked for together, not one by one."""
         return {seen.filed.id: self._standing(seen) for seen in self._own()}
 
-    def _standing(self, seen: Seen) -> Standing:
+    def _standing(self, seen: VerifiedStudy) -> Standing:
         filed = seen.filed
         words = standing(self._met.trust, filed)
         if filed.state == "running" and seen.told:
@@ -245,12 +245,12 @@ class RemoteTrust(Asking):
         entries = list(self._entries(filed.id, read_result(raw)[2].index))
         whose = f"{self._root.trust} at {self.url}"
         where = f"what {self.url} gives for {filed.id!r}"
-        kept = Kept(self._met.trust, filed, entries, self._met.anchor, where, whose, self._met.versions)
+        kept = ReleaseContext(self._met.trust, filed, entries, self._met.anchor, where, whose, self._met.versions)
         return Result.kept(raw, kept)
 
     # ---- parts
 
-    def _seen(self, study: str) -> Seen:
+    def _seen(self, study: str) -> VerifiedStudy:
         """One study as the coordinator shows it, which must be hers.  Raises: Refused, InvalidInput, Unreachable."""
         self._key()
         seen = self._mine(self._met.link.json(f"/v1/studies/{quote(study, safe='')}"))
@@ -258,13 +258,13 @@ class RemoteTrust(Asking):
             raise Refused("study", f"the coordinator shows another study than {study!r}", _ASK)
         return seen
 
-    def _own(self) -> Iterator[Seen]:
+    def _own(self) -> Iterator[VerifiedStudy]:
         """Her own studies, in the order in which they were filed.  Raises: Refused, Unreachable."""
         self._key()
         for shown in shown_studies(self._met.link):
             yield self._mine(shown)
 
-    def _mine(self, shown: object) -> Seen:
+    def _mine(self, shown: object) -> VerifiedStudy:
         """A study that was signed with a key of this researcher, and is the one that was handed in from here."""
         seen = self._read(shown)
         filed = seen.filed
@@ -279,7 +279,7 @@ class RemoteTrust(Asking):
         self._sent[filed.id] = digest
         return seen
 
-    def _read(self, shown: object) -> Seen:
+    def _read(self, shown: object) -> VerifiedStudy:
         """What it is worth; where the trust may have a newer root by now, that is asked for first."""
         if time.monotonic() - self._read_at > _ROOTS_AGE:
             self._use(self._met.again())
@@ -300,11 +300,11 @@ class RemoteTrust(Asking):
                     raise
             time.sleep(_LOOK)
 
-    def _drafted(self, seen: Seen) -> None:
+    def _drafted(self, seen: VerifiedStudy) -> None:
         """Raises: Refused where the mandate of a study is not the one that follows from it."""
         filed, trust = seen.filed, self._met.trust
         mandate = filed.drafted
-        if mandate.root == self._root.version and mandate != trust.draft(filed.written, mandate.study, filed.number):
+        if mandate.root == self._root.version and mandate != trust.draft_mandate(filed.written, mandate.study, filed.number):
             raise Refused("mandate", "the mandate that the coordinator wrote does not follow from the study", _ASK)
 
     def _entries(self, study: str, release: int) -> Iterator[Entry]:

@@ -14,7 +14,7 @@ from trust.errors import Cancelled, DataTrustError, InvalidInput, TimedOut, Unre
 if TYPE_CHECKING:
     from datatrust.research.result import Result
 
-__all__ = ["PATIENCE", "Answers", "Job", "Standing"]
+__all__ = ["PATIENCE", "Job", "Standing", "StudyService"]
 
 PATIENCE = 600.0
 """Seconds that a wait takes at most where nothing else is said."""
@@ -38,7 +38,7 @@ class Standing:
     ripe: bool
 
 
-class Answers(Protocol):
+class StudyService(Protocol):
     """What a job asks of its trust.
 
     Attributes:
@@ -68,7 +68,7 @@ class Job:
         id: the study's id.
     """
 
-    def __init__(self, study: str, trust: Answers) -> None:
+    def __init__(self, study: str, trust: StudyService) -> None:
         self.id, self._trust = study, trust
         self._result: Result | None = None
         self._lock = threading.Lock()

@@ -16,11 +16,11 @@ from trust.dataset.dataset import Dataset
 from trust.dataset.expressions import parse_expression
 from trust.errors import StudyInvalid, nearest
 
-__all__ = ["Anova", "Correlation", "Crosstab", "Describe", "Glm", "Histogram", "Quantiles", "Question", "TTest"]
+__all__ = ["AnalysisText", "Anova", "Correlation", "Crosstab", "Describe", "Glm", "Histogram", "Quantiles", "TTest"]
 
 
 @dataclass(frozen=True)
-class Question:
+class AnalysisText:
     """An analysis whose texts wait for a dataset."""
 
     written: str
@@ -32,60 +32,62 @@ class Question:
         return read_model(self.model, self.build(dataset), StudyInvalid, self.written)
 
 
-def Describe(columns: Sequence[str], by: Sequence[str] = (), weights: str | None = None) -> Question:
+def Describe(columns: Sequence[str], by: Sequence[str] = (), weights: str | None = None) -> AnalysisText:
     """Count, missing, mean, std, var, sum, skewness and kurtosis of columns, in each group of `by`."""
-    return Question(
+    return AnalysisText(
         "Describe",
         lambda data: _given(columns=_names(columns), by=_names(by), weights=_expression(weights, data)),
         analyses.Describe,
     )
 
 
-def Histogram(column: str, edges: Iterable[float]) -> Question:
+def Histogram(column: str, edges: Iterable[float]) -> AnalysisText:
     """How many values lie in each bin between `edges`: closed on the left, the last bin on both sides, as numpy's.
 
     How many lie outside is counted as well (`.outside`), unless the edges span the column's bounds.
     """
-    return Question("Histogram", lambda data: _given(column=column, edges=_reals(edges)), analyses.Histogram)
+    return AnalysisText("Histogram", lambda data: _given(column=column, edges=_reals(edges)), analyses.Histogram)
 
 
-def Quantiles(columns: str | Sequence[str], q: float | Iterable[float]) -> Question:
+def Quantiles(columns: str | Sequence[str], q: float | Iterable[float]) -> AnalysisText:
     """Quantiles `q` (0 to 1) of columns that have bounds, each as a bracket that holds enough persons.
 
     R's type 7, which numpy and pandas call linear, lies in the bracket.
     """
-    return Question("Quantiles", lambda data: _given(columns=_names(columns), q=_reals(q)), analyses.Quantiles)
+    return AnalysisText("Quantiles", lambda data: _given(columns=_names(columns), q=_reals(q)), analyses.Quantiles)
 
 
-def Crosstab(rows: str, columns: str, weights: str | None = None) -> Question:
+def Crosstab(rows: str, columns: str, weights: str | None = None) -> AnalysisText:
     """A table of two columns; with `weights`, of the sums of weights."""
-    return Question(
+    return AnalysisText(
         "Crosstab",
         lambda data: _given(rows=rows, columns=columns, weights=_expression(weights, data)),
         analyses.Crosstab,
     )
 
 
-def Correlation(columns: Sequence[str], missing: Literal["complete", "pairwise"] = "complete") -> Question:
+def Correlation(columns: Sequence[str], missing: Literal["complete", "pairwise"] = "complete") -> AnalysisText:
     """Pearson's correlations and covariances; rows with all columns, or for each pair those with both."""
-    return Question("Correlation", lambda data: _given(columns=_names(columns), missing=missing), analyses.Correlation)
+    return AnalysisText(
+        "Correlation", lambda data: _given(columns=_names(columns), missing=missing), analyses.Correlation
+    )
 
 
-def TTest(value: str, group: str, equal_var: bool = False) -> Question:
+def TTest(value: str, group: str, equal_var: bool = False) -> AnalysisText:
     """Do two groups differ in the mean of `value`?  Welch's test, or Student's with `equal_var`.
 
     The difference is that of the group's first level less its second.
     """
-    return Question("TTest", lambda data: _given(value=value, group=group, equal_var=equal_var), analyses.TTest)
+    return AnalysisText("TTest", lambda data: _given(value=value, group=group, equal_var=equal_var), analyses.TTest)
 
 
-def Anova(value: str, group: str | Sequence[str], interaction: bool = True, typ: Literal[1, 2, 3] = 1) -> Question:
+def Anova(value: str, group: str | Sequence[str], interaction: bool = True, typ: Literal[1, 2, 3] = 1) -> AnalysisText:
     """Analysis of variance of `value` over one group or two.
 
     `typ` is the kind of sums of squares: 1 in the order written, 2 each term after those that do not contain it,
     3 each term after all others in sum-to-zero contrasts, with a row for the intercept.
     """
-    return Question(
+    return AnalysisText(
         "Anova",
         lambda data: _given(value=value, group=_names(group), interaction=interaction, typ=typ),
         analyses.Anova,
@@ -102,7 +104,7 @@ def Glm(
     robust: Literal["HC0", "HC1"] | None = None,
     scale: Literal["X2"] | None = None,
     weights_are: Literal["frequency", "precision"] = "frequency",
-) -> Question:
+) -> AnalysisText:
     """A generalised linear model, such as `Glm("disease ~ age + sex + C(cp)", family="binomial")`.
 
     `ridge` is added to the diagonal of X'WX, the intercept's apart: scikit-learn's `Ridge(alpha)`, and
@@ -131,7 +133,7 @@ def Glm(
             scale=scale,
         )
 
-    return Question("Glm", build, analyses.Glm)
+    return AnalysisText("Glm", build, analyses.Glm)
 
 
 def _given(**fields: Any) -> dict[str, Any]:

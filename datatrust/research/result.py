@@ -15,7 +15,7 @@ from datatrust.research.job import Job
 from datatrust.research.results import Released, released
 from trust.analyses.base import Scope, Values
 from trust.decision import Decisions
-from trust.documents.filed_study import Filed, Trust
+from trust.documents.filed_study import FiledStudy, TrustDocuments
 from trust.documents.result import ResultDocument, read_result, write_envelope
 from trust.documents.root import TrustRoot
 from trust.documents.study import Study
@@ -25,11 +25,11 @@ from trust.files import write_new
 from trust.logs.merkle import Entry
 from trust.policy.explain import Explanation
 from trust.secure_sum import Record
-from trust.secure_sum.messages import signed_by
+from trust.secure_sum.messages import signature_is_valid
 from trust.signing.envelope import Envelope
 from trust.words.safe import escaped
 
-__all__ = ["Job", "Kept", "Result", "StudyHandle", "provenance_of"]
+__all__ = ["Job", "ReleaseContext", "Result", "StudyHandle", "provenance_of"]
 
 LOCAL = "local: keys of all roles in one process"
 
@@ -81,7 +81,7 @@ class StudyHandle:
 
 
 @dataclass(frozen=True)
-class Kept:
+class ReleaseContext:
     """What a result file is held to.
 
     Attributes:
@@ -94,8 +94,8 @@ class Kept:
             refused.
     """
 
-    trust: Trust
-    filed: Filed
+    trust: TrustDocuments
+    filed: FiledStudy
     entries: Sequence[Entry]
     anchor: TrustRoot
     where: str
@@ -137,7 +137,7 @@ class Result(Mapping[str, Released]):
         return len(self._released)
 
     @classmethod
-    def kept(cls, raw: bytes, by: Kept) -> Result:
+    def kept(cls, raw: bytes, by: ReleaseContext) -> Result:
         """The result of a study that was released before, from its file, verified in full, and the register.
 
         Raises: Refused where it is not what was released for this study, InvalidInput where it is no result.
@@ -211,8 +211,8 @@ class Result(Mapping[str, Released]):
 
 
 def provenance_of(
-    trust: Trust,
-    filed: Filed,
+    trust: TrustDocuments,
+    filed: FiledStudy,
     *,
     partners: Sequence[str],
     absent: Mapping[str, str],
@@ -251,7 +251,7 @@ def provenance_of(
     }
 
 
-def _sums(by: Kept, root: TrustRoot) -> list[tuple[str, ...]]:
+def _sums(by: ReleaseContext, root: TrustRoot) -> list[tuple[str, ...]]:
     """Who took part in each sum that was opened: of the records that the coordinator of that root has signed."""
     keys = [Ed25519PublicKey.from_public_bytes(key) for key in root.root.keys_of("coordinator").values()]
     found: dict[int, tuple[str, ...]] = {}
@@ -259,7 +259,7 @@ def _sums(by: Kept, root: TrustRoot) -> list[tuple[str, ...]]:
         if entry.kind != "sum-record":
             continue
         record = Record.parse(entry.body.get("record"))
-        if not any(signed_by(key, record.sig, record.message()) for key in keys):
+        if not any(signature_is_valid(key, record.sig, record.message()) for key in keys):
             raise Refused("signature", "the coordinator has not signed a sum of the study", "ask who runs the trust")
         found[record.context.r] = record.context.partners
     return [partners for _, partners in sorted(found.items())]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from datatrust.person.pins import read_file
 from datatrust.research.job import Job
-from datatrust.research.questions import Question
+from datatrust.research.questions import AnalysisText
 from datatrust.research.result import Result, StudyHandle
 from trust.analyses.base import Analysis, Scope
 from trust.canonical import read_model
@@ -33,10 +33,10 @@ from trust.times import now, write_time
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Asking", "expect"]
+__all__ = ["AnyTrust", "expect"]
 
 
-class Asking(ABC):
+class AnyTrust(ABC):
     """What a researcher does with a trust.
 
     Attributes:
@@ -99,7 +99,7 @@ class Asking(ABC):
         title: str,
         *,
         purpose: str,
-        analyses: Mapping[str, Question | Analysis],
+        analyses: Mapping[str, AnalysisText | Analysis],
         cohort: str = "",
         summary: str | Mapping[str, str] | None = None,
         protections: Mapping[str, Any] | None = None,
@@ -162,7 +162,7 @@ class Asking(ABC):
         return next(name for name in iter(lambda: new_id(title), "") if not self._used(name))
 
     def _resolve(self, name: str, asked: Any) -> Analysis:
-        if isinstance(asked, Question):
+        if isinstance(asked, AnalysisText):
             return asked.resolve(self.dataset)
         if isinstance(asked, Analysis):
             return asked

@@ -18,7 +18,7 @@ from nodes.keys import NodeKeys, named, next_keys
 from nodes.operate.findings import Finding, failure, ok, warning
 from nodes.settings import NodeSettings
 from nodes.state.lock import holder
-from nodes.state.restored import may_serve
+from nodes.state.restored import require_caught_up
 from nodes.state.store import SqliteStore
 from trust.documents.root import TrustRoot
 from trust.errors import Refused
@@ -129,7 +129,7 @@ def check_charter(settings: NodeSettings, root: TrustRoot) -> Finding:
 def check_restored(settings: NodeSettings, root: TrustRoot) -> Finding:
     """A home from a backup serves only under keys that a newer root names."""
     try:
-        may_serve(settings.own, settings.name, root)
+        require_caught_up(settings.own, settings.name, root)
     except Refused as refused:
         return failure("history", refused.text, refused.remedy)
     return ok("history", "this home may serve")

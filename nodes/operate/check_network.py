@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from cryptography import x509
 
-from nodes.interface import Interface, tls_context, why
+from nodes.interface import CoordinatorReader, tls_context, why
 from nodes.operate.findings import Finding, failure, ok, warning
 from nodes.settings import NodeSettings
 from trust.errors import Fault, InvalidInput
@@ -31,12 +31,12 @@ _LARGEST_OFFSET = 5.0
 _ASK = "ask who runs the coordinator, and look at the firewall for outgoing connections"
 
 
-def interface(settings: NodeSettings, patience: float = _PATIENCE) -> Interface:
+def interface(settings: NodeSettings, patience: float = _PATIENCE) -> CoordinatorReader:
     """The coordinator's, as this node reaches it.  Raises: InvalidInput before the node is enrolled."""
     toml = settings.toml
     if toml is None or not toml.coordinator:
         raise InvalidInput("a node that is not enrolled", remedy="datatrust node enrol invitation.json")
-    return Interface(toml.coordinator, settings.authority(), toml.proxy, patience)
+    return CoordinatorReader(toml.coordinator, settings.authority(), toml.proxy, patience)
 
 
 def place_of(address: str) -> tuple[str, int]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from nodes.interface import Interface
+from nodes.interface import CoordinatorReader
 from nodes.keys import NodeKeys, PartnerFile, named, next_keys, replace_public, take_next
 from nodes.settings import NodeSettings, NodeToml
 from nodes.state.restored import FILE, Restored
@@ -170,7 +170,7 @@ def newer_of(home: Path, invitation: Invitation) -> tuple[TrustRoot, bool]:
     return TrustRoot.chain(invitation.roots, before), True
 
 
-def fetched(interface: Interface, root: TrustRoot) -> Shared:
+def fetched(interface: CoordinatorReader, root: TrustRoot) -> Shared:
     """Dataset and charter from the coordinator, the charter held to the root.
 
     Raises: Fault, MessageInvalid, DatasetInvalid, CharterInvalid, Refused (`charter`).

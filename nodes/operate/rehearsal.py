@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from nodes.operate.check_network import interface
-from nodes.rows.editions import Editions
+from nodes.rows.editions import EditionKeeper
 from nodes.settings import NodeSettings
 from nodes.state.read_only import opened
 from nodes.study import gate
-from nodes.study.answered_cohorts import Answered
+from nodes.study.answered_cohorts import AnsweredCohorts
 from nodes.study.computation import Computation
 from trust.analyses.base import Scope, together
 from trust.canonical import canonical
@@ -31,7 +31,7 @@ from trust.dataset.cohort import Cohort
 from trust.dataset.dataset import PARTNER
 from trust.dataset.rows import partner_rows
 from trust.decision import Decision, Decisions
-from trust.documents.mandate import Mandate, SignedMandate, draft
+from trust.documents.mandate import Mandate, SignedMandate, draft_mandate
 from trust.documents.root import TrustRoot
 from trust.documents.study import Study, plan, plan_documents, signed_study
 from trust.errors import DataTrustError, InvalidInput, MessageInvalid, Refused, nearest
@@ -118,13 +118,13 @@ def rehearse(settings: NodeSettings, told: Told) -> Rehearsal:
         first = list(_signed(told, root, notes))
         if study.researcher in root.root.researchers:
             mandate = _mandate(told, root, scope, charter, notes)
-            first += _before(settings, gate.Asked(mandate, study, told.digest, scope), root, policy, state)
+            first += _before(settings, gate.MandateRequest(mandate, study, told.digest, scope), root, policy, state)
         parts.append(("before rows", Decisions(first)))
         if not parts[-1][1].ok:
             return Rehearsal(tuple(parts), tuple(notes))
         with tempfile.TemporaryDirectory(prefix="datatrust-rehearsal-") as thrown:
             _linked(settings.own / "editions", Path(thrown))
-            editions = Editions(Path(thrown), dataset, persons=floor_of(charter, policy).persons)
+            editions = EditionKeeper(Path(thrown), dataset, persons=floor_of(charter, policy).persons)
             names = [name for analysis in study.analyses.values() for name in analysis.reads()]
             try:
                 cohort = Cohort.parse(study.cohort, dataset) if study.cohort else None
@@ -132,7 +132,7 @@ def rehearse(settings: NodeSettings, told: Told) -> Rehearsal:
             except DataTrustError as wrong:
                 parts.append(("after rows", Decisions([_no("rows", wrong)])))
                 return Rehearsal(tuple(parts), tuple(notes))
-            differs = Answered(state.answered, editions).judge(taken, names, study.protections.persons)
+            differs = AnsweredCohorts(state.answered, editions).judge(taken, names, study.protections.persons)
             parts.append(("after rows", gate.after_rows(study, scope, taken.edition, differs)))
             if parts[-1][1].ok:
                 rows = taken.edition.rows
@@ -165,16 +165,16 @@ def _mandate(told: Told, root: TrustRoot, scope: Scope, charter: Charter, notes:
             notes.append(f"its mandate is not in force here ({wrong}); a draft was taken in its place")
     else:
         notes.append("there is no mandate: a draft was taken, and the committee's signatures were not judged")
-    return _Draft(draft(told.digest, told.study, scope, charter.folder_digest, root.root, _NUMBER))
+    return _Draft(draft_mandate(told.digest, told.study, scope, charter.folder_digest, root.root, _NUMBER))
 
 
 def _before(
-    settings: NodeSettings, asked: gate.Asked, root: TrustRoot, policy: PartnerPolicy | None, state: _State
+    settings: NodeSettings, asked: gate.MandateRequest, root: TrustRoot, policy: PartnerPolicy | None, state: _State
 ) -> list[Decision]:
     at = now()
     clock = not state.latest or at >= read_time(state.latest)
     writable = os.access(settings.own, os.W_OK)
-    known = gate.Known(
+    known = gate.NodeView(
         settings.name,
         root,
         settings.charter(),

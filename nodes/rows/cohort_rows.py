@@ -28,11 +28,11 @@ from trust.dataset.rows import Rows
 from trust.decision import Decision, Decisions
 from trust.errors import SourceInvalid
 
-__all__ = ["Edition", "check_source", "freeze", "needed"]
+__all__ = ["FrozenRows", "check_source", "freeze", "needed"]
 
 
 @dataclass(frozen=True)
-class Edition:
+class FrozenRows:
     """The frozen rows of a study.
 
     Attributes:
@@ -55,7 +55,7 @@ def freeze(
     names: Iterable[str],
     cohort: Cohort | None,
     gone: Collection[str] | None = None,
-) -> Edition:
+) -> FrozenRows:
     """Read, validate and freeze the columns `names` of the persons in the cohort.
 
     Persons who have opted out are removed before anything is counted or validated.
@@ -262,7 +262,7 @@ class _Table:
 
     # ---- the rows
 
-    def edition(self, wanted: list[str]) -> Edition:
+    def edition(self, wanted: list[str]) -> FrozenRows:
         chosen = [f'{_fetched(self._dataset.column(name))} AS "c {at}"' for at, name in enumerate(wanted)]
         chosen.append('rowid AS "place"')
         several = self._dataset.person != "row" and self._dataset.rows_per_person > 1
@@ -279,7 +279,7 @@ class _Table:
             persons = int(person.max(initial=-1)) + 1
         places = np.ma.getdata(fetched["place"]).astype(np.int64, copy=False)
         height = self._connection.execute("SELECT count(*) FROM typed").fetchone() or (0,)
-        return Edition(Rows(n, columns, person), persons, places, int(height[0]))
+        return FrozenRows(Rows(n, columns, person), persons, places, int(height[0]))
 
 
 def _fetched(column: Column) -> str:

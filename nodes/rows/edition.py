@@ -23,15 +23,15 @@ import numpy.typing as npt
 import pandas as pd
 import sqlalchemy
 
-from nodes.rows.cohort_rows import Edition
+from nodes.rows.cohort_rows import FrozenRows
 from nodes.rows.columns import columns_of
 from nodes.rows.from_file import text
-from nodes.rows.source import Held, Source, database, open_table, physical_names, scheme
+from nodes.rows.source import Source, TableInMemory, database, open_table, physical_names, scheme
 from trust.dataset.dataset import Dataset
 from trust.errors import Fault
 from trust.privacy.differencing import Bits, bits
 
-__all__ = ["Extract", "Look", "come_or_gone", "ids_of", "look", "take", "write_parquet"]
+__all__ = ["FrozenRows", "SourceFingerprint", "come_or_gone", "ids_of", "look", "take", "write_parquet"]
 
 _SETTLED_NS = 2_000_000_000
 """A file that was written to later than this before we looked may be written to again within the same tick."""
@@ -46,7 +46,7 @@ class _State:
 
 
 @dataclass(frozen=True)
-class Look:
+class SourceFingerprint:
     """What a source looked like, for a proof that it has not changed; `file` and `frame` are None where there is
     none, as of a database that others write to.
     """
@@ -70,15 +70,15 @@ class Look:
         )
 
 
-def look(source: Source, dataset: Dataset, *, whole: bool = False) -> Look:
+def look(source: Source, dataset: Dataset, *, whole: bool = False) -> SourceFingerprint:
     """Look at a source, before it is read: a copy of a DataFrame; a file's dates and size, and its content where it is
     quite new, since a second change within one tick of the clock would leave no trace, and where `whole`.
     """
     if isinstance(source.url, pd.DataFrame):
-        return Look(frame=_selected(source.url, _kept_names(source, dataset, [])).copy(deep=True))
+        return SourceFingerprint(frame=_selected(source.url, _kept_names(source, dataset, [])).copy(deep=True))
     url = str(source.url)
     if scheme(url) == "":
-        return Look(file=_all(_stat(Path(url), whole=whole)))
+        return SourceFingerprint(file=_all(_stat(Path(url), whole=whole)))
     if scheme(url) == "sqlite":
         with suppress(sqlalchemy.exc.ArgumentError):
             name = sqlalchemy.make_url(url.rpartition("#")[0] or url).database
@@ -87,8 +87,8 @@ def look(source: Source, dataset: Dataset, *, whole: bool = False) -> Look:
                     Path(f"{name}{ending}") for ending in ("-wal", "-journal") if Path(f"{name}{ending}").exists()
                 ]
                 states = [_stat(path, whole=whole) for path in (Path(name), *beside)]
-                return Look(file=_all(*states))
-    return Look()
+                return SourceFingerprint(file=_all(*states))
+    return SourceFingerprint()
 
 
 def _all(*states: _State | None) -> tuple[_State, ...] | None:
@@ -117,7 +117,7 @@ def take(source: Source, dataset: Dataset, names: Collection[str]) -> Source:
     Raises: SourceInvalid, Fault; no message holds an address or a value.
     """
     chosen = _kept_names(source, dataset, names)
-    frozen: pd.DataFrame | Held
+    frozen: pd.DataFrame | TableInMemory
     with database() as connection:
         if isinstance(source.url, pd.DataFrame):  # opened for what is wrong with a column that is needed
             open_table(source.model_copy(update={"url": source.url.iloc[:0]}), connection, list(names))
@@ -125,7 +125,7 @@ def take(source: Source, dataset: Dataset, names: Collection[str]) -> Source:
         else:
             open_table(source, connection, chosen if set(names) <= set(chosen) else list(names))
             try:
-                frozen = Held(connection)
+                frozen = TableInMemory(connection)
             except duckdb.Error as wrong:
                 raise Fault(f"the edition cannot be held in memory ({type(wrong).__name__})") from None
     return source.model_copy(update={"url": frozen, "table": "", "opt_out": None})
@@ -178,7 +178,7 @@ def _selected(frame: pd.DataFrame, names: list[str]) -> pd.DataFrame:
 # ---- who is in it
 
 
-class Extract:
+class Edition:
     """An extract with its number and date.
 
     Attributes:
@@ -190,7 +190,9 @@ class Extract:
         kept: whether a study was answered from it.
     """
 
-    def __init__(self, number: int, taken: str, source: Source, dataset: Dataset, seen: Look, *, of: str) -> None:
+    def __init__(
+        self, number: int, taken: str, source: Source, dataset: Dataset, seen: SourceFingerprint, *, of: str
+    ) -> None:
         self.number, self.taken, self.source, self.seen, self.of = number, taken, source, seen, of
         self.kept = False
         self._dataset = dataset
@@ -207,7 +209,7 @@ class Extract:
         """The persons' ids; for a dataset that has them."""
         return frozenset(self._people[1])
 
-    def persons(self, edition: Edition) -> Bits:
+    def persons(self, edition: FrozenRows) -> Bits:
         """The set of the persons of an edition of this extract, over all persons of the extract."""
         if self._dataset.person == "row":
             return bits(edition.places, edition.height)
@@ -248,7 +250,7 @@ def _ids(source: Source, dataset: Dataset) -> npt.NDArray[np.object_]:
     return ids
 
 
-def come_or_gone(one: Extract, other: Extract, dataset: Dataset, gone: Collection[str]) -> int:
+def come_or_gone(one: Edition, other: Edition, dataset: Dataset, gone: Collection[str]) -> int:
     """How many persons are in one extract and not in the other, those who have opted out left aside.
 
     Where each row is a person, equal rows are counted: three of them against one are two persons; and a row that has

@@ -41,8 +41,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from nodes.rows import edition_files as unfinished
-from nodes.rows.cohort_rows import Edition, freeze, needed
-from nodes.rows.edition import Extract, Look, come_or_gone, ids_of, look, take, write_parquet
+from nodes.rows.cohort_rows import FrozenRows, freeze, needed
+from nodes.rows.edition import Edition, SourceFingerprint, come_or_gone, ids_of, look, take, write_parquet
 from nodes.rows.opt_outs import opted_out
 from nodes.rows.source import Source, physical_names
 from trust.canonical import digest
@@ -52,14 +52,14 @@ from trust.errors import Fault
 from trust.privacy.differencing import Bits, bits, places
 from trust.times import write_time
 
-__all__ = ["Editions", "Taken"]
+__all__ = ["CohortRows", "EditionKeeper"]
 
 _LEFT_BEHIND = 86_400
 """Seconds after which an unfinished file is no other process's."""
 
 
 @dataclass(frozen=True)
-class Taken:
+class CohortRows:
     """An edition's rows for one study, and which edition they are of.
 
     Attributes:
@@ -68,8 +68,8 @@ class Taken:
         persons: the cohort's persons, over all persons of the extract.
     """
 
-    edition: Edition
-    extract: Extract = field(repr=False)
+    edition: FrozenRows
+    extract: Edition = field(repr=False)
     persons: Bits = field(repr=False)
 
     @property
@@ -83,7 +83,7 @@ class Taken:
         return self.extract.taken
 
 
-class Editions:
+class EditionKeeper:
     """The editions of one node in `folder`, made if it is missing.
 
     Args:
@@ -97,12 +97,12 @@ class Editions:
     def __init__(self, folder: Path, dataset: Dataset, *, persons: int, durable: bool = True) -> None:
         self.dataset, self._digest = dataset, dataset.digest()
         self._folder, self._k, self._durable = folder, persons, durable
-        self._kept: Extract | None = None
-        self._next: tuple[Extract, frozenset[str]] | None = None
-        self._proof: tuple[Look, frozenset[str]] | None = None
+        self._kept: Edition | None = None
+        self._next: tuple[Edition, frozenset[str]] | None = None
+        self._proof: tuple[SourceFingerprint, frozenset[str]] | None = None
         self._last = 0
-        self._given: list[weakref.ref[Taken]] = []
-        self._moved: dict[tuple[int, int], tuple[Extract, npt.NDArray[np.int64]]] = {}
+        self._given: list[weakref.ref[CohortRows]] = []
+        self._moved: dict[tuple[int, int], tuple[Edition, npt.NDArray[np.int64]]] = {}
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             for path in folder.glob("new-*"):  # of a process that ended while it wrote
@@ -112,7 +112,7 @@ class Editions:
         except OSError as wrong:
             raise Fault(f"the folder of editions cannot be used ({type(wrong).__name__})") from None
 
-    def freeze(self, source: Source, names: Iterable[str], cohort: Cohort | None, *, now: datetime) -> Taken:
+    def freeze(self, source: Source, names: Iterable[str], cohort: Cohort | None, *, now: datetime) -> CohortRows:
         """The columns `names` of the persons in the cohort, from the edition in use.  `keep` makes it last.
 
         Raises: SourceInvalid, Fault.
@@ -124,11 +124,11 @@ class Editions:
         extract = self._current(source, needed(self.dataset, source, asked), gone, now)
         frozen = source.model_copy(update={"url": extract.source.url, "table": "", "opt_out": None})
         edition = freeze(self.dataset, frozen, names, cohort, gone)
-        taken = Taken(edition, extract, extract.persons(edition))
+        taken = CohortRows(edition, extract, extract.persons(edition))
         self._given = [given for given in self._given if given() is not None] + [weakref.ref(taken)]
         return taken
 
-    def keep(self, taken: Taken) -> None:
+    def keep(self, taken: CohortRows) -> None:
         """All studies from now on use this edition; to be called before its first answer leaves.
 
         Raises: Fault where another study has made the same edition from another extract.
@@ -150,11 +150,11 @@ class Editions:
         self._kept, self._last, self._next = extract, extract.number, None
         self._proof = None
 
-    def identity(self, extract: Extract) -> bytes:
+    def identity(self, extract: Edition) -> bytes:
         """Which persons an extract has, in which order: 32 bytes, of the keyed tokens."""
         return hashlib.sha256(extract.tokens(self._key).tobytes()).digest()
 
-    def placed(self, number: int, persons: Bits, among: Extract) -> tuple[Bits, int]:
+    def placed(self, number: int, persons: Bits, among: Edition) -> tuple[Bits, int]:
         """A set of persons of edition `number` as one of the persons of `among`, and how many are not there.
 
         Raises: Fault where the edition's tokens are lost: what cannot be compared is not answered.
@@ -168,12 +168,12 @@ class Editions:
         there = moved[places(persons, len(moved))]
         return bits(there[there >= 0], self._size(among)), int(np.count_nonzero(there < 0))
 
-    def _size(self, extract: Extract) -> int:
+    def _size(self, extract: Edition) -> int:
         return len(extract.tokens(self._key))
 
     # ---- which edition
 
-    def _current(self, source: Source, names: list[str], gone: frozenset[str], now: datetime) -> Extract:
+    def _current(self, source: Source, names: list[str], gone: frozenset[str], now: datetime) -> Edition:
         if self._next is not None:  # taken for a study that was then refused, or is about to be answered
             extract, then = self._next
             same = extract.seen.still(source, self.dataset) or self._in_use(extract)
@@ -197,7 +197,7 @@ class Editions:
             return kept
         return extract
 
-    def _in_use(self, extract: Extract) -> bool:
+    def _in_use(self, extract: Edition) -> bool:
         """Whether another study is about to be answered from it, and nothing tells if the source has changed since: of
         two extracts only one could be the next edition.
         """
@@ -205,12 +205,12 @@ class Editions:
             return False
         return any(taken is not None and taken.extract is extract for taken in (given() for given in self._given))
 
-    def _take(self, source: Source, names: list[str], gone: frozenset[str], now: datetime) -> Extract:
+    def _take(self, source: Source, names: list[str], gone: frozenset[str], now: datetime) -> Edition:
         in_memory = isinstance(source.url, pd.DataFrame)
-        seen = Look() if in_memory else look(source, self.dataset)
+        seen = SourceFingerprint() if in_memory else look(source, self.dataset)
         frozen = take(source, self.dataset, names)
-        seen = Look(frame=frozen.url) if isinstance(frozen.url, pd.DataFrame) else seen
-        extract = Extract(self._last + 1, write_time(now), frozen, self.dataset, seen, of=self._of(source))
+        seen = SourceFingerprint(frame=frozen.url) if isinstance(frozen.url, pd.DataFrame) else seen
+        extract = Edition(self._last + 1, write_time(now), frozen, self.dataset, seen, of=self._of(source))
         self._next = extract, gone
         return extract
 
@@ -234,17 +234,17 @@ class Editions:
                 f"the tokens of edition {number} are lost; to mend it: put the file back into the folder of editions"
             ) from None
 
-    def _write_tokens(self, extract: Extract) -> None:
+    def _write_tokens(self, extract: Edition) -> None:
         path = self._folder / f"{extract.number:06d}.tokens"
         if not path.exists():
             _write_private(path, extract.tokens(self._key).astype("<u8").tobytes(), self._durable)
 
-    def _write(self, extract: Extract) -> None:
+    def _write(self, extract: Edition) -> None:
         """Rows and tokens first, `edition.json` last: what it names is complete."""
         with unfinished.making(self._folder, extract.number):
             self._write_all(extract)
 
-    def _write_all(self, extract: Extract) -> None:
+    def _write_all(self, extract: Edition) -> None:
         path = self._rows(extract.number)
         write_parquet(extract.source, physical_names(extract.source), path)
         if not isinstance(extract.source.url, pd.DataFrame):
@@ -289,7 +289,7 @@ class Editions:
         if not path.is_file():
             raise Fault("the rows of the edition are lost; to mend it: put the file back into the folder of editions")
         frozen = source.model_copy(update={"url": path, "table": "", "opt_out": None})
-        self._kept = Extract(number, date, frozen, self.dataset, Look(), of=of)
+        self._kept = Edition(number, date, frozen, self.dataset, SourceFingerprint(), of=of)
         self._kept.kept = True
 
 

@@ -28,8 +28,8 @@ from trust.dataset.dataset import Dataset
 from trust.errors import SourceInvalid, nearest
 
 __all__ = [
-    "Held",
     "Source",
+    "TableInMemory",
     "as_source",
     "database",
     "is_database",
@@ -42,7 +42,7 @@ __all__ = [
 Place: TypeAlias = str | Path | pd.DataFrame
 
 
-class Held:
+class TableInMemory:
     """A table of the in-memory engine: rows read once, which go with this object.
 
     Raises: duckdb.Error where there is no room for them.
@@ -77,7 +77,7 @@ class Source(Model):
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
-    url: str | Path | pd.DataFrame | Held = Field(repr=False)
+    url: str | Path | pd.DataFrame | TableInMemory = Field(repr=False)
     table: str = ""
     columns: dict[str, str] = Field(default_factory=dict)
     levels: dict[str, dict[str, bool | int | str]] = Field(default_factory=dict)
@@ -205,7 +205,7 @@ def open_table(
         raise SourceInvalid("two columns of the table differ only in capitals", remedy="rename one of them")
     if isinstance(source.url, pd.DataFrame):
         _from_frame(source.url, connection, names)
-    elif isinstance(source.url, Held):
+    elif isinstance(source.url, TableInMemory):
         present = physical_names(source)
         missing_columns(names, present)
         chosen = ", ".join(map(quoted, names)) or "1 AS _"
@@ -223,7 +223,7 @@ def physical_names(source: Source) -> list[str]:
     if is_database(source.url):
         return database_columns(str(source.url), source.table)
     with database() as connection:
-        if isinstance(source.url, Held):
+        if isinstance(source.url, TableInMemory):
             described = connection.execute(f"DESCRIBE {quoted(source.url.name)}").fetchall()
             return [str(row[0]) for row in described]
         return file_columns(_path(str(source.url)), connection)
@@ -248,7 +248,7 @@ def _path(url: str) -> Path:
     return Path(url)
 
 
-def is_database(url: Place | Held) -> bool:
+def is_database(url: Place | TableInMemory) -> bool:
     """Whether rows come through SQLAlchemy."""
     return isinstance(url, str) and scheme(str(url)).partition("+")[0] in DATABASES
 

@@ -62,7 +62,7 @@ from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 from trust.errors import Fault
 from trust.protocol.messages import from_parts, in_parts
 
-__all__ = ["FIELD", "RECORD", "FleetNode", "Link", "client_app", "packed", "unpacked"]
+__all__ = ["FIELD", "RECORD", "FleetNode", "SuperLinkAddress", "client_app", "packed", "unpacked"]
 
 RECORD, FIELD = "datatrust", "message"
 """Where the bytes are in a Flower message; the parts of a long one are in `datatrust`, `datatrust-1`, …"""
@@ -106,7 +106,7 @@ def client_app(handle: Callable[[bytes], bytes]) -> ClientApp:
 
 
 @dataclass(frozen=True)
-class Link:
+class SuperLinkAddress:
     """How a node reaches its SuperLink.
 
     Attributes:
@@ -149,7 +149,11 @@ class FleetNode:
     """
 
     def __init__(
-        self, link: Link, handle: Callable[[bytes], bytes], *, tell: Callable[[str], None] = lambda words: None
+        self,
+        link: SuperLinkAddress,
+        handle: Callable[[bytes], bytes],
+        *,
+        tell: Callable[[str], None] = lambda words: None,
     ) -> None:
         self._link, self._app, self._tell = link, client_app(handle), tell
         public = link.key.public_key()

@@ -21,7 +21,7 @@ from nodes.operate import check_machine as checks
 from nodes.operate import check_network as checks_network
 from nodes.operate import check_source as checks_source
 from nodes.operate.findings import Check, Finding, failure, found, ok, warning
-from nodes.serve.metrics import Figures
+from nodes.serve.metrics import Metrics
 from nodes.settings import NodeSettings
 from nodes.state.store import SqliteStore
 from trust.errors import Fault
@@ -155,7 +155,7 @@ class Watch:
 class Health:
     """The server, on a loopback address alone; `figures` None: no /metrics."""
 
-    def __init__(self, address: str, watch: Watch, figures: Figures | None) -> None:
+    def __init__(self, address: str, watch: Watch, figures: Metrics | None) -> None:
         """Raises: Fault where the address is taken."""
         host, _, port = address.rpartition(":")
         answer = _handler(watch, figures)
@@ -214,7 +214,7 @@ def _cut(request: socket.socket) -> None:
         request.shutdown(socket.SHUT_RDWR)
 
 
-def _handler(watch: Watch, figures: Figures | None) -> type[BaseHTTPRequestHandler]:
+def _handler(watch: Watch, figures: Metrics | None) -> type[BaseHTTPRequestHandler]:
     def livez() -> tuple[int, str, bytes]:
         return 200, "application/json", b'{"alive":true}\n'
 

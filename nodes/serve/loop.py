@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from nodes.node import Node
-from nodes.serve.flower import FleetNode, Link
+from nodes.serve.flower import FleetNode, SuperLinkAddress
 from nodes.settings import NodeSettings
 from nodes.state.lock import locked
 from nodes.study.notices import Notices
@@ -44,7 +44,9 @@ def serve(settings: NodeSettings, address: str, tell: Callable[[str], None], beg
     try:
         _take_roots(node, settings)
         sessions = Sessions(node, away=_AWAY, tell=tell)
-        link = Link(address, settings.authority(), settings.connection_key(), settings.connection / "node_id")
+        link = SuperLinkAddress(
+            address, settings.authority(), settings.connection_key(), settings.connection / "node_id"
+        )
         answer: list[Callable[[bytes], bytes]] = []
         fleet = FleetNode(link, lambda raw: answer[0](raw), tell=tell)
         answer.append(begun(fleet, sessions))

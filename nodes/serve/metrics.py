@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
-__all__ = ["Figures"]
+__all__ = ["Metrics"]
 
 
-class Figures:
+class Metrics:
     """Counts what was asked and answered.  Names of rules and kinds only, of a closed list each."""
 
     def __init__(self) -> None:

@@ -25,10 +25,10 @@ from nodes.serve.flower import FleetNode
 from nodes.serve.health import Health, Watch
 from nodes.serve.logs import Log, node_log
 from nodes.serve.loop import serve
-from nodes.serve.metrics import Figures
+from nodes.serve.metrics import Metrics
 from nodes.settings import NodeSettings
 from nodes.state.lock import locked
-from nodes.state.restored import may_serve
+from nodes.state.restored import require_caught_up
 from nodes.study.sessions import Sessions
 from trust.canonical import parse
 from trust.documents.root import TrustRoot
@@ -88,7 +88,7 @@ class _Running:
         self._settings, self._tell = settings, tell
         self._log: Log = node_log(settings.name)
         toml = settings.toml
-        self._figures = Figures() if toml and toml.metrics else None
+        self._figures = Metrics() if toml and toml.metrics else None
         self._watch = Watch(settings, self._watched)
         self._stop = threading.Event()
         self._fleet: FleetNode | None = None
@@ -100,7 +100,7 @@ class _Running:
         """Until the end.  Raises: DataTrustError."""
         self._follow()
         self._take_keys()
-        may_serve(self._settings.own, self._settings.name, self._settings.root())
+        require_caught_up(self._settings.own, self._settings.name, self._settings.root())
         address = self._settings.superlink
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._told_to_stop)

@@ -19,7 +19,7 @@ from trust.errors import InvalidInput, Refused
 from trust.files import read_file
 from trust.times import Time
 
-__all__ = ["FILE", "Restored", "abandoned_keys", "may_serve", "restored"]
+__all__ = ["FILE", "Restored", "abandoned_keys", "require_caught_up", "restored"]
 
 FILE = "restored"
 
@@ -53,7 +53,7 @@ def abandoned_keys(own: Path) -> tuple[bytes, ...]:
     return tuple(bytes.fromhex(key) for key in mark.keys) if mark else ()
 
 
-def may_serve(own: Path, name: str, root: TrustRoot) -> None:
+def require_caught_up(own: Path, name: str, root: TrustRoot) -> None:
     """Raises: Refused (`state-rolled-back`) for a restored home whose keys no newer root has replaced."""
     mark = restored(own)
     if mark is None:

@@ -14,10 +14,10 @@ from trust.protocol.asks import Plans, blocks_of, split
 from trust.secure_sum import Question, decode_sum
 from trust.secure_sum.masks import Words
 
-__all__ = ["Progress"]
+__all__ = ["AnalysisReplay"]
 
 
-class Progress:
+class AnalysisReplay:
     """The replay of one study's analyses.
 
     Attributes:

@@ -13,14 +13,14 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from nodes.rows.editions import Editions, Taken
+from nodes.rows.editions import CohortRows, EditionKeeper
 from trust.dataset.dataset import PARTNER, Dataset
 from trust.decision import Decision
 from trust.errors import Fault
 from trust.privacy.differencing import Earlier, differencing
 from trust.secure_sum.errors import StoreUnavailable
 
-__all__ = ["Answered", "columns_read"]
+__all__ = ["AnsweredCohorts", "columns_read"]
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS cohort (
@@ -41,19 +41,19 @@ def columns_read(dataset: Dataset, names: Iterable[str]) -> frozenset[str]:
     return frozenset(read)
 
 
-class Answered:
+class AnsweredCohorts:
     """The cohorts that were answered from one node's editions, in the node's database.
 
     Judge, record, then answer; where studies may run side by side, judge and record in one transaction.
     Every method raises StoreUnavailable.
     """
 
-    def __init__(self, database: sqlite3.Connection, editions: Editions) -> None:
+    def __init__(self, database: sqlite3.Connection, editions: EditionKeeper) -> None:
         self._database, self._editions = database, editions
         with _mapped():
             database.executescript(_SCHEMA)
 
-    def judge(self, taken: Taken, columns: Iterable[str], persons: int) -> Decision:
+    def judge(self, taken: CohortRows, columns: Iterable[str], persons: int) -> Decision:
         """The rule `differencing` on a cohort that is to be asked about these columns; `persons` is k.
 
         Raises: Fault where an earlier edition's tokens are lost.
@@ -61,7 +61,7 @@ class Answered:
         asked = columns_read(self._editions.dataset, columns)
         return differencing(taken.persons, asked, self._earlier(taken, asked), persons)
 
-    def record(self, study: str, taken: Taken, columns: Iterable[str], persons: int) -> None:
+    def record(self, study: str, taken: CohortRows, columns: Iterable[str], persons: int) -> None:
         """This study has been answered, or is about to be; its edition is kept from here on.
 
         Raises: Fault where the edition cannot be kept.
@@ -79,19 +79,19 @@ class Answered:
                 "INSERT OR REPLACE INTO answered_cohort VALUES (?, ?, ?, ?)", (study, digest, read, persons)
             )
 
-    def is_of(self, study: str, taken: Taken) -> bool:
+    def is_of(self, study: str, taken: CohortRows) -> bool:
         """Whether a study was recorded with these very persons of this edition.  Raises: StoreUnavailable."""
         with _mapped():
             row = self._database.execute("SELECT cohort FROM answered_cohort WHERE study = ?", (study,)).fetchone()
         return row is not None and row[0] == self._named(taken)[2]
 
-    def _named(self, taken: Taken) -> tuple[bytes, bytes, bytes]:
+    def _named(self, taken: CohortRows) -> tuple[bytes, bytes, bytes]:
         """Which persons the edition has, which of them are in the cohort, and a digest of both."""
         dataset = self._editions.dataset
         extract, cohort = self._editions.identity(taken.extract), taken.persons.tobytes()
         return extract, cohort, hashlib.sha256(f"{dataset.id}\0{taken.number}\0".encode() + extract + cohort).digest()
 
-    def _earlier(self, taken: Taken, asked: frozenset[str]) -> Iterator[Earlier]:
+    def _earlier(self, taken: CohortRows, asked: frozenset[str]) -> Iterator[Earlier]:
         """Each set that was answered for a shared column, once, as persons of the edition now in use."""
         with _mapped():
             rows = self._database.execute(

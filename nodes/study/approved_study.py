@@ -9,9 +9,9 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from nodes.node import Node
-from nodes.rows.editions import Taken
+from nodes.rows.editions import CohortRows
 from nodes.study import gate
-from nodes.study.analysis_replay import Progress
+from nodes.study.analysis_replay import AnalysisReplay
 from nodes.study.computation import Computation
 from trust.analyses.base import Ask, Scope, Sum
 from trust.canonical import canonical, parse
@@ -26,11 +26,11 @@ from trust.protocol.messages import pack_asks, unpack_asks
 from trust.secure_sum import Parameters, Party
 from trust.signing.envelope import Envelope, sha256
 
-__all__ = ["Begun", "asks_kept", "begin", "kept_asks", "signed"]
+__all__ = ["OpenStudy", "asks_kept", "begin", "kept_asks", "signed"]
 
 
 @dataclass(frozen=True)
-class Begun:
+class OpenStudy:
     """A study that has passed the gate."""
 
     study: Study
@@ -41,10 +41,10 @@ class Begun:
     parameters: Parameters
     party: Party
     computation: Computation
-    progress: Progress
+    progress: AnalysisReplay
 
 
-def signed(node: Node, root: TrustRoot, header: Mapping[str, Any]) -> gate.Asked:
+def signed(node: Node, root: TrustRoot, header: Mapping[str, Any]) -> gate.MandateRequest:
     """Mandate and study of a message, their signatures verified.  Raises: Refused, MessageInvalid, StudyInvalid."""
     mandate = SignedMandate(Envelope.read(header["mandate"]), root)
     envelope = Envelope.read(header["study"])
@@ -53,10 +53,10 @@ def signed(node: Node, root: TrustRoot, header: Mapping[str, Any]) -> gate.Asked
     if node.name not in partners or not set(partners) <= set(root.root.partners):
         raise Refused("partners-invalid", "the mandate names this partner, and only partners of the trust root")
     scope = Scope(node.dataset, partners, study.protections, node.charter.partner_may_be_shown)
-    return gate.Asked(mandate, study, sha256(envelope.unverified_payload), scope)
+    return gate.MandateRequest(mandate, study, sha256(envelope.unverified_payload), scope)
 
 
-def begin(node: Node, root: TrustRoot, asked: gate.Asked, taken: Taken, names: list[str]) -> Begun:
+def begin(node: Node, root: TrustRoot, asked: gate.MandateRequest, taken: CohortRows, names: list[str]) -> OpenStudy:
     """Rows that each analysis has prepared, plan, and this node's half of the secure sum.
 
     Args:
@@ -77,7 +77,7 @@ def begin(node: Node, root: TrustRoot, asked: gate.Asked, taken: Taken, names: l
         sums=mandate.mandate.sums,
         participation=mandate.mandate.participation,
     )
-    return Begun(
+    return OpenStudy(
         study,
         mandate,
         scope,
@@ -86,7 +86,7 @@ def begin(node: Node, root: TrustRoot, asked: gate.Asked, taken: Taken, names: l
         parameters,
         Party(parameters, node.name, node.identity.private, node.store),
         Computation(study, scope, plans, rows),
-        Progress(study, scope, plans),
+        AnalysisReplay(study, scope, plans),
     )
 
 

@@ -25,13 +25,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from nodes.rows.cohort_rows import Edition
+from nodes.rows.cohort_rows import FrozenRows
 from trust.analyses.base import Arrays, Ask, Scope, Sum
 from trust.charters.charter import Charter
 from trust.charters.partner_policy import PartnerPolicy
 from trust.dataset.dataset import PARTNER
 from trust.decision import Decision, Decisions
-from trust.documents.mandate import Mandate, SignedMandate, draft, quorum
+from trust.documents.mandate import Mandate, SignedMandate, draft_mandate, quorum
 from trust.documents.root import TrustRoot
 from trust.documents.study import Study, plan
 from trust.errors import Refused
@@ -40,13 +40,13 @@ from trust.privacy.rules import dominance, persons
 from trust.protocol.asks import same_sums
 from trust.times import read_time
 
-__all__ = ["Asked", "Known", "after_rows", "before_rows", "before_sum", "own_part", "still_allowed"]
+__all__ = ["MandateRequest", "NodeView", "after_rows", "before_rows", "before_sum", "own_part", "still_allowed"]
 
 _COORDINATOR = "the coordinator is at fault"
 
 
 @dataclass(frozen=True)
-class Asked:
+class MandateRequest:
     """What a coordinator asks, signatures verified: a mandate, its study, and the digest of the study's bytes."""
 
     mandate: SignedMandate
@@ -56,7 +56,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Known:
+class NodeView:
     """What a node holds it to.
 
     Attributes:
@@ -77,11 +77,11 @@ class Known:
     policy: PartnerPolicy | None = None
 
 
-def before_rows(asked: Asked, known: Known, *, now: datetime) -> Decisions:
+def before_rows(asked: MandateRequest, known: NodeView, *, now: datetime) -> Decisions:
     """Steps 1 to 5.  The signatures on root, mandate and study have been verified where they were read."""
     mandate, study, scope, root, charter = asked.mandate, asked.study, asked.scope, known.root, known.charter
     signed = mandate.mandate
-    mine = draft(asked.study_digest, study, scope, charter.folder_digest, root.root, signed.id)
+    mine = draft_mandate(asked.study_digest, study, scope, charter.folder_digest, root.root, signed.id)
     until = root.root.researchers[study.researcher].accredited_until
     return Decisions(
         [
@@ -150,7 +150,7 @@ def _same(rule: str, signed: Mandate, mine: Mandate, fields: tuple[str, ...]) ->
     return Decision(rule, not other, text, "the study must be signed again, with the same version at all actors")
 
 
-def after_rows(study: Study, scope: Scope, edition: Edition, differs: Decision) -> Decisions:
+def after_rows(study: Study, scope: Scope, edition: FrozenRows, differs: Decision) -> Decisions:
     """Steps 6 to 8.
 
     Args:

@@ -17,11 +17,11 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from nodes.node import Node
-from nodes.rows.editions import Taken
+from nodes.rows.editions import CohortRows
 from nodes.rows.from_database import SourceAway
 from nodes.study import gate
-from nodes.study.answered_cohorts import Answered
-from nodes.study.approved_study import Begun, asks_kept, begin, kept_asks, signed
+from nodes.study.answered_cohorts import AnsweredCohorts
+from nodes.study.approved_study import OpenStudy, asks_kept, begin, kept_asks, signed
 from nodes.study.computation import Computation
 from nodes.study.egress import Egress
 from nodes.study.message_fields import approval_of, closed, coordinators, listed
@@ -38,7 +38,7 @@ from trust.secure_sum import Evidence, Record, audit, close_study
 from trust.secure_sum.errors import SecureSumError
 from trust.secure_sum.frames import transcript
 from trust.secure_sum.masks import raw as raw_words
-from trust.secure_sum.messages import signed_by
+from trust.secure_sum.messages import signature_is_valid
 from trust.times import write_time
 
 __all__ = ["Session"]
@@ -62,11 +62,11 @@ class Session:
         self._notices = Notices(node.root, node.store, node.clock, node.revocations)
         self.egress = Egress(node.identity)
         self.trouble: DataTrustError | None = None
-        self._answered = Answered(node.store.db, node.editions)
-        self._to_record: tuple[Taken, list[str]] | None = None
+        self._answered = AnsweredCohorts(node.store.db, node.editions)
+        self._to_record: tuple[CohortRows, list[str]] | None = None
         self.genuine = False
         self._state = "new"
-        self._on: Begun
+        self._on: OpenStudy
         self._computation: Computation | None = None
         self._again = False
         self._accepted = ""
@@ -240,29 +240,29 @@ class Session:
         approval = self._on.party.approve(lambda: allowed, now=self._node.clock())
         return self.egress.send_approval(approval, self._node.head())
 
-    def _rows(self, study: Study) -> tuple[Taken, list[str]]:
+    def _rows(self, study: Study) -> tuple[CohortRows, list[str]]:
         """The rows of the cohort, frozen, and the columns that the analyses read."""
         cohort = Cohort.parse(study.cohort, self._node.dataset) if study.cohort else None
         names = [name for analysis in study.analyses.values() for name in analysis.reads()]
         return self._node.editions.freeze(self._node.source, names, cohort, now=self._node.clock()), names
 
-    def _judged(self, asked: gate.Asked, taken: Taken, names: list[str]) -> Decisions:
+    def _judged(self, asked: gate.MandateRequest, taken: CohortRows, names: list[str]) -> Decisions:
         """The rules on these rows, which are to be recorded as answered before the first answer."""
         differing = self._answered.judge(taken, names, asked.study.protections.persons)
         after = require(gate.after_rows(asked.study, asked.scope, taken.edition, differing))
         self._to_record = taken, names
         return after
 
-    def _begin(self, asked: gate.Asked, taken: Taken, names: list[str]) -> None:
+    def _begin(self, asked: gate.MandateRequest, taken: CohortRows, names: list[str]) -> None:
         """Rows, plan and the secure sum of a study that has passed the gate."""
         self._on = begin(self._node, self._notices.root, asked, taken, names)
         self._computation = self._on.computation
 
-    def _known(self, mandate: SignedMandate, study: Study) -> gate.Known:
+    def _known(self, mandate: SignedMandate, study: Study) -> gate.NodeView:
         node = self._node
         seen = node.store.study(study.id) is not None
         revoked = self._notices.revoked(mandate.digest)
-        return gate.Known(
+        return gate.NodeView(
             node.name, self._notices.root, node.charter, revoked, seen, node.on_time(), node.can_write(), node.policy
         )
 
@@ -373,7 +373,7 @@ class Session:
     def _signer(self, record: Record) -> Ed25519PublicKey:
         """The key of the coordinator's role that signed a record; any of them where none did."""
         keys = [Ed25519PublicKey.from_public_bytes(key) for key in coordinators(self._notices.root)]
-        return next((key for key in keys if signed_by(key, record.sig, record.message())), keys[0])
+        return next((key for key in keys if signature_is_valid(key, record.sig, record.message())), keys[0])
 
     def _close(self, header: Mapping[str, Any], body: bytes) -> bytes:
         """Forget rows and keys, or that rows are waited for."""

@@ -26,7 +26,7 @@ from coordinator.serve.logs import of_line
 from coordinator.study import replay
 from coordinator.study.replay import Replay
 from nodes import interface
-from nodes.interface import Interface
+from nodes.interface import CoordinatorReader
 from nodes.serve import health
 from nodes.serve.health import Health, Watch
 from tests.support.committee import NAME, Desk
@@ -231,27 +231,27 @@ def test_an_answer_that_never_ends_holds_a_node_up_for_a_bounded_time(
 ) -> None:
     """A thread that waits for it tells systemd nothing: the node would be restarted whenever a coordinator likes."""
     with answering(whole(b"[]")) as url:
-        assert Interface(url, b"").roots() == []  # the control
+        assert CoordinatorReader(url, b"").roots() == []  # the control
     monkeypatch.setattr(interface, "_WHOLE", 1.0)
     begun = time.monotonic()
     with answering(drips(where)) as url, pytest.raises(Fault, match="takes longer"):
-        Interface(url, b"").roots()
+        CoordinatorReader(url, b"").roots()
     assert time.monotonic() - begun < 4
 
 
 @pytest.mark.parametrize("size", ['"1"', "null", "1.5", "[1]", "true"])
 def test_a_register_whose_size_is_no_number_is_an_error_of_ours(size: str) -> None:
     with answering(whole(b'{"entries": [{}], "size": 1}')) as url:
-        assert Interface(url, b"").entries() == [{}]  # the control
+        assert CoordinatorReader(url, b"").entries() == [{}]  # the control
     with answering(whole(b'{"entries": [{}], "size": %s}' % size.encode())) as url, pytest.raises(MessageInvalid):
-        Interface(url, b"").entries()
+        CoordinatorReader(url, b"").entries()
 
 
 def test_a_register_without_end_is_not_read_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(interface, "_MOST_BYTES", 10_000)
     page = b'{"entries": [{}], "size": 99999999, "more": "%s"}' % (b"x" * 2_000)
     with answering(whole(page)) as url, pytest.raises(MessageInvalid, match="more than"):
-        Interface(url, b"").entries()
+        CoordinatorReader(url, b"").entries()
 
 
 # ---- what a coordinator keeps of a study

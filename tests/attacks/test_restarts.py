@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import datatrust as dt
-from coordinator.study.conductor import Conducted, Coordinator, conduct
+from coordinator.study.conductor import Coordinator, StudyOutcome, conduct
 from nodes.state.store import SqliteStore
 from nodes.study import sessions
 from nodes.study.session import Session
@@ -37,7 +37,7 @@ class Asking:
         self.study, self.signed, self.mandate, self.scope = self.places.study(asked=asked)
         self.down: dict[str, list[bytes]] = {name: [] for name in NAMES}
 
-    def run(self, before: Callable[[str, int], None]) -> Conducted:
+    def run(self, before: Callable[[str, int], None]) -> StudyOutcome:
         keys = self.places.of.keys
         channel = Disturbed(self.places, before=before)
         exchange = channel.exchange

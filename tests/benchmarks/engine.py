@@ -20,10 +20,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from flwr.app import Message
 
 import coordinator.flower.grid
-from coordinator.flower.grid import Engine, Secrets, packed
+from coordinator.flower.grid import FlowerRun, Secrets, packed
 from coordinator.operate.certificates import certify
 from datatrust.demo.deployment import free_port
-from nodes.serve.flower import FleetNode, Link
+from nodes.serve.flower import FleetNode, SuperLinkAddress
 from tests.benchmarks.study import line
 from trust.files import read_secret
 from trust.signing.read import read_curve
@@ -83,15 +83,15 @@ def _superlink(folder: Path, running: list[subprocess.Popen[bytes]]) -> str:
     return f"127.0.0.1:{port}"
 
 
-def _engine(folder: Path, address: str) -> Engine:
+def _engine(folder: Path, address: str) -> FlowerRun:
     files = folder / "coordinator" / "engine"
-    return Engine(
+    return FlowerRun(
         address,
         Secrets((files / "ca.pem").read_bytes(), read_secret(files / "control"), read_secret(files / "executor")),
     )
 
 
-def _rounds(run: Engine, nodes: dict[str, int], times: int, *, stock: bool) -> float:
+def _rounds(run: FlowerRun, nodes: dict[str, int], times: int, *, stock: bool) -> float:
     seconds = []
     for _ in range(times + 1):
         begun = time.perf_counter()
@@ -107,7 +107,7 @@ def _rounds(run: Engine, nodes: dict[str, int], times: int, *, stock: bool) -> f
     return statistics.median(seconds[1:])
 
 
-def _connected(run: Engine, partners: dict[str, bytes]) -> dict[str, int]:
+def _connected(run: FlowerRun, partners: dict[str, bytes]) -> dict[str, int]:
     run.enrol(partners)
     end = time.monotonic() + 60
     while len(found := run.online(partners)) < len(partners):
@@ -164,7 +164,7 @@ def _stock(folder: Path, address: str, running: list[subprocess.Popen[bytes]]) -
 def _node(folder: Path, name: str, address: str) -> None:
     """Our loop, with an answer of 1 KB."""
     files = folder / "nodes" / name / "connection"
-    link = Link(address, (files / "ca.pem").read_bytes(), read_curve(files / "node.pem"), files / "node_id")
+    link = SuperLinkAddress(address, (files / "ca.pem").read_bytes(), read_curve(files / "node.pem"), files / "node_id")
     node = FleetNode(link, lambda raw: bytes(1000))
     signal.signal(signal.SIGTERM, lambda *_: node.stop.set())
     node.run()

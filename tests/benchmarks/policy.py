@@ -11,7 +11,7 @@ from tests.benchmarks.study import line, median_time
 from tests.support.charters import ASKER, NOW, analyses, forbid, permit, scope_of, study, write
 from trust.charters.charter import Charter
 from trust.documents.study import plan
-from trust.policy.decide import Bench, decide, judge
+from trust.policy.decide import DecisionContext, decide, judge
 from trust.policy.declaration import Declaration
 from trust.policy.explain import explain
 
@@ -40,7 +40,7 @@ def policy(*, full: bool) -> Iterator[str]:
     wrong = study({"persons": 5}, analyses=asked, cohort="age >= 40", purpose="Marketing", days=100)
     scope = scope_of(good)
     plans = plan(good, scope)
-    said, bench = Declaration.of(good, scope, plans), Bench(mine, ASKER, NOW)
+    said, bench = Declaration.of(good, scope, plans), DecisionContext(mine, ASKER, NOW)
     taken = median_time(lambda: judge(said, bench), 2_000)
     yield line(f"policy decision, {POLICIES} policies", f"{1e6 * taken:.0f} us")
     taken = median_time(lambda: decide(good, mine, scope, plans, now=NOW, asker=ASKER), 2_000)

@@ -110,7 +110,7 @@ def seen(
 # ---- every analysis
 
 
-QUESTIONS: dict[str, list[ask.Question]] = {
+QUESTIONS: dict[str, list[ask.AnalysisText]] = {
     "Describe": [dt.Describe(["age", "income"], by=["sex"]), dt.Describe(["income"], weights="1 + age")],
     "Histogram": [dt.Histogram("income", np.linspace(0, 100_000, 6)), dt.Histogram("units", [0, 500, 1e9])],
     "Quantiles": [dt.Quantiles(["income", "units"], [0, 0.5, 1])],

@@ -37,13 +37,13 @@ from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 import coordinator.flower.grid
 import datatrust as dt
 import nodes.serve.flower
-from coordinator.flower.grid import FIELD, RECORD, Engine, unpacked
+from coordinator.flower.grid import FIELD, RECORD, FlowerRun, unpacked
 from coordinator.settings import CoordinatorSettings
 from datatrust.demo.deployment import DeployedTrust, Processes
 from datatrust.demo.hospitals import COHORT, EDGES, Written, write
 from datatrust.demo.question import CHARTER, PURPOSE, WOMEN
 from datatrust.research.result import StudyHandle
-from nodes.serve.flower import FleetNode, Link
+from nodes.serve.flower import FleetNode, SuperLinkAddress
 from nodes.settings import NodeSettings
 from tests.conftest import missing
 from trust.charters.charter import Charter
@@ -215,7 +215,7 @@ def test_no_node_runs_what_it_is_sent(live: Live, tmp_path: Path, monkeypatch: p
     code = f"import pathlib\npathlib.Path({str(mark)!r}).touch()\napp = None\n".encode()
     monkeypatch.setattr(coordinator.flower, "_NO_CODE", {**coordinator.flower.grid._NO_CODE, "none.py": code})
     settings = live.settings()
-    engine = Engine(live.processes.address, settings.secrets())
+    engine = FlowerRun(live.processes.address, settings.secrets())
     engine.open()
     try:
         nodes = engine.online(settings.nodes())
@@ -242,7 +242,7 @@ def test_no_node_runs_what_it_is_sent(live: Live, tmp_path: Path, monkeypatch: p
 def test_a_message_whose_content_never_comes_holds_up_no_study(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     """As where a study's process is killed between the two; its run counts as alive for a minute."""
     settings = live.settings()
-    engine = Engine(live.processes.address, settings.secrets())
+    engine = FlowerRun(live.processes.address, settings.secrets())
     engine.open()
     try:
         there = engine.online(settings.nodes())
@@ -265,7 +265,9 @@ def test_an_answer_whose_content_never_comes_is_asked_for_again(live: Live, monk
     process.terminate()
     process.wait(30)
     settings, west = live.settings(), NodeSettings(live.folder, "west")
-    link = Link(live.processes.address, west.authority(), west.connection_key(), west.connection / "node_id")
+    link = SuperLinkAddress(
+        live.processes.address, west.authority(), west.connection_key(), west.connection / "node_id"
+    )
     node, pushed = FleetNode(link, lambda raw: raw.upper()), list[int]()
 
     def push(*arguments: Any, **named: Any) -> None:
@@ -276,7 +278,7 @@ def test_an_answer_whose_content_never_comes_is_asked_for_again(live: Live, monk
     monkeypatch.setattr(nodes.flower, "push_objects", push)
     thread = threading.Thread(target=node.run, daemon=True)
     thread.start()
-    engine = Engine(live.processes.address, settings.secrets())
+    engine = FlowerRun(live.processes.address, settings.secrets())
     engine.open()
     try:
         end, there = time.monotonic() + 30, {}

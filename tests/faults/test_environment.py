@@ -25,7 +25,7 @@ import datatrust as dt
 import nodes.state.store
 from coordinator.docket.database import Sqlite
 from coordinator.settings import CoordinatorSettings
-from coordinator.study.replay import Parked
+from coordinator.study.replay import LeaveForAnother
 from nodes.study.sessions import Sessions
 from tests.conftest import missing
 from tests.faults.test_killed import ROOT, entries, invariants, same
@@ -245,7 +245,7 @@ def no_room_at(mandated: tuple[Path, str], calm: tuple[Path, int, int], at: int,
     folder, study = mandated
     state, commits = folder.with_name(f"at-{at}"), Commits(at, failing)
     shutil.copytree(folder, state)
-    with commits.counted(), suppress(Parked, Fault):
+    with commits.counted(), suppress(LeaveForAnother, Fault):
         killer.carried(state, study)
     assert commits.seen >= at
     assert not CoordinatorSettings(state).result(study).exists() or at >= calm[1] - 1
@@ -276,7 +276,7 @@ def test_the_coordinators_disk_is_really_full(disk: Disk) -> None:
     with pytest.raises(Fault, match="mend disk or rights"):
         docket.publish("refusal", study, {"rule": "x", "text": "y" * 100_000})
     assert docket.register.head() == before
-    with pytest.raises((Parked, DataTrustError)):
+    with pytest.raises((LeaveForAnother, DataTrustError)):
         killer.carried(state, study)
     docket.register.verify()
     assert docket.find(study).state in ("mandated", "running")
@@ -324,7 +324,7 @@ def test_the_coordinators_database_is_held_by_another_process(
 
     with monkeypatch.context() as patch, closing(other):
         patch.setattr(killer.Straight, "exchange", exchange)
-        with pytest.raises(Parked):
+        with pytest.raises(LeaveForAnother):
             killer.carried(state, study)
         other.execute("ROLLBACK")
     killer.carried(state, study)

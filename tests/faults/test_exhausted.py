@@ -161,7 +161,7 @@ def test_a_study_that_got_on_before_its_process_died_is_gone_on_with(tmp_path: P
     killer.mandated(tmp_path)
     with closing(CoordinatorSettings(tmp_path / "state").docket()) as docket:
         (study,) = docket.ids("mandated")
-        seen = deaths.Deaths()
+        seen = deaths.CrashLoop()
         for number in range(12):
             docket.keep(study, f"messages {number // 2}", b"")
             docket.lease(study, "one", 20.0)

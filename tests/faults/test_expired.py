@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 
-from coordinator.flower.grid import Engine, Secrets
+from coordinator.flower.grid import FlowerRun, Secrets
 from coordinator.operate.certificates import Authority, new_server_key, private_pem
-from nodes.serve.flower import FleetNode, Link
+from nodes.serve.flower import FleetNode, SuperLinkAddress
 from tests.faults.test_killed import ROOT
 from tests.support import killer
 from trust.errors import Fault
@@ -61,7 +61,7 @@ def server(folder: Path, days_ago: int) -> Iterator[tuple[str, bytes]]:
 
 
 def node_at(address: str, authority: bytes, folder: Path, said: list[str]) -> FleetNode:
-    link = Link(address, authority, generate_private_key(SECP256R1()), folder / "node_id")
+    link = SuperLinkAddress(address, authority, generate_private_key(SECP256R1()), folder / "node_id")
     return FleetNode(link, lambda raw: raw, tell=said.append)
 
 
@@ -70,7 +70,7 @@ def test_an_expired_certificate_is_named_and_nobody_connects(tmp_path: Path) -> 
     with server(tmp_path, 40) as (address, authority):
         with pytest.raises(Fault, match=r"the SuperLink's certificate has expired; ask the coordinator"):
             node_at(address, authority, tmp_path, said).run()
-        engine, begun = Engine(address, Secrets(authority, b"a", b"b")), time.monotonic()
+        engine, begun = FlowerRun(address, Secrets(authority, b"a", b"b")), time.monotonic()
         with pytest.raises(Fault, match=r"its certificate has expired; to mend it: datatrust coordinator certify"):
             engine.enrol({"a": b"key"})
         assert time.monotonic() - begun < 5, "it is not tried again and again"
@@ -92,7 +92,7 @@ def test_a_certificate_that_has_not_expired_is_spoken_to(tmp_path: Path) -> None
         thread.join(10)
         assert not thread.is_alive()
         assert said[0] == "not admitted yet; trying again"
-        engine = Engine(address, Secrets(authority, b"a", b"b"))
+        engine = FlowerRun(address, Secrets(authority, b"a", b"b"))
         with pytest.raises(Fault, match=r"status 404"):
             engine.enrol({"a": b"key"})
         engine.close()

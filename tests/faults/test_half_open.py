@@ -17,8 +17,8 @@ from coordinator.serve import processes as parts
 from coordinator.serve.processes import not_listening
 from coordinator.settings import CoordinatorSettings
 from datatrust.remote import http
-from datatrust.remote.http import Link
-from nodes.interface import Interface
+from datatrust.remote.http import CoordinatorClient
+from nodes.interface import CoordinatorReader
 from nodes.operate import check_network as checks_network
 from nodes.serve.health import Watch
 from nodes.settings import NodeSettings
@@ -70,7 +70,7 @@ def test_a_node_that_asks_the_interface(tmp_path: Path, when: str) -> None:
     with mute(tmp_path / "server", when) as server:
         begun = time.monotonic()
         with pytest.raises(Fault, match=r"cannot be reached .*; to mend it: ask who runs the coordinator"):
-            Interface(server.url, server.authority.encode(), patience=0.3).roots()
+            CoordinatorReader(server.url, server.authority.encode(), patience=0.3).roots()
         assert time.monotonic() - begun < SOON
 
 
@@ -82,7 +82,7 @@ def test_a_client_that_asks_the_interface(tmp_path: Path, when: str, monkeypatch
     with mute(tmp_path / "server", when) as server:
         begun = time.monotonic()
         with pytest.raises(Unreachable, match="does not answer in time; try again later"):
-            Link(server.url, server.authority).json("/v1/roots")
+            CoordinatorClient(server.url, server.authority).json("/v1/roots")
         assert 0.8 < time.monotonic() - begun < SOON, "three times"
         assert len(server.asked) in (0, 3)
 

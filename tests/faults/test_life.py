@@ -27,7 +27,7 @@ from coordinator.docket.docket import Docket
 from coordinator.settings import CoordinatorSettings
 from coordinator.study.carry_out import carry_out
 from coordinator.study.conductor import Coordinator, conduct
-from coordinator.study.replay import Parked, Replay
+from coordinator.study.replay import LeaveForAnother, Replay
 from tests.support.committee import revocation, vote
 from tests.support.restartable_trust import NAMES, Places
 from tests.support.sizes import FULL
@@ -57,10 +57,10 @@ class Killed:
         if self._left < 0:
             self.stop.set()  # nothing is kept any more, as after a kill
         if self._left < 0 and not self._sent:
-            raise Parked
+            raise LeaveForAnother
         answers = {name: self._places.up[name].handle(raw) for name, raw in messages.items()}
         if self._left < 0:
-            raise Parked
+            raise LeaveForAnother
         if self._left == 0:
             self._between()
         return answers
@@ -156,7 +156,7 @@ class Life(RuleBasedStateMachine):
                 lambda: self.act(study, then, 0) if then else None,  # type: ignore[call-arg]
             )
             replay = Replay(docket, study, channel, channel.stop)
-            with suppress(DataTrustError, Parked):
+            with suppress(DataTrustError, LeaveForAnother):
                 carry_out(docket, self.places.of.keys.coordinator, study, channel, replay=replay)
             if freed:
                 docket.free(study, holder)

@@ -20,10 +20,10 @@ import pytest
 from flwr.app import Message
 
 import datatrust as dt
-from coordinator.flower.grid import Engine, FlowerChannel, InMemoryGrid
-from coordinator.serve.study_process import Patient
+from coordinator.flower.grid import FlowerChannel, FlowerRun, InMemoryGrid
+from coordinator.serve.study_process import RetryingChannel
 from coordinator.study.channel import Channel
-from coordinator.study.conductor import Conducted, Coordinator, conduct
+from coordinator.study.conductor import Coordinator, StudyOutcome, conduct
 from nodes.serve.flower import client_app
 from nodes.study.sessions import Sessions
 from tests.faults.test_node_restarts import same
@@ -87,7 +87,7 @@ class LossyGrid(InMemoryGrid):
 
 
 class InProcess:
-    """Of an `Engine` what a `Patient` asks, over a Grid in this process."""
+    """Of an `FlowerRun` what a `RetryingChannel` asks, over a Grid in this process."""
 
     def __init__(self, grid: LossyGrid) -> None:
         self._grid, self.gone = grid, threading.Event()
@@ -114,9 +114,9 @@ class Twice:
         return found | (self._once.exchange(again, deadline=deadline) if again else {})
 
 
-def patient(grid: LossyGrid) -> Patient:
+def patient(grid: LossyGrid) -> RetryingChannel:
     partners = dict.fromkeys(NAMES, b"")
-    return Patient(cast(Engine, InProcess(grid)), partners, threading.Event(), lambda words: None)
+    return RetryingChannel(cast(FlowerRun, InProcess(grid)), partners, threading.Event(), lambda words: None)
 
 
 @contextmanager
@@ -126,7 +126,7 @@ def trust() -> Iterator[Places]:
         yield Places(Path(name), NAMES)
 
 
-def run(places: Places, channel: Channel, deadline: float = 60.0) -> Conducted:
+def run(places: Places, channel: Channel, deadline: float = 60.0) -> StudyOutcome:
     _, signed, mandate, scope = places.study(asked=ASKED)
     keys = places.of.keys
     coordinator = Coordinator(keys.coordinator, keys.root, places.trust.docket)
@@ -134,7 +134,7 @@ def run(places: Places, channel: Channel, deadline: float = 60.0) -> Conducted:
 
 
 @pytest.fixture(scope="module")
-def calm() -> Iterator[Conducted]:
+def calm() -> Iterator[StudyOutcome]:
     with trust() as places:
         calm = run(places, FlowerChannel(grid := LossyGrid(places.up, 0, 0.0), grid.ids))
         assert len(calm.records) == SUMS
@@ -156,7 +156,7 @@ def contributed(places: Places, name: str) -> Counter[int]:
     return Counter(e.body["r"] for e in places.node(name).store._journal.entries() if e.kind == "sum-contributed")
 
 
-def ended(seed: int, how: str, calm: Conducted) -> str:
+def ended(seed: int, how: str, calm: StudyOutcome) -> str:
     """What a study with this seed has come to: nothing, where all or all but one have answered it, or a code."""
     with trust() as places:
         grid = LossyGrid(places.up, seed)
@@ -178,21 +178,21 @@ def ended(seed: int, how: str, calm: Conducted) -> str:
     return end
 
 
-def test_what_is_sent_again_comes_to_the_same_result(calm: Conducted) -> None:
+def test_what_is_sent_again_comes_to_the_same_result(calm: StudyOutcome) -> None:
     """As the deployed channel does."""
     assert ended(1, "patient", calm) == ""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["once", "twice", "patient"])
-def test_many_seeds(calm: Conducted, how: str) -> None:
+def test_many_seeds(calm: StudyOutcome, how: str) -> None:
     ends = Counter(ended(seed, how, calm) for seed in range(SEEDS))
     assert ends.keys() <= {"", *CODES}
     assert how != "patient" or ends == {"": SEEDS}
     assert how != "once" or ends[""] < SEEDS, "the control: without it being sent again, it fails"
 
 
-def test_a_partner_that_nothing_reaches_any_more_ends_the_study_at_its_deadline(calm: Conducted) -> None:
+def test_a_partner_that_nothing_reaches_any_more_ends_the_study_at_its_deadline(calm: StudyOutcome) -> None:
     with trust() as places:
         grid = LossyGrid(places.up, 1)
         channel, count = patient(grid), [0]

@@ -24,8 +24,8 @@ from coordinator.settings import CoordinatorSettings
 from coordinator.study.carry_out import carry_out
 from coordinator.study.replay import Replay
 from datatrust.demo.deployment import _toml
-from nodes.rows.edition import Look
-from nodes.rows.editions import Editions
+from nodes.rows.edition import SourceFingerprint
+from nodes.rows.editions import EditionKeeper
 from nodes.rows.source import as_source
 from nodes.settings import NodeSettings
 from nodes.study.sessions import Sessions
@@ -138,16 +138,16 @@ def test_the_first_studies_of_a_database_share_an_edition(tmp_path: Path) -> Non
     with sqlite3.connect(tmp_path / "t.db") as db:
         frame(1).to_sql("t", db, index=False)
     source = dt.Source(f"sqlite:///{tmp_path / 't.db'}#t")
-    made = Editions(tmp_path / "editions", dt.Dataset.parse(DATASET), persons=5)
+    made = EditionKeeper(tmp_path / "editions", dt.Dataset.parse(DATASET), persons=5)
     at = datetime(2026, 11, 24, 12, tzinfo=UTC)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(nodes.editions, "look", lambda *_: Look())  # as of PostgreSQL
+        patch.setattr(nodes.editions, "look", lambda *_: SourceFingerprint())  # as of PostgreSQL
         first, second = (made.freeze(source, ["x"], None, now=at) for _ in range(2))
         assert second.extract is first.extract
         made.keep(second)
         made.keep(first)
         assert first.number == second.number == 1
-        other = Editions(tmp_path / "other", made.dataset, persons=5)
+        other = EditionKeeper(tmp_path / "other", made.dataset, persons=5)
         taken = weakref.ref(other.freeze(source, ["x"], None, now=at).extract)  # the control: its study was refused
         again = other.freeze(source, ["x"], None, now=at)
         assert taken() is not again.extract

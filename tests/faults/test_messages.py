@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 import datatrust as dt
-from coordinator.study.conductor import Conducted, Coordinator, conduct
+from coordinator.study.conductor import Coordinator, StudyOutcome, conduct
 from tests.faults.test_node_restarts import same
 from tests.support.restartable_trust import NAMES, Places
 from tests.support.sizes import FULL
@@ -83,20 +83,20 @@ def places() -> Iterator[Places]:
         yield Places(Path(folder))
 
 
-def run(places: Places, channel: Lossy) -> Conducted:
+def run(places: Places, channel: Lossy) -> StudyOutcome:
     _, signed, mandate, scope = places.study(asked=ASKED)
     return conduct(Coordinator(places.of.keys.coordinator, places.of.keys.root), signed, mandate, scope, channel)
 
 
 @pytest.fixture(scope="module")
-def calm(places: Places) -> Conducted:
+def calm(places: Places) -> StudyOutcome:
     channel = Lossy(places, {})
     calm = run(places, channel)
     assert channel.kinds == ["mandate", "start", "ask", "ask", "ask", "close"]
     return calm
 
 
-def check(places: Places, calm: Conducted, schedule: Schedule) -> str:
+def check(places: Places, calm: StudyOutcome, schedule: Schedule) -> str:
     """What it has come to: nothing, or a rule or code."""
     channel, study = Lossy(places, schedule), ""
     try:
@@ -118,7 +118,7 @@ def check(places: Places, calm: Conducted, schedule: Schedule) -> str:
 
 
 @pytest.mark.parametrize("act", ACTIONS)
-def test_each_alone(places: Places, calm: Conducted, act: str) -> None:
+def test_each_alone(places: Places, calm: StudyOutcome, act: str) -> None:
     """The control: all but silence come to the same result."""
     for step in (1, 3) if not FULL else range(STEPS):
         ended = check(places, calm, {(step, "b"): act})
@@ -138,7 +138,7 @@ schedules = st.dictionaries(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(schedule=schedules)
-def test_any_schedule(places: Places, calm: Conducted, schedule: Schedule) -> None:
+def test_any_schedule(places: Places, calm: StudyOutcome, schedule: Schedule) -> None:
     ended = check(places, calm, schedule)
     event(ended or "the same result")
     acts = set(schedule.values())

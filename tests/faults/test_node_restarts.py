@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 
 import datatrust as dt
-from coordinator.study.conductor import Conducted, Coordinator, conduct
+from coordinator.study.conductor import Coordinator, StudyOutcome, conduct
 from tests.support.restartable_trust import NAMES, Disturbed, Places
 from trust.protocol.messages import UP, unpack
 
 
-def run(places: Places, channel: Disturbed) -> Conducted:
+def run(places: Places, channel: Disturbed) -> StudyOutcome:
     _, signed, mandate, scope = places.study()
     keys = places.of.keys
     return conduct(Coordinator(keys.coordinator, keys.root), signed, mandate, scope, channel)
 
 
-def same(one: Conducted, other: Conducted) -> bool:
+def same(one: StudyOutcome, other: StudyOutcome) -> bool:
     """But for the bits below a double's last place, which are random (docs/protocol.md, 6, Fill)."""
     for name, values in one.values.items():
         for key, value in values.items():
@@ -33,12 +33,12 @@ def same(one: Conducted, other: Conducted) -> bool:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Conducted, list[str]]:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[StudyOutcome, list[str]]:
     channel = Disturbed(Places(tmp_path_factory.mktemp("calm")))
     return run(channel.places, channel), channel.kinds
 
 
-def test_a_study_has_several_sums_that_follow_from_totals(undisturbed: tuple[Conducted, list[str]]) -> None:
+def test_a_study_has_several_sums_that_follow_from_totals(undisturbed: tuple[StudyOutcome, list[str]]) -> None:
     assert undisturbed[1][:2] == ["mandate", "start"]
     assert undisturbed[1].count("ask") >= 4
 
@@ -46,7 +46,7 @@ def test_a_study_has_several_sums_that_follow_from_totals(undisturbed: tuple[Con
 @pytest.mark.slow
 @pytest.mark.parametrize("lost", [False, True], ids=["before the message", "the answer is lost"])
 def test_a_node_that_was_killed_at_any_message_goes_on(
-    tmp_path: Path, undisturbed: tuple[Conducted, list[str]], lost: bool
+    tmp_path: Path, undisturbed: tuple[StudyOutcome, list[str]], lost: bool
 ) -> None:
     calm, kinds = undisturbed
     for at in range(len(kinds) - (1 if lost else 0)):  # an answer to the close is not waited for
@@ -69,7 +69,7 @@ def test_a_node_that_was_killed_at_any_message_goes_on(
         assert (entries["study-approved"], entries["study-started"], entries["study-closed"]) == (1, 1, 1)
 
 
-def test_all_nodes_killed_at_every_message(tmp_path: Path, undisturbed: tuple[Conducted, list[str]]) -> None:
+def test_all_nodes_killed_at_every_message(tmp_path: Path, undisturbed: tuple[StudyOutcome, list[str]]) -> None:
     calm, _ = undisturbed
     places = Places(tmp_path)
     channel = Disturbed(places, before=lambda name, n: places.start(name), lose=lambda name, n: n < 3)

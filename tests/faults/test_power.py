@@ -20,7 +20,7 @@ import pytest
 import nodes.rows.edition_files
 from coordinator.docket.docket import Docket
 from coordinator.study.conductor import Coordinator, conduct
-from nodes.rows.editions import Editions
+from nodes.rows.editions import EditionKeeper
 from nodes.rows.source import as_source
 from nodes.state.store import SqliteStore
 from tests.support.committee import CHARTER, DATASET, KEYS, LAY, NAME, NOW, SECOND, signed
@@ -29,7 +29,7 @@ from tests.support.restartable_trust import ASKED, Disturbed, Places
 from tests.support.restartable_trust import DATASET as MANY
 from tests.support.sizes import FULL
 from trust.dataset.dataset import Dataset
-from trust.documents.filed_study import Trust
+from trust.documents.filed_study import TrustDocuments
 from trust.errors import Fault, Refused
 from trust.logs.checkpoint import Checkpoint
 from trust.secure_sum.errors import JournalCorrupt, StateRolledBack
@@ -134,7 +134,7 @@ def test_both_wait_for_the_disk(tmp_path: Path) -> None:
 
 
 def docket(folder: Path) -> Docket:
-    trust = Trust(roots=(KEYS.envelope,), dataset=DATASET, charter=CHARTER)
+    trust = TrustDocuments(roots=(KEYS.envelope,), dataset=DATASET, charter=CHARTER)
     return Docket(folder, trust, KEYS.coordinator, lambda: NOW)
 
 
@@ -184,11 +184,11 @@ def rows(folder: Path, start: int) -> Path:
     return folder / "rows.csv"
 
 
-def editions(folder: Path) -> Editions:
-    return Editions(folder, Dataset.parse(MANY), persons=5)
+def editions(folder: Path) -> EditionKeeper:
+    return EditionKeeper(folder, Dataset.parse(MANY), persons=5)
 
 
-def asked(made: Editions, source: Path) -> int:
+def asked(made: EditionKeeper, source: Path) -> int:
     """The number of the edition that a study gets now, and keeps."""
     taken = made.freeze(as_source(source), ["x"], None, now=AT)
     made.keep(taken)
@@ -242,7 +242,7 @@ def test_an_edition_that_has_lost_a_file_says_how_to_mend_it(tmp_path: Path, los
         _look_back(editions, tmp_path)
 
 
-def _look_back(made: Callable[[Path], Editions], folder: Path) -> None:
+def _look_back(made: Callable[[Path], EditionKeeper], folder: Path) -> None:
     """Open what has lost a file, take two more editions, and ask where the persons of the second are in the last."""
     here = made(folder / "lost")
     persons = here.freeze(as_source(rows(folder, 40)), ["x"], None, now=AT).persons

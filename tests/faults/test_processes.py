@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.flower.grid import Engine
+from coordinator.flower.grid import FlowerRun
 from coordinator.operate.certificates import certify
 from coordinator.settings import CoordinatorSettings
 from tests.conftest import missing
@@ -171,7 +171,7 @@ def test_told_to_stop_while_the_superlink_is_away(trust: Path, who: str, where: 
 def test_a_call_that_waits_for_the_superlink_ends_with_its_process(trust: Path) -> None:
     """The control of the above: without `stop` it waits for half a minute."""
     stop = threading.Event()
-    engine = Engine(free(), CoordinatorSettings(trust).secrets(), stop)
+    engine = FlowerRun(free(), CoordinatorSettings(trust).secrets(), stop)
     threading.Timer(0.5, stop.set).start()
     begun = time.monotonic()
     with pytest.raises(Fault, match="told to stop"):
@@ -241,7 +241,7 @@ def test_a_node_with_a_wrong_clock_is_not_let_in_until_it_is_right(live: Live) -
 
 def _online(live: Live) -> dict[str, int]:
     settings = CoordinatorSettings(live.folder)
-    engine = Engine(live.processes.address, settings.secrets())
+    engine = FlowerRun(live.processes.address, settings.secrets())
     try:
         return engine.online(settings.nodes())
     finally:

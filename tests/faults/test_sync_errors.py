@@ -18,8 +18,8 @@ import pytest
 
 import datatrust as dt
 from coordinator.settings import CoordinatorSettings
-from coordinator.study.conductor import Conducted
-from coordinator.study.replay import Parked
+from coordinator.study.conductor import StudyOutcome
+from coordinator.study.replay import LeaveForAnother
 from nodes.study.sessions import Sessions
 from tests.faults.test_killed import entries, invariants, same
 from tests.faults.test_node_restarts import run
@@ -63,7 +63,7 @@ class Node:
         assert same_conducted(self._run(), self.calm)
         return self.disk.seen - before
 
-    def _run(self) -> Conducted:
+    def _run(self) -> StudyOutcome:
         self.channel = Disturbed(self.places)
         return run(self.places, self.channel)
 
@@ -148,7 +148,7 @@ class Coordinator:
         shutil.copytree(self.folder, state)
         before = entries(state / "coordinator" / "state.sqlite")
         disk = self._disk(state, at, failing)
-        with disk.watched(), suppress(Parked, Fault):
+        with disk.watched(), suppress(LeaveForAnother, Fault):
             killer.carried(state, self.study)
         assert disk.failed
         with closing(CoordinatorSettings(state).docket()) as docket:

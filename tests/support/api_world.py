@@ -21,7 +21,7 @@ from coordinator.api import Limits, create_app
 from coordinator.docket.docket import Docket
 from coordinator.operate.certificates import certify
 from coordinator.settings import CoordinatorSettings
-from datatrust.in_process.keys import Keys
+from datatrust.in_process.keys import RoleKeys
 from tests.support.committee import CHARTER, study
 from trust.documents.filed_study import write_text
 from trust.documents.root import Root
@@ -74,7 +74,7 @@ class World:
     shift: timedelta = timedelta()
 
     def __post_init__(self) -> None:
-        self.keys = Keys.make(PARTNERS, CHARTER, self.began)
+        self.keys = RoleKeys.make(PARTNERS, CHARTER, self.began)
         self.other, self.late, self.auditor = Signer(), Signer(), Signer()
         self.versions = [self._version(1, self._people)]
         self.versions.append(self._version(2, self._new_auditor))

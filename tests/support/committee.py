@@ -15,10 +15,10 @@ import pytest
 import datatrust as dt
 from coordinator.docket.database import open_database
 from coordinator.docket.docket import Docket
-from datatrust.in_process.keys import Keys
+from datatrust.in_process.keys import RoleKeys
 from trust.charters.charter import Charter
 from trust.dataset.dataset import Dataset
-from trust.documents.filed_study import Trust
+from trust.documents.filed_study import TrustDocuments
 from trust.documents.register_checks import check_register
 from trust.documents.root import Root
 from trust.documents.study import Study
@@ -42,7 +42,7 @@ schema:
     properties:
       - {name: age, logicalType: integer, logicalTypeOptions: {minimum: 18, maximum: 110}}
 """)
-KEYS = Keys.make(("east", "north", "south"), CHARTER, NOW)
+KEYS = RoleKeys.make(("east", "north", "south"), CHARTER, NOW)
 LAY, SECOND, THIRD = KEYS.members
 NAME = "age-1a2b"
 TABLES = (
@@ -83,7 +83,9 @@ def revocation(digest: str, member: Signer, *, named: str = "") -> Envelope:
     return sign("revocation", made.document(), member)
 
 
-def rotated(change: Callable[[dict[str, Any]], object] = lambda root: None, keys: Keys = KEYS) -> tuple[Envelope, ...]:
+def rotated(
+    change: Callable[[dict[str, Any]], object] = lambda root: None, keys: RoleKeys = KEYS
+) -> tuple[Envelope, ...]:
     """The founding root, and a second version in which something is changed; signed by everybody."""
     document = copy.deepcopy(Root.read(keys.envelope.unverified_payload).document())
     document["version"] = 2
@@ -116,7 +118,7 @@ class Desk:
 
     def again(self, roots: tuple[Envelope, ...] | None = None, **changes: Any) -> Docket:
         fields: dict[str, Any] = {"roots": roots or self.roots, "dataset": DATASET, "charter": CHARTER} | changes
-        trust = Trust(**fields)
+        trust = TrustDocuments(**fields)
         self.opened.append(Docket(self.place, trust, KEYS.coordinator, lambda: self.now, durable=False))
         return self.opened[-1]
 

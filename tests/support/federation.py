@@ -7,11 +7,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from coordinator.study.conductor import Conducted, Coordinator, conduct
+from coordinator.study.conductor import Coordinator, StudyOutcome, conduct
 from datatrust.in_process.trust import LocalTrust
 from nodes.study.session import Session
 from trust.charters.charter import Charter
-from trust.documents.mandate import Mandate, draft
+from trust.documents.mandate import Mandate, draft_mandate
 from trust.documents.root import TrustRoot
 from trust.documents.study import Study
 from trust.protocol.messages import DOWN, UP, pack_signed, unpack
@@ -70,7 +70,7 @@ class World:
         """The honest mandate of a study, not yet signed."""
         scope = self.trust._scope(study)
         charter = self.trust.charter.folder_digest
-        return draft(sha256(signed.unverified_payload), study, scope, charter, self.keys.root.root, number)
+        return draft_mandate(sha256(signed.unverified_payload), study, scope, charter, self.keys.root.root, number)
 
     def mandate_answers(
         self,
@@ -98,7 +98,7 @@ class World:
         *,
         change: Change | None = None,
         members: int | None = None,
-    ) -> Conducted:
+    ) -> StudyOutcome:
         """Conduct a study; `members` is how many sign its mandate (the quorum if not said)."""
         signed = self.keys.study(study)
         envelope = self.keys.mandate(self.mandate_of(study, signed))

@@ -17,8 +17,8 @@ import pytest
 import datatrust as dt
 from coordinator.docket.database import open_database
 from coordinator.docket.register import Register
-from datatrust.in_process.folder import State
-from datatrust.in_process.keys import Keys
+from datatrust.in_process.folder import TrustFolder
+from datatrust.in_process.keys import RoleKeys
 from tests.conftest import DATA
 from tests.support.log_tampering import AT
 from trust.canonical import parse
@@ -83,9 +83,9 @@ def journal_file(state: Path, partner: str = "north") -> Path:
     return state / "nodes" / partner / "state.sqlite"
 
 
-def keys_of(state: Path) -> Keys:
+def keys_of(state: Path) -> RoleKeys:
     """Those of all roles, as `dt.local` keeps them."""
-    return Keys.load(state, PARTNERS, State(state).roots[0], 2, None)
+    return RoleKeys.load(state, PARTNERS, TrustFolder(state).roots[0], 2, None)
 
 
 def entries(state: Path, kind: str = "") -> list[dict[str, Any]]:

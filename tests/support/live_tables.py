@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 import sqlalchemy
 
-from nodes.rows.editions import Editions, Taken
+from nodes.rows.editions import CohortRows, EditionKeeper
 from nodes.rows.source import Source
-from nodes.study.answered_cohorts import Answered
+from nodes.study.answered_cohorts import AnsweredCohorts
 from trust.dataset.cohort import Cohort
 from trust.dataset.dataset import Column, Dataset
 
@@ -69,20 +69,20 @@ class Table:
     def __init__(self, folder: Path, dataset: Dataset = BY_ID, *, durable: bool = False, database: Any = None) -> None:
         self.folder, self.dataset, self.durable = folder, dataset, durable
         self.database = database or sqlite3.connect(":memory:")
-        self.editions = Editions(folder / "editions", dataset, persons=K, durable=durable)
-        self.answered = Answered(self.database, self.editions)
+        self.editions = EditionKeeper(folder / "editions", dataset, persons=K, durable=durable)
+        self.answered = AnsweredCohorts(self.database, self.editions)
         self._studies = 0
 
     def again(self) -> Table:
         """The node after a restart."""
         return Table(self.folder, self.dataset, durable=self.durable, database=self.database)
 
-    def taken(self, source: Any, cohort: str = "", names: tuple[str, ...] = ("x",)) -> Taken:
+    def taken(self, source: Any, cohort: str = "", names: tuple[str, ...] = ("x",)) -> CohortRows:
         parsed = Cohort.parse(cohort, self.dataset) if cohort else None
         given = source if isinstance(source, Source) else Source(source)
         return self.editions.freeze(given, names, parsed, now=NOW)
 
-    def ask(self, source: Any, cohort: str = "", names: tuple[str, ...] = ("x",)) -> Taken | None:
+    def ask(self, source: Any, cohort: str = "", names: tuple[str, ...] = ("x",)) -> CohortRows | None:
         """A whole study: None where it is refused."""
         taken = self.taken(source, cohort, names)
         if not self.answered.judge(taken, names, K).ok:
@@ -92,6 +92,6 @@ class Table:
         return taken
 
 
-def values(taken: Taken | None) -> list[float]:
+def values(taken: CohortRows | None) -> list[float]:
     assert taken is not None
     return sorted(taken.edition.rows.columns["x"].tolist())

@@ -12,7 +12,7 @@ from typing import Any
 
 from coordinator.docket.database import open_database
 from coordinator.docket.register import Register
-from coordinator.docket.study_state import Running
+from coordinator.docket.study_state import RunState
 from trust.logs.checkpoint import register_origin
 from trust.signing.envelope import Signer
 from trust.times import now
@@ -21,33 +21,33 @@ AT = "2026-11-24T12:00:01Z"
 COUNT = 25
 
 
-def running(place: Path | str) -> Running:
+def running(place: Path | str) -> RunState:
     """What a worker uses of a docket, with a key of its own."""
     db = open_database(place, durable=False)
-    return Running(db, Register(db, register_origin("race"), Signer()), now)
+    return RunState(db, Register(db, register_origin("race"), Signer()), now)
 
 
-def append(on: Running, name: str) -> list[int]:
+def append(on: RunState, name: str) -> list[int]:
     """The numbers of the entries that were given to this one."""
     return [on.publish("refusal", name, {"rule": "x", "text": str(number)}) for number in range(COUNT)]
 
 
-def once(on: Running, name: str) -> list[int]:
+def once(on: RunState, name: str) -> list[int]:
     """Each key of one study, which the others publish too."""
     return [on.publish_once(f"sum {number}", "refusal", "s", {"by": name}) for number in range(COUNT)]
 
 
-def lease(on: Running, name: str) -> list[bool]:
+def lease(on: RunState, name: str) -> list[bool]:
     """Whether each of some studies is this one's."""
     return [on.lease(f"study-{number}", name, 60) for number in range(COUNT)]
 
 
-def keep(on: Running, name: str) -> list[str]:
+def keep(on: RunState, name: str) -> list[str]:
     """What is kept under each key."""
     return [on.keep("s", f"k{number}", name.encode()).decode() for number in range(COUNT)]
 
 
-def hang(on: Running, name: str) -> None:
+def hang(on: RunState, name: str) -> None:
     """An entry, kept bytes and a lease in a transaction that is never committed."""
     with on._db.transaction():
         on.register.append("refusal", name, AT, {"rule": "x"})

@@ -10,8 +10,8 @@ import pytest
 
 import datatrust as dt
 from coordinator.api import create_app
-from datatrust.in_process.folder import State
-from datatrust.in_process.keys import Keys
+from datatrust.in_process.folder import TrustFolder
+from datatrust.in_process.keys import RoleKeys
 from datatrust.remote.trust import RemoteTrust
 from tests.support.served_coordinator import WIDE, Liar, Served, served
 from tests.support.trust_copies import ASKED, member
@@ -58,7 +58,7 @@ def ask(trust: Any, title: str = "Age", **more: Any) -> Any:
 
 def founding(name: str) -> Envelope:
     """The root of another trust, which its own members have signed."""
-    keys = Keys.make(["east", "north", "south"], Charter.load("research"), now())
+    keys = RoleKeys.make(["east", "north", "south"], Charter.load("research"), now())
     return sign("root", keys.root.root.document() | {"trust": name}, *keys.members)
 
 
@@ -71,7 +71,7 @@ def next_root(here: Served, after: Envelope, *, signers: Iterable[int] = (1, 2, 
 
 def grow(here: Served, *envelopes: Envelope) -> None:
     """The coordinator accepts versions of the root."""
-    docket = State(here.folder).docket()
+    docket = TrustFolder(here.folder).docket()
     for envelope in envelopes:
         docket.accept_root(envelope)
     docket.close()

@@ -12,7 +12,7 @@ import pandas as pd
 
 import datatrust as dt
 from nodes.node import Node
-from nodes.rows.editions import Editions
+from nodes.rows.editions import EditionKeeper
 from nodes.state.store import SqliteStore
 from nodes.study.sessions import Sessions
 from tests.support.federation import World
@@ -65,7 +65,7 @@ class Places:
         old = self._node[name]
         folder = old.store.folder
         k = self.trust.charter.floor.persons
-        editions = Editions(folder / "editions", old.dataset, persons=k)
+        editions = EditionKeeper(folder / "editions", old.dataset, persons=k)
         self._node[name] = replace(old, store=SqliteStore(folder), editions=editions)
         self.up[name] = Sessions(self._node[name], tell=lambda words: self.told.append(f"{name}: {words}"))
 

@@ -19,7 +19,7 @@ from trust.secure_sum.messages import Approval, Context, Upload
 from trust.secure_sum.opening import Opening
 from trust.secure_sum.parameters import Parameters, Participation, smallest_m
 from trust.secure_sum.party import Gate, Party
-from trust.secure_sum.question import Asked, Question
+from trust.secure_sum.question import AnalysisAsk, Question
 from trust.secure_sum.state import StudyState
 
 NOW = datetime(2026, 11, 24, 12, 0, 1, tzinfo=UTC)
@@ -57,7 +57,7 @@ def vector(numbers: Sequence[int], layout: Layout) -> Any:
 def question(
     r: int = 0, plan: bytes = b'{"q":1}', *, columns: int = 3, values: Mapping[str, Any] | None = None
 ) -> Question:
-    part = Asked("risk", "step", plan, "derived" if values else "none", values or {})
+    part = AnalysisAsk("risk", "step", plan, "derived" if values else "none", values or {})
     return Question.of(r, [part], Layout("u64", columns))
 
 

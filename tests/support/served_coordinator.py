@@ -29,7 +29,7 @@ from cryptography.x509.oid import NameOID
 
 from coordinator.api import Limits, create_app
 from coordinator.settings import CoordinatorSettings
-from datatrust.in_process.folder import State
+from datatrust.in_process.folder import TrustFolder
 from datatrust.in_process.trust import LocalTrust
 from tests.support.trust_copies import close, copy, key, member, opened
 from trust.canonical import canonical
@@ -64,7 +64,7 @@ class Served:
 
     def sign(self, study: str, *members: int) -> None:
         """Members sign a mandate, at the coordinator's."""
-        docket = State(self.folder).docket()
+        docket = TrustFolder(self.folder).docket()
         envelope = docket.find(study).mandate
         for number in members:
             envelope = envelope.with_signature(member(self.folder, number))
@@ -108,7 +108,7 @@ def invite(file: Path, url: str, home: Path, **change: Any) -> Path:
         "url": url,
         "nodes": "127.0.0.1:9443",
         "authority": authority()[0],
-        "roots": [envelope.document() for envelope in State(home).roots],
+        "roots": [envelope.document() for envelope in TrustFolder(home).roots],
     } | change
     file.write_bytes(Invitation.read(canonical(document)).file())
     return file

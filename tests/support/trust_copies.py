@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import datatrust as dt
-from datatrust.in_process.folder import State
+from datatrust.in_process.folder import TrustFolder
 from datatrust.in_process.trust import LocalTrust
 from tests.test_study_flow import DATASET, HOSPITALS
 from trust.signing import key_files
@@ -70,7 +70,7 @@ def copy(folder: Path) -> Path:
 
 def only(folder: Path) -> str:
     """The id of its first study."""
-    docket = State(folder).docket()
+    docket = TrustFolder(folder).docket()
     try:
         return docket.studies()[0].id
     finally:

@@ -24,7 +24,7 @@ from trust.secure_sum.frames import mask_seed, ratchet, state_bytes
 from trust.secure_sum.masks import keystream
 from trust.secure_sum.messages import Approval, Record, Upload
 from trust.secure_sum.parameters import Parameters
-from trust.secure_sum.question import Asked, Question
+from trust.secure_sum.question import AnalysisAsk, Question
 
 FOLDER = Path(__file__).parent
 NAMES = ("a", "b", "c")
@@ -36,7 +36,7 @@ FILL_KEY = bytes([0x41]) * 32
 
 def asked(layout: Layout) -> Question:
     """The question of the protocol page: plan and state are plain bytes."""
-    part = Asked("vector", "sum", b"plan bytes")
+    part = AnalysisAsk("vector", "sum", b"plan bytes")
     return Question(1, b"plan bytes", b"state bytes", (part,), layout)
 
 
@@ -264,14 +264,14 @@ def steps(folder: str) -> list[dict[str, Any]]:
     ]
     cases = []
     for r, plan, partners in script:
-        question = Question.of(r, [Asked("risk", "step", plan.encode())], Layout("u64", 3))
+        question = Question.of(r, [AnalysisAsk("risk", "step", plan.encode())], Layout("u64", 3))
         got = code(lambda question=question, partners=partners: world.contribute("a", question, partners=partners))
         cases.append({"r": r, "plan": plan, "partners": list(partners), "code": got})
-    derived = Question.of(3, [Asked("risk", "step", b"", "derived", {"b": np.array([1.0])})], Layout("u64", 3))
+    derived = Question.of(3, [AnalysisAsk("risk", "step", b"", "derived", {"b": np.array([1.0])})], Layout("u64", 3))
     again = replace(derived, r=0)
     cases.append({"case": "values not of the replay", "code": code(lambda: fresh(folder, again))})
     world.parties["a"].close("expired", now=NOW)
-    question = Question.of(3, [Asked("risk", "step", b"four")], Layout("u64", 3))
+    question = Question.of(3, [AnalysisAsk("risk", "step", b"four")], Layout("u64", 3))
     cases.append({"case": "after the close", "code": code(lambda: world.contribute("a", question))})
     closed(world)
     return cases

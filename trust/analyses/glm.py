@@ -24,7 +24,7 @@ from trust.dataset.dataset import Column
 from trust.dataset.expressions import Expression, Name, written
 from trust.dataset.rows import Rows
 from trust.errors import NotConverged, Refused, StudyInvalid
-from trust.privacy.rules import EffectiveRecords, Groups, Leverage, Organisations, Parameters, ResidualDf
+from trust.privacy.rules import EffectiveRecords, Groups, Leverage, Organisations, ParametersPerRecord, ResidualDf
 
 __all__ = ["Glm"]
 
@@ -102,7 +102,7 @@ class Glm(Analysis):
         on_total = (
             *(() if scope.partner_may_be_shown else (Organisations(of="partners"),)),
             Groups(of="groups"),
-            Parameters(parameters=p, of="n"),
+            ParametersPerRecord(parameters=p, of="n"),
             ResidualDf(parameters=p, of="n"),
         )
         sums = {

@@ -16,7 +16,7 @@ import cedarpy
 
 from trust.charters.cedar_text import Files, Policy, policies_of, policy_set, schema
 
-__all__ = ["Answer", "Engine", "Request", "engine"]
+__all__ = ["Answer", "PolicyEngine", "Request", "engine"]
 
 _ACTION = {"type": "Trust::Action", "id": "compute"}
 
@@ -57,7 +57,7 @@ class Answer:
         return self.permitted and not self.fired and not self.failed
 
 
-class Engine:
+class PolicyEngine:
     """Policies and purposes, parsed once; only what varies is built for each request."""
 
     def __init__(self, policies: tuple[Policy, ...], purposes: Mapping[str, tuple[str, ...]]) -> None:
@@ -130,6 +130,6 @@ def _entity(kind: str, name: str, parents: list[dict[str, str]], **attrs: Any) -
 
 
 @functools.lru_cache(maxsize=64)
-def engine(texts: Files, purposes: tuple[tuple[str, tuple[str, ...]], ...]) -> Engine:
+def engine(texts: Files, purposes: tuple[tuple[str, tuple[str, ...]], ...]) -> PolicyEngine:
     """The engine of these policies and purposes, made once.  Raises: CharterInvalid where an id stands twice."""
-    return Engine(policies_of(texts), dict(purposes))
+    return PolicyEngine(policies_of(texts), dict(purposes))

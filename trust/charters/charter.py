@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import Field, PrivateAttr, StrictBool, StrictInt
 
 from trust.canonical import LARGEST_INTEGER, Model, Real, digest, read_model
-from trust.charters.cedar import Engine, engine
+from trust.charters.cedar import PolicyEngine, engine
 from trust.charters.cedar_text import Policy, policies_of
 from trust.errors import CharterInvalid, nearest
 from trust.privacy.protections import Protections
@@ -131,7 +131,7 @@ class Charter(Model):
         """The policies, in order."""
         return policies_of(self.policies)
 
-    def engine(self, *more: tuple[str, str]) -> Engine:
+    def engine(self, *more: tuple[str, str]) -> PolicyEngine:
         """What answers requests: this charter's policies, and a partner's (`more`).  Made once.
 
         Raises: CharterInvalid where two policies have the same id.

@@ -61,7 +61,7 @@ class PartnerPolicy(Model):
         """The policies, in order."""
         return policies_of(self.policies)
 
-    def fits(self, charter: Charter) -> None:
+    def check_fits(self, charter: Charter) -> None:
         """Raises: CharterInvalid where an id of the charter's stands here too."""
         charter.engine(*self.policies)
 

@@ -256,14 +256,14 @@ class Dataset(Model):
     # ---- writing
 
     @classmethod
-    def draft(cls, frame: pd.DataFrame, person: str | None = None, persons: int = 11) -> Dataset:
+    def draft_dataset(cls, frame: pd.DataFrame, person: str | None = None, persons: int = 11) -> Dataset:
         """Propose a description of these rows: bounds rounded outward, levels of few persons left out.
 
         Raises: DatasetInvalid.  `trust.draft.draft` also says what it left out and why.
         """
-        from trust.dataset.draft import draft
+        from trust.dataset.draft import draft_dataset
 
-        return draft(frame, person=person, persons=persons).dataset
+        return draft_dataset(frame, person=person, persons=persons).dataset
 
     def to_yaml(self) -> str:
         """The ODCS document, which `parse` reads back equal."""

@@ -26,7 +26,7 @@ from trust.dataset.dataset import PARTNER, Column, Dataset, Level
 from trust.dataset.odcs import write_yaml
 from trust.errors import DatasetInvalid, nearest
 
-__all__ = ["Draft", "draft"]
+__all__ = ["Draft", "draft_dataset"]
 
 _MARKERS = ("NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "?", ".", "-")
 _TRUE, _FALSE = {"true", "t", "yes"}, {"false", "f", "no"}
@@ -74,7 +74,7 @@ class _Values:
         return self.holders.nunique() < self.persons
 
 
-def draft(frame: pd.DataFrame, person: str | None = None, persons: int = 11, name: str = "dataset") -> Draft:
+def draft_dataset(frame: pd.DataFrame, person: str | None = None, persons: int = 11, name: str = "dataset") -> Draft:
     """Propose a dataset for these rows.
 
     Args:

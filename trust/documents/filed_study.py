@@ -12,17 +12,17 @@ from trust.analyses.base import Scope
 from trust.canonical import canonical, parse, read_model
 from trust.charters.charter import Charter
 from trust.dataset.dataset import Dataset
-from trust.documents.mandate import Mandate, draft, quorum
+from trust.documents.mandate import Mandate, draft_mandate, quorum
 from trust.documents.root import TrustRoot
 from trust.documents.study import Study, signed_study
 from trust.documents.study_states import State, no_such_move
-from trust.documents.verification import few_signatures
+from trust.documents.verification import check_signature_count
 from trust.documents.votes import Refusal
 from trust.errors import MessageInvalid, Refused, StudyInvalid
-from trust.signing.envelope import Envelope, Kind, Signature, sha256, signed_by
+from trust.signing.envelope import Envelope, Kind, Signature, sha256, signers_of
 from trust.times import read_time
 
-__all__ = ["Filed", "Lapse", "Trust", "lapse", "read_text", "valid_only", "write_text"]
+__all__ = ["FiledStudy", "Lapse", "TrustDocuments", "lapse", "read_text", "valid_only", "write_text"]
 
 Lapse: TypeAlias = Literal["expired", "outdated"]
 """A mandate that can no longer come into force: its time is over, or another trust root is."""
@@ -31,7 +31,7 @@ _LARGEST, _LARGEST_STUDY = 1 << 20, 1 << 19
 
 
 @dataclass(frozen=True)
-class Trust:
+class TrustDocuments:
     """What a coordinator knows of its trust: every signed version of the root, the dataset, the charter."""
 
     roots: tuple[Envelope, ...]
@@ -58,7 +58,7 @@ class Trust:
 
         Raises: Refused (`researcher`, `signature`), MessageInvalid, StudyInvalid.
         """
-        few_signatures(study)
+        check_signature_count(study)
         if (size := len(study.unverified_payload)) > _LARGEST_STUDY:  # it goes to nodes with its mandate in one header
             raise StudyInvalid(f"a study of {size} bytes", expected=f"at most {_LARGEST_STUDY}")
         root = self.root.root
@@ -80,9 +80,9 @@ class Trust:
         if read_time(study.not_before) >= read_time(root.expires):
             raise Refused("root-expired", "the trust root expires before the study begins", "begin the study earlier")
 
-    def draft(self, study: Study, digest: str, number: str) -> Mandate:
+    def draft_mandate(self, study: Study, digest: str, number: str) -> Mandate:
         """The mandate of a study; `digest` is `sha256:<hex>` of its signed bytes.  Raises: StudyInvalid."""
-        return draft(digest, study, self.scope(study), self.charter.folder_digest, self.root.root, number)
+        return draft_mandate(digest, study, self.scope(study), self.charter.folder_digest, self.root.root, number)
 
     def enough(self, signers: frozenset[str]) -> bool:
         """Whether these members are a quorum, each role among them."""
@@ -99,7 +99,7 @@ class Trust:
 
 
 @dataclass(frozen=True)
-class Filed:
+class FiledStudy:
     """A study on the docket.
 
     Attributes:
@@ -175,7 +175,7 @@ def valid_only(kind: Kind, envelope: Envelope, keys: Mapping[str, bytes]) -> Env
     found: dict[str, Signature] = {}
     for signature in envelope.signatures:
         alone = envelope.model_copy(update={"signatures": (signature,)})
-        for key in signed_by(kind, alone, keys):
+        for key in signers_of(kind, alone, keys):
             found.setdefault(key, signature)
     return envelope.model_copy(update={"signatures": tuple(found.values())})
 

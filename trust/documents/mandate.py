@@ -17,13 +17,13 @@ from trust.canonical import Model, read_document
 from trust.charters.charter import Committee
 from trust.decision import Decision
 from trust.documents.root import Name, Root, TrustRoot
-from trust.documents.study import Study, plan, plan_digest, sums_at_most
+from trust.documents.study import Study, plan, plan_document_digest, sums_at_most
 from trust.errors import MessageInvalid, Refused
 from trust.protocol.asks import upload_bytes
-from trust.signing.envelope import Envelope, signed_by, verified
+from trust.signing.envelope import Envelope, signers_of, verified
 from trust.times import Time, read_time
 
-__all__ = ["Mandate", "SignedMandate", "draft", "quorum"]
+__all__ = ["Mandate", "SignedMandate", "draft_mandate", "quorum"]
 
 
 class Mandate(Model):
@@ -59,7 +59,7 @@ class Mandate(Model):
         return self
 
 
-def draft(study_digest: str, study: Study, scope: Scope, charter: str, root: Root, number: str) -> Mandate:
+def draft_mandate(study_digest: str, study: Study, scope: Scope, charter: str, root: Root, number: str) -> Mandate:
     """The mandate that a coordinator writes when a study is filed; nodes compute it again and compare.
 
     Args:
@@ -72,7 +72,7 @@ def draft(study_digest: str, study: Study, scope: Scope, charter: str, root: Roo
     return Mandate(
         id=number,
         study=study_digest,
-        plan=plan_digest(study, scope, plans),
+        plan=plan_document_digest(study, scope, plans),
         dataset=study.dataset_digest,
         charter=charter,
         root=root.version,
@@ -116,7 +116,7 @@ class SignedMandate:
         committee = root.root.roles["committee"]
         keys = root.root.keys_of("committee")
         payload = verified("mandate", envelope, keys, threshold=committee.threshold)
-        self.signers = signed_by("mandate", envelope, keys)
+        self.signers = signers_of("mandate", envelope, keys)
         self.mandate = read_document(Mandate, payload, MessageInvalid, "the mandate")
         self.digest = hashlib.sha256(payload).digest()
         if self.mandate.root != root.root.version:

@@ -32,7 +32,7 @@ from trust.logs.checkpoint import Checkpoint, journal_origin, read_checkpoint, r
 from trust.logs.kinds import REGISTER as KINDS
 from trust.logs.logbook import Connection, Logbook
 from trust.logs.merkle import Entry
-from trust.secure_sum.messages import Record, signed_by
+from trust.secure_sum.messages import Record, signature_is_valid
 from trust.signing.envelope import Envelope, sha256
 
 __all__ = ["chain", "check_register", "coordinator_keys", "last_heads", "latest_note"]
@@ -285,7 +285,7 @@ class _Reading:
     def _sum_record(self, study: str, body: _SumRecord) -> None:
         record = Record.parse(body.record)
         keys = map(Ed25519PublicKey.from_public_bytes, self._coordinator)
-        signed = any(signed_by(key, record.sig, record.message()) for key in keys)
+        signed = any(signature_is_valid(key, record.sig, record.message()) for key in keys)
         _must(signed, "the sum record is not signed by the coordinator")
         _must(study in self._mandates.values(), "the sum record is of a study without a mandate")
 

@@ -21,7 +21,7 @@ from trust.privacy.protections import Protections
 from trust.signing.envelope import Envelope, verified
 from trust.times import Time, read_time
 
-__all__ = ["Study", "new_id", "plan", "plan_digest", "plan_documents", "signed_study"]
+__all__ = ["Study", "new_id", "plan", "plan_document_digest", "plan_documents", "signed_study"]
 
 
 class Study(Model):
@@ -112,7 +112,7 @@ def plan_documents(study: Study, scope: Scope, plans: dict[str, dict[str, Sum]])
     }
 
 
-def plan_digest(study: Study, scope: Scope, plans: dict[str, dict[str, Sum]]) -> str:
+def plan_document_digest(study: Study, scope: Scope, plans: dict[str, dict[str, Sum]]) -> str:
     """`sha256:<hex>` of the canonical plan: what coordinator and every node must agree on."""
     return digest(plan_documents(study, scope, plans))
 

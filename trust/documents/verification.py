@@ -37,8 +37,8 @@ __all__ = [
     "Verified",
     "check_mandate",
     "check_roots",
+    "check_signature_count",
     "check_study",
-    "few_signatures",
     "require_verified",
     "verify",
 ]
@@ -134,7 +134,7 @@ def require_verified(raw: bytes, *, pinned: TrustRoot | None, now: datetime | No
 
 def _file(on: _Reading) -> str:
     on.envelope, on.document, on.register = read_result(on.raw)
-    few_signatures(on.envelope, on.document.study, on.document.mandate, *on.document.root)
+    check_signature_count(on.envelope, on.document.study, on.document.mandate, *on.document.root)
     on.found = replace(on.found, document=on.document)
     return f"a result file of {len(on.document.results)} analyses, released {on.register.at}"
 
@@ -211,7 +211,7 @@ STEPS: dict[str, Callable[[_Reading], str]] = {
 # ---- what a corpus or another reader asks for alone
 
 
-def few_signatures(*envelopes: Envelope) -> None:
+def check_signature_count(*envelopes: Envelope) -> None:
     """Raises: MessageInvalid where an envelope has more than `MOST_SIGNATURES`."""
     for envelope in envelopes:
         if len(envelope.signatures) > MOST_SIGNATURES:

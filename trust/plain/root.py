@@ -17,7 +17,7 @@ from typing import Any
 from trust.charters.charter import READY, Charter
 from trust.documents.root import Partner, Role, Root, TrustRoot
 from trust.errors import InvalidInput, Refused
-from trust.signing.envelope import Envelope, key_id, sha256, signed_by
+from trust.signing.envelope import Envelope, key_id, sha256, signers_of
 from trust.times import read_time
 from trust.words.safe import escaped
 
@@ -83,7 +83,7 @@ def shown(envelope: Envelope, earlier: Sequence[Envelope], now: datetime) -> Sho
     old = Root.read(before[-1].unverified_payload) if before else None
     quorums = []
     for one in (root, *([old] if old else [])):
-        found = signed_by("root", envelope, one.keys_of("root"))
+        found = signers_of("root", envelope, one.keys_of("root"))
         quorums.append(Quorum(one.version, found, len(one.roles["root"].keys), one.roles["root"].threshold))
     counted = frozenset().union(*(quorum.found for quorum in quorums))
     return Shown(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from trust.documents.filed_study import Filed, Trust
+from trust.documents.filed_study import FiledStudy, TrustDocuments
 from trust.words.catalogue import check_language
 
 __all__ = ["say", "standing"]
@@ -113,7 +113,7 @@ def say(key: str, lang: str = "en", /, **values: object) -> str:
     return _APART.sub("\N{NO-BREAK SPACE}", text).format(**values)
 
 
-def standing(trust: Trust, filed: Filed, lang: str = "en") -> str:
+def standing(trust: TrustDocuments, filed: FiledStudy, lang: str = "en") -> str:
     """Where a study stands; of one that waits: how many have signed, and of which role somebody has still to."""
     if filed.lapsed:
         return say(filed.lapsed, lang)

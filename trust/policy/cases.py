@@ -13,7 +13,7 @@ from trust.canonical import Model, read_model
 from trust.charters.charter import Charter, folder_of, read, toml
 from trust.decision import Decisions
 from trust.errors import CharterInvalid, nearest
-from trust.policy.decide import Bench, judge
+from trust.policy.decide import DecisionContext, judge
 from trust.policy.declaration import Asker, Declaration
 from trust.privacy.protections import Protections
 from trust.times import Time, read_time, write_time
@@ -132,7 +132,7 @@ def run_case(charter: Charter, case: Case) -> Outcome:
     )
     until = read_time(situation.accredited_until)
     asker = Asker("researcher", situation.organisation, situation.country, situation.kind, until)
-    decisions = judge(said, Bench(charter, asker, read_time(situation.now), situation.partner))
+    decisions = judge(said, DecisionContext(charter, asker, read_time(situation.now), situation.partner))
     named = not case.rule or case.rule in {d.rule for d in decisions.refusals}
     return Outcome(case, decisions.ok == (case.expect == "yes") and named, decisions)
 

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from trust.analyses.base import Scope, Sum
-from trust.charters.cedar import Answer, Engine, Request
+from trust.charters.cedar import Answer, PolicyEngine, Request
 from trust.charters.charter import AT_MOST, Charter, Floor, strictest
 from trust.charters.partner_policy import PartnerPolicy, floor_of
 from trust.decision import Decision, Decisions
@@ -24,11 +24,11 @@ from trust.privacy.protections import Protections
 from trust.times import read_time
 from trust.words.catalogue import among, phrase
 
-__all__ = ["Asker", "Bench", "asker_of", "decide", "judge", "local_only"]
+__all__ = ["Asker", "DecisionContext", "asker_of", "decide", "judge", "local_only"]
 
 
 @dataclass(frozen=True)
-class Bench:
+class DecisionContext:
     """Before whom a declaration comes: the charter, the partner that judges and its policy, who asks, and when."""
 
     charter: Charter
@@ -42,7 +42,7 @@ class Bench:
         """The strictest of charter and partner's policy."""
         return floor_of(self.charter, self.policy)
 
-    def engine(self) -> Engine:
+    def engine(self) -> PolicyEngine:
         """Policies of both.  Raises: CharterInvalid where they do not fit together."""
         return self.charter.engine(*(self.policy.policies if self.policy else ()))
 
@@ -66,10 +66,10 @@ def decide(
         partner: who judges; empty for a client, which is none.
         policy: that partner's own.
     """
-    return judge(Declaration.of(study, scope, plans), Bench(charter, asker, now, partner, policy))
+    return judge(Declaration.of(study, scope, plans), DecisionContext(charter, asker, now, partner, policy))
 
 
-def judge(said: Declaration, bench: Bench, lang: str = "en") -> Decisions:
+def judge(said: Declaration, bench: DecisionContext, lang: str = "en") -> Decisions:
     """The same on the declaration alone, in English or French."""
     floor = bench.floor
     return Decisions(
@@ -101,7 +101,7 @@ def _say(rule: str, ok: bool, text: str, remedy: str = "", lang: str = "en", **v
 # ---- policies
 
 
-def _policies(said: Declaration, bench: Bench, lang: str) -> list[Decision]:
+def _policies(said: Declaration, bench: DecisionContext, lang: str) -> list[Decision]:
     """Whether something permits, each forbid that fires, and whether one could not be evaluated."""
     try:
         engine = bench.engine()
@@ -123,7 +123,9 @@ def _policies(said: Declaration, bench: Bench, lang: str) -> list[Decision]:
     return decisions
 
 
-def _permit(said: Declaration, charter: Charter, ok: bool, engine: Engine, request: Request, lang: str) -> Decision:
+def _permit(
+    said: Declaration, charter: Charter, ok: bool, engine: PolicyEngine, request: Request, lang: str
+) -> Decision:
     values = {"charter": charter.name, "purpose": said.purpose}
     if ok:
         return _say("no-permit", True, "permits", lang=lang, **values)
@@ -135,7 +137,7 @@ def _permit(said: Declaration, charter: Charter, ok: bool, engine: Engine, reque
     )
 
 
-def permitted_purposes(charter: Charter, engine: Engine, request: Request) -> list[str]:
+def permitted_purposes(charter: Charter, engine: PolicyEngine, request: Request) -> list[str]:
     """The purposes that the charter would permit in the place of the study's own."""
     changes = [{"purpose": {"type": "Trust::Purpose", "id": name}} for name in charter.purposes]
     yes = engine.permits(request, changes)
@@ -145,7 +147,7 @@ def permitted_purposes(charter: Charter, engine: Engine, request: Request) -> li
 # ---- floors
 
 
-def _floors(said: Declaration, bench: Bench, lang: str) -> tuple[Decision, ...]:
+def _floors(said: Declaration, bench: DecisionContext, lang: str) -> tuple[Decision, ...]:
     policy = bench.policy
     return _floors_of(
         said.protections, bench.charter.floor, policy and policy.floor, policy.name if policy else "", lang

@@ -18,7 +18,7 @@ from trust.documents.root import Root
 from trust.documents.study import Study, sums_at_most
 from trust.errors import DataTrustError
 from trust.privacy.protections import Protections
-from trust.privacy.rules import Parameters
+from trust.privacy.rules import ParametersPerRecord
 from trust.protocol.asks import upload_bytes
 from trust.times import read_time, write_time
 
@@ -157,7 +157,7 @@ def _parameters(study: Study, name: str, sums: Mapping[str, Sum]) -> int:
     """Coefficients of a model, by the rule that bounds them; 0 for another analysis."""
     if not isinstance(study.analyses[name], Glm):
         return 0
-    return max((r.parameters for s in sums.values() for r in s.rules if isinstance(r, Parameters)), default=0)
+    return max((r.parameters for s in sums.values() for r in s.rules if isinstance(r, ParametersPerRecord)), default=0)
 
 
 # ---- columns

@@ -22,7 +22,7 @@ from trust.dataset.dataset import PARTNER
 from trust.decision import Decision, Decisions
 from trust.documents.study import Study, plan
 from trust.errors import DataTrustError
-from trust.policy.decide import Bench, decide, judge
+from trust.policy.decide import DecisionContext, decide, judge
 from trust.policy.declaration import Asker, Declaration, reads_of
 from trust.policy.levers import levers_of, values_of
 from trust.privacy.protections import Protections
@@ -125,7 +125,7 @@ def explain(
 
     Raises: InvalidInput for another language.
     """
-    bench = Bench(charter, asker, now, partner, policy)
+    bench = DecisionContext(charter, asker, now, partner, policy)
     search = _Search(study, scope, plan(study, scope) if plans is None else plans, bench)
     refusals = judge(search.base, bench, check_language(lang)).refusals
     changes: tuple[Change, ...] = ()
@@ -166,7 +166,9 @@ def _size(fields: frozenset[str]) -> tuple[int, list[str]]:
 class _Search:
     """The changes of one study before one bench."""
 
-    def __init__(self, study: Study, scope: Scope, plans: Mapping[str, Mapping[str, Sum]], bench: Bench) -> None:
+    def __init__(
+        self, study: Study, scope: Scope, plans: Mapping[str, Mapping[str, Sum]], bench: DecisionContext
+    ) -> None:
         self._study, self._scope, self._plans, self._bench = study, scope, plans, bench
         self.base = Declaration.of(study, scope, plans)
         self.tried = 0

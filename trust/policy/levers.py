@@ -10,7 +10,7 @@ from typing import Any
 from trust.charters.cedar_text import Policy
 from trust.charters.charter import AT_MOST
 from trust.decision import Decision
-from trust.policy.decide import Bench, meets
+from trust.policy.decide import DecisionContext, meets
 from trust.policy.declaration import Declaration
 from trust.privacy.protections import Protections
 from trust.times import read_time, write_time
@@ -29,7 +29,7 @@ _UNITS = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _SECOND = timedelta(seconds=1)
 
 
-def levers_of(refusal: Decision, said: Declaration, bench: Bench) -> frozenset[str]:
+def levers_of(refusal: Decision, said: Declaration, bench: DecisionContext) -> frozenset[str]:
     """The fields of which at least one must change for this refusal to go.  Empty: none can make it go."""
     rule = refusal.rule
     if rule in ("floor/sums_at_most", "floor/bytes_at_most"):
@@ -57,7 +57,7 @@ def _of(policies: Any) -> frozenset[str]:
     return frozenset().union(*(_LEVERS.get(name, frozenset()) for policy in policies for name in policy.reads))
 
 
-def values_of(field: str, said: Declaration, bench: Bench) -> list[Any]:
+def values_of(field: str, said: Declaration, bench: DecisionContext) -> list[Any]:
     """For a threshold or a date: what floors and policies speak of, the nearest to what is declared first."""
     policies = [p for p in bench.engine().policies.values() if field in p.reads]
     if field in ("expires", "not_before"):
@@ -103,7 +103,7 @@ def _colluders(said: Declaration) -> list[int]:
     return []
 
 
-def _times(field: str, said: Declaration, bench: Bench) -> Iterator[datetime]:
+def _times(field: str, said: Declaration, bench: DecisionContext) -> Iterator[datetime]:
     """From now, from the longest duration of the floors, and from what policies compare with."""
     begins, now = read_time(said.not_before), bench.now
     longest = timedelta(days=bench.floor.longest_days)

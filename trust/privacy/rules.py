@@ -24,7 +24,7 @@ __all__ = [
     "Groups",
     "Leverage",
     "Organisations",
-    "Parameters",
+    "ParametersPerRecord",
     "ResidualDf",
     "Rule",
     "SuppressCells",
@@ -112,7 +112,7 @@ def _reach(counts: npt.NDArray[Any], least: int, zero_passes: bool) -> bool:
     return bool(((counts >= least) | (zero_passes & (counts == 0))).all())
 
 
-class Parameters(Rule):
+class ParametersPerRecord(Rule):
     """On the total: not more parameters than a share of the records (DataSHIELD's nfilter.glm)."""
 
     where = "total"

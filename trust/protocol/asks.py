@@ -16,7 +16,7 @@ import numpy.typing as npt
 from trust.analyses.base import Arrays, Ask, Block, Sum
 from trust.canonical import canonical
 from trust.errors import MessageInvalid
-from trust.secure_sum import Asked, Layout, Question, layout_of
+from trust.secure_sum import AnalysisAsk, Layout, Question, layout_of
 
 __all__ = ["Plans", "blocks_of", "joined", "plan_bytes", "question", "split"]
 
@@ -54,7 +54,9 @@ def plan_bytes(documents: Mapping[str, Mapping[str, Any]]) -> dict[tuple[str, st
 def question(r: int, asks: Mapping[str, Ask], plans: Plans, documents: Mapping[tuple[str, str], bytes]) -> Question:
     """What sum `r` asks, as the secure sum binds it: coordinator and every node make it for themselves."""
     parts = [
-        Asked(name, ask.sum, documents[name, ask.sum], "derived" if plans[name][ask.sum].takes else "none", ask.values)
+        AnalysisAsk(
+            name, ask.sum, documents[name, ask.sum], "derived" if plans[name][ask.sum].takes else "none", ask.values
+        )
         for name, ask in asks.items()
     ]
     return Question.of(r, parts, layout(asks, plans))

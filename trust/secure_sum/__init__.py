@@ -12,21 +12,21 @@ turn named blocks into ring words and back.  Masks of two partners cancel in the
 (False, [6, 9])
 """
 
-from trust.secure_sum.audit import Evidence, agrees, audit
+from trust.secure_sum.audit import Evidence, audit, check_record
 from trust.secure_sum.encoding import Layout, decode_sum, encode_sum, layout_of
 from trust.secure_sum.fixedpoint import STATISTICS, TINY, FixedPoint
 from trust.secure_sum.messages import Approval, Context, Record, Upload
 from trust.secure_sum.opening import Opening
 from trust.secure_sum.parameters import Parameters, smallest_m
 from trust.secure_sum.party import Party
-from trust.secure_sum.question import Asked, Question
+from trust.secure_sum.question import AnalysisAsk, Question
 from trust.secure_sum.state import Store, close_if_rolled_back, close_study
 
 __all__ = [
     "STATISTICS",
     "TINY",
+    "AnalysisAsk",
     "Approval",
-    "Asked",
     "Context",
     "Evidence",
     "FixedPoint",
@@ -38,8 +38,8 @@ __all__ = [
     "Record",
     "Store",
     "Upload",
-    "agrees",
     "audit",
+    "check_record",
     "close_if_rolled_back",
     "close_study",
     "decode_sum",

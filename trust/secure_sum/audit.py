@@ -14,17 +14,17 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from trust.secure_sum.encoding import Layout
 from trust.secure_sum.errors import RecordInvalid, UploadMissing
 from trust.secure_sum.masks import Words, raw
-from trust.secure_sum.messages import Record, Upload, commitment, signed_by
+from trust.secure_sum.messages import Record, Upload, commitment, signature_is_valid
 from trust.secure_sum.opening import Opening
 from trust.secure_sum.parameters import Parameters
 from trust.secure_sum.state import Contribution
 
-__all__ = ["Evidence", "agrees", "audit"]
+__all__ = ["Evidence", "audit", "check_record"]
 
 
-def agrees(record: Record, kept: Contribution, name: str, coordinator: Ed25519PublicKey) -> None:
+def check_record(record: Record, kept: Contribution, name: str, coordinator: Ed25519PublicKey) -> None:
     """Check that a record is the coordinator's and says what `name` signed.  Raises: RecordInvalid."""
-    if not signed_by(coordinator, record.sig, record.message()):
+    if not signature_is_valid(coordinator, record.sig, record.message()):
         raise RecordInvalid("a record's signature", expected="the coordinator's")
     if record.context != kept.context:
         raise RecordInvalid("a record of another question or partner set", expected="what I contributed to")
@@ -58,7 +58,7 @@ def audit(
     Raises: RecordInvalid, and as `Opening`.
     """
     record = evidence.record
-    agrees(record, kept, name, coordinator)
+    check_record(record, kept, name, coordinator)
     context = record.context
     bodies = list(evidence.bodies)
     if len(bodies) != len(context.partners):

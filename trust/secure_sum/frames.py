@@ -26,7 +26,7 @@ __all__ = [
     "is_name",
     "mask_seed",
     "pair_key",
-    "plan_digest",
+    "question_digest",
     "ratchet",
     "state_bytes",
     "transcript",
@@ -93,14 +93,14 @@ def mask_seed(key: bytes, ctx: bytes) -> bytes:
     return hmac.digest(key, frame("mask", ctx), "sha256")
 
 
-def plan_digest(plan: bytes, state: bytes) -> bytes:
+def question_digest(plan: bytes, state: bytes) -> bytes:
     """What is asked: the plan's canonical bytes and the state it is asked about."""
     return hashed("plan", plan, hashlib.sha256(state).digest())
 
 
-def context(transcript: bytes, r: int, plan_digest: bytes, partners: Iterable[str]) -> bytes:
+def context(transcript: bytes, r: int, question_digest: bytes, partners: Iterable[str]) -> bytes:
     """`ctx`: one sum, one question, one partner set.  Masks cancel only where all of it is the same."""
-    return hashed("context", transcript, be32(r), plan_digest, *partners)
+    return hashed("context", transcript, be32(r), question_digest, *partners)
 
 
 def state_bytes(values: Mapping[str, npt.NDArray[Any]]) -> bytes:

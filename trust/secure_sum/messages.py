@@ -18,7 +18,7 @@ from trust.secure_sum.encoding import Layout
 from trust.secure_sum.errors import RecordInvalid, SecureSumError, UploadShape
 from trust.secure_sum.frames import context, frame, is_name
 
-__all__ = ["RECORD_SCHEMA", "Approval", "Context", "Record", "Upload", "commitment", "signed_by"]
+__all__ = ["RECORD_SCHEMA", "Approval", "Context", "Record", "Upload", "commitment", "signature_is_valid"]
 
 RECORD_SCHEMA: Final = "datatrust/sum-record/1"
 _RECORD_FIELDS: Final = frozenset({"schema", "T", "r", "plan_digest", "U", "digests", "signatures", "total", "sig"})
@@ -26,7 +26,7 @@ _UPLOAD_FIELDS: Final = frozenset({"kind", "v", "T", "r", "ctx", "name", "sig"})
 _HEX: Final = re.compile(r"(?:[0-9a-f]{2})*")
 
 
-def signed_by(key: Ed25519PublicKey, signature: bytes, message: bytes) -> bool:
+def signature_is_valid(key: Ed25519PublicKey, signature: bytes, message: bytes) -> bool:
     """Whether `signature` is `key`'s over `message`; malformed is no."""
     try:
         key.verify(signature, message)

@@ -25,7 +25,7 @@ from trust.secure_sum.errors import (
     UploadSignature,
 )
 from trust.secure_sum.masks import Words, raw
-from trust.secure_sum.messages import Context, Record, Upload, commitment, signed_by
+from trust.secure_sum.messages import Context, Record, Upload, commitment, signature_is_valid
 from trust.secure_sum.parameters import Parameters
 
 __all__ = ["Opening", "total_of"]
@@ -76,7 +76,9 @@ class Opening:
         words = self._layout.read(upload.body)
         # 3 its digest, signed by its partner
         sha256 = hashlib.sha256(upload.body).digest()
-        if not signed_by(self._parameters.partners[name], upload.sig, Upload.message(context.digest, name, sha256)):
+        if not signature_is_valid(
+            self._parameters.partners[name], upload.sig, Upload.message(context.digest, name, sha256)
+        ):
             raise UploadSignature(f"the upload of {name}", expected="its signature over these bytes")
         # 4 once
         if self._digests.get(name, sha256) != sha256:

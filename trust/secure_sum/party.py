@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
 from trust.decision import Decision, require
-from trust.secure_sum.audit import agrees
+from trust.secure_sum.audit import check_record
 from trust.secure_sum.errors import (
     AlreadyStarted,
     ApprovalInvalid,
@@ -34,9 +34,9 @@ from trust.secure_sum.errors import (
 )
 from trust.secure_sum.frames import pair_key, ratchet, transcript
 from trust.secure_sum.masks import Words, add_masks, raw, seeds
-from trust.secure_sum.messages import Approval, Context, Record, Upload, signed_by
+from trust.secure_sum.messages import Approval, Context, Record, Upload, signature_is_valid
 from trust.secure_sum.parameters import Parameters
-from trust.secure_sum.question import Arrays, Question, follows
+from trust.secure_sum.question import Arrays, Question, check_follows
 from trust.secure_sum.state import Contribution, Reader, Store, StudyState, close_study
 
 __all__ = ["Compute", "Gate", "Party", "Replay"]
@@ -107,7 +107,7 @@ class Party:
             # 3 each signature, under the pinned trust root
             for approval in approvals:
                 message = Approval.message(mine.mandate, mine.root, approval.name, approval.key)
-                if not signed_by(mine.partners[approval.name], approval.sig, message):
+                if not signature_is_valid(mine.partners[approval.name], approval.sig, message):
                     raise ApprovalInvalid(f"the approval of {approval.name}", expected="its signature for this mandate")
             # 4 no result of the key agreement is zero
             shared = {name: _agreed(secret, name, key) for name, key in keys.items() if name != self.name}
@@ -147,7 +147,7 @@ class Party:
         self._follows(question, replay)
         # 7 compute, mask, sign
         vector = self._vector(question, compute)
-        context = Context(state.transcript, question.r, question.plan_digest, tuple(partners))
+        context = Context(state.transcript, question.r, question.question_digest, tuple(partners))
         keys = _ratcheted(state.keys, question.r - state.epoch)
         plus, minus = seeds({name: keys[name] for name in partners if name != self.name}, context.digest, self.name)
         add_masks(vector, plus, minus, wide=question.layout.word == "wide", threads=self._threads)
@@ -180,7 +180,7 @@ class Party:
             kept = tx.contribution(self.parameters.study, record.context.r)
             if kept is None:
                 raise RecordInvalid("a record of a sum without me", expected="one that I contributed to")
-            agrees(record, kept, self.name, coordinator)
+            check_record(record, kept, self.name, coordinator)
             tx.forget_upload(kept.study, record.context.r)
             tx.journal(
                 "total-audited", kept.study, _utc(now), {"r": record.context.r, "ctx": record.context.digest.hex()}
@@ -220,7 +220,7 @@ class Party:
     ) -> Contribution | None:
         """Step 2: what was contributed to this sum, for this very context.  Raises: SumConflict."""
         kept = reader.contribution(state.study, question.r)
-        asked = Context(state.transcript, question.r, question.plan_digest, tuple(partners))
+        asked = Context(state.transcript, question.r, question.question_digest, tuple(partners))
         if kept is not None and kept.context != asked:
             raise SumConflict(f"sum {question.r} again, otherwise", expected="the question and the partners of before")
         return kept
@@ -251,7 +251,7 @@ class Party:
         derived = any(part.state == "derived" for part in question.parts)
         replayed = replay() if derived else {}
         for part in question.parts:
-            follows(part, replayed.get(part.analysis))
+            check_follows(part, replayed.get(part.analysis))
 
     def _vector(self, question: Question, compute: Compute) -> Words:
         """Step 7: compute, and see that it is the vector of the plan."""

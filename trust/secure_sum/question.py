@@ -13,9 +13,9 @@ import numpy.typing as npt
 from trust.canonical import canonical
 from trust.secure_sum.encoding import Layout
 from trust.secure_sum.errors import StateNotDerived
-from trust.secure_sum.frames import plan_digest, state_bytes
+from trust.secure_sum.frames import question_digest, state_bytes
 
-__all__ = ["TOLERANCE", "Arrays", "Asked", "Question", "follows"]
+__all__ = ["TOLERANCE", "AnalysisAsk", "Arrays", "Question", "check_follows"]
 
 Arrays: TypeAlias = Mapping[str, npt.NDArray[Any]]
 
@@ -24,7 +24,7 @@ TOLERANCE: Final = 1e-9
 
 
 @dataclass(frozen=True)
-class Asked:
+class AnalysisAsk:
     """What one analysis asks in a sum.
 
     `plan` is the canonical bytes of its plan, from the node's own mandate; `values` what is asked about.  `state`:
@@ -48,7 +48,7 @@ class Asked:
     @cached_property
     def digest(self) -> bytes:
         """Names the question of this analysis alone, in every study: plan and state."""
-        return plan_digest(self.plan, self.state_bytes)
+        return question_digest(self.plan, self.state_bytes)
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Question:
     r: int
     plan: bytes
     state: bytes
-    parts: tuple[Asked, ...]
+    parts: tuple[AnalysisAsk, ...]
     layout: Layout
 
     def __post_init__(self) -> None:
@@ -69,7 +69,7 @@ class Question:
             raise StateNotDerived("a question without an analysis", expected="one at least")
 
     @classmethod
-    def of(cls, r: int, parts: Sequence[Asked], layout: Layout) -> Question:
+    def of(cls, r: int, parts: Sequence[AnalysisAsk], layout: Layout) -> Question:
         """The question made of `parts`: plan `{analysis: plan}`, states one after another, both in order of name."""
         ordered = sorted(parts, key=lambda part: part.analysis)
         if len({part.analysis for part in ordered}) != len(ordered):
@@ -78,9 +78,9 @@ class Question:
         return cls(r, plan, b"".join(part.state_bytes for part in ordered), tuple(ordered), layout)
 
     @cached_property
-    def plan_digest(self) -> bytes:
+    def question_digest(self) -> bytes:
         """What is asked, 32 bytes."""
-        return plan_digest(self.plan, self.state)
+        return question_digest(self.plan, self.state)
 
     @property
     def names(self) -> str:
@@ -88,7 +88,7 @@ class Question:
         return ", ".join(f"{part.analysis}/{part.sum}" for part in self.parts)
 
 
-def follows(part: Asked, replayed: Arrays | None) -> None:
+def check_follows(part: AnalysisAsk, replayed: Arrays | None) -> None:
     """Check that the values of `part` are those of this node's own replay.
 
     Without it a coordinator could ask about coefficients of its own that single out one record.  `replayed` are the

@@ -20,7 +20,7 @@ from pydantic import Field
 from trust.canonical import Model, canonical, read_model
 from trust.errors import MessageInvalid, Refused
 
-__all__ = ["Envelope", "Kind", "Signer", "key_id", "sha256", "sign", "signed_by", "verified"]
+__all__ = ["Envelope", "Kind", "Signer", "key_id", "sha256", "sign", "signers_of", "verified"]
 
 Kind: TypeAlias = Literal["root", "study", "vote", "mandate", "revocation", "result", "checkpoint"]
 _KINDS = frozenset(get_args(Kind))
@@ -104,7 +104,7 @@ def sign(kind: Kind, document: Any, *signers: Signer) -> Envelope:
     return envelope
 
 
-def signed_by(kind: Kind, envelope: Envelope, keys: Mapping[str, bytes]) -> frozenset[str]:
+def signers_of(kind: Kind, envelope: Envelope, keys: Mapping[str, bytes]) -> frozenset[str]:
     """The ids of the given keys that have validly signed; each counts once, unknown keys count nothing.
 
     For screens; who must rely on it calls `verified`.
@@ -126,7 +126,7 @@ def verified(kind: Kind, envelope: Envelope, keys: Mapping[str, bytes], *, thres
     """
     if threshold < 1:
         raise Refused("signature", "a threshold below 1 would need no signature", "correct the trust root")
-    found = signed_by(kind, envelope, keys)
+    found = signers_of(kind, envelope, keys)
     if len(found) < threshold:
         needed = "1 is" if threshold == 1 else f"{threshold} are"
         text = f"the {kind} is signed by {len(found)} of {len(keys)} keys; {needed} needed"

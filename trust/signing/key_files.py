@@ -38,7 +38,7 @@ from pydantic import Field, model_validator
 
 from trust.canonical import Model, read_model
 from trust.errors import InvalidInput
-from trust.files import closed_to_others, write_new
+from trust.files import check_closed_to_others, write_new
 from trust.signing.envelope import Signer, key_id
 
 __all__ = [
@@ -263,7 +263,7 @@ def _bytes_of(path: Path, *, private: bool) -> bytes:
     try:
         with path.open("rb") as file:
             if private:
-                closed_to_others(path, os.fstat(file.fileno()).st_mode)
+                check_closed_to_others(path, os.fstat(file.fileno()).st_mode)
             raw = file.read(_LARGEST + 1)
     except FileNotFoundError:
         raise InvalidInput(f"there is no file {str(path)!r}", remedy="correct the path") from None

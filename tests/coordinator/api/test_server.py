@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from coordinator.api import server
-from coordinator.api.server import Interface
+from coordinator.api.server import ApiServer
 from tests.support.api_world import World, opened, raw
 from trust.errors import InvalidInput
 from trust.signing.http_signatures import sign_request
@@ -36,7 +36,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     port = free_port()
     with opened(tmp_path_factory.mktemp("home") / "coordinator", url=f"https://localhost:{port}") as world:
         up = threading.Event()
-        interface = Interface(world.settings, listen=f"127.0.0.1:{port}", ready=lambda _: up.set())
+        interface = ApiServer(world.settings, listen=f"127.0.0.1:{port}", ready=lambda _: up.set())
         thread = threading.Thread(target=interface.run)
         thread.start()
         assert up.wait(20)
@@ -155,15 +155,15 @@ def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         with pytest.raises(InvalidInput, match="nothing can listen at"):
-            Interface(world.settings, listen=f"127.0.0.1:{taken.getsockname()[1]}")
+            ApiServer(world.settings, listen=f"127.0.0.1:{taken.getsockname()[1]}")
 
 
 def test_a_folder_that_cannot_be_used_is_said(tmp_path: Path) -> None:
     with opened(tmp_path / "coordinator") as world:
         (world.settings.engine / "server.key").chmod(0o644)
         with pytest.raises(InvalidInput, match="open to others"):
-            Interface(world.settings)
+            ApiServer(world.settings)
         (world.settings.engine / "server.key").chmod(0o600)
         (world.settings.engine / "server.key").write_bytes((world.folder / "keys" / "coordinator.pem").read_bytes())
         with pytest.raises(InvalidInput, match="cannot be used"):
-            Interface(world.settings)
+            ApiServer(world.settings)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from datatrust.in_process.keys import Keys
+from datatrust.in_process.keys import RoleKeys
 from tests.coordinator.conftest import Opened
 from tests.support.committee import (
     CHARTER,
@@ -298,7 +298,7 @@ def test_an_older_root_is_not_in_force_again_and_another_does_not_open_the_regis
     desk.again()
     before = desk.dump()
     assert desk.again((KEYS.envelope,)).trust.roots == desk.roots
-    other = Keys.make(("east", "north", "south"), CHARTER, NOW)
+    other = RoleKeys.make(("east", "north", "south"), CHARTER, NOW)
     for roots in (rotated(without(SECOND, Signer())), (other.envelope,)):
         with pytest.raises(InvalidInput, match="register is of another trust root"):
             desk.again(roots)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from coordinator.docket.study_state import Running
+from coordinator.docket.study_state import RunState
 from tests.support.racer import COUNT, WHAT, running
 
 MANY = 8
@@ -52,7 +52,7 @@ def race(place: Path | str, what: str, count: int = 2) -> list[Any]:
         return [json.loads(line(racer)) for racer in racers]
 
 
-def in_threads(place: Path | str, act: Callable[[Running, str], Any], count: int = MANY) -> list[Any]:
+def in_threads(place: Path | str, act: Callable[[RunState, str], Any], count: int = MANY) -> list[Any]:
     """The same in threads, each with its own connection."""
     said: dict[int, Any] = {}
     gate = threading.Barrier(count)

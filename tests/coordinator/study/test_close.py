@@ -13,7 +13,7 @@ from coordinator.docket.docket import Docket
 from coordinator.settings import CoordinatorSettings
 from coordinator.study.carry_out import carry_out
 from coordinator.study.close import tell_the_end
-from coordinator.study.replay import Parked, Replay, _write
+from coordinator.study.replay import LeaveForAnother, Replay, _write
 from nodes.state.store import SqliteStore
 from tests.support.committee import revocation
 from tests.support.restartable_trust import NAMES, Places
@@ -30,7 +30,7 @@ class Left:
     def exchange(self, messages: Mapping[str, bytes], *, deadline: float) -> dict[str, bytes]:
         self._left -= 1
         if self._left < 0:
-            raise Parked
+            raise LeaveForAnother
         self.told += [(name, unpack(raw, DOWN)[0]["kind"]) for name, raw in messages.items()]
         return {name: self._places.up[name].handle(raw) for name, raw in messages.items()}
 
@@ -47,7 +47,7 @@ class Begun:
         self.docket.sign(self.study, self.places.of.keys.signed(self.docket.find(self.study).mandate))
         channel = Left(self.places, exchanges)
         replay = Replay(self.docket, self.study, channel, threading.Event())
-        with pytest.raises(Parked):
+        with pytest.raises(LeaveForAnother):
             carry_out(self.docket, self.settings.identity, self.study, channel, replay=replay)
 
     def stores(self) -> list[SqliteStore]:

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 import datatrust as dt
-from coordinator.study.conductor import Conducted, Coordinator, conduct
+from coordinator.study.conductor import Coordinator, StudyOutcome, conduct
 from nodes.state.store import SqliteStore
 from nodes.study.session import Session
 from tests.nodes.study.test_session import forgotten
@@ -87,7 +87,7 @@ class Trial:
         self.channel: Tampered
         self.told: list[str] = []
 
-    def conduct(self, tamper: Tamper = lambda name, header, raw: raw, **options: Any) -> Conducted:
+    def conduct(self, tamper: Tamper = lambda name, header, raw: raw, **options: Any) -> StudyOutcome:
         of, keys = self.of, self.of.keys
         signed = keys.study(self.study)
         mandate = keys.mandate(of.mandate_of(self.study, signed))

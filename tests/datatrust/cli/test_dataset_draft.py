@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import datatrust as dt
 from tests.conftest import DATA
 from trust.dataset.dataset import Column, Level, TimeGrid
-from trust.dataset.draft import draft
+from trust.dataset.draft import draft_dataset
 
 
 def drafted(values: Any, **asked: Any) -> Column:
@@ -52,11 +52,11 @@ def test_no_extreme_is_printed(values: list[int]) -> None:
     assert low not in values
     assert high not in values
     for extreme in (min(values), max(values)):
-        assert f": {extreme}," not in draft(pd.DataFrame({"x": values})).to_yaml()
+        assert f": {extreme}," not in draft_dataset(pd.DataFrame({"x": values})).to_yaml()
 
 
 def test_few_persons_give_no_bounds() -> None:
-    draft_ = draft(pd.DataFrame({"x": [1.5] * 5 + [None] * 50}))
+    draft_ = draft_dataset(pd.DataFrame({"x": [1.5] * 5 + [None] * 50}))
     assert draft_.dataset.column("x").bounds == (-np.inf, np.inf)
     assert "Fewer than 11 persons" in draft_.to_yaml()
 
@@ -69,7 +69,7 @@ def test_infinite_values_are_no_bounds() -> None:
 
 
 def test_levels_of_few_persons_are_left_out_and_said() -> None:
-    made = draft(pd.DataFrame({"x": ["b"] * 20 + ["a"] * 11 + ["rare"] * 10}))
+    made = draft_dataset(pd.DataFrame({"x": ["b"] * 20 + ["a"] * 11 + ["rare"] * 10}))
     assert made.dataset.column("x").values == ("a", "b")
     assert "rare" not in made.to_yaml()
     assert "levels are left out" in made.to_yaml()
@@ -115,7 +115,7 @@ def test_types(values: Any, kind: str, levels: tuple[Any, ...]) -> None:
 
 
 def test_free_text_prints_none_of_it() -> None:
-    made = draft(pd.DataFrame({"note": [f"secret-{i}" for i in range(100)]}))
+    made = draft_dataset(pd.DataFrame({"note": [f"secret-{i}" for i in range(100)]}))
     assert "secret" not in made.to_yaml()
     assert "Free text" in made.to_yaml()
 
@@ -124,7 +124,7 @@ def test_names_that_a_dataset_cannot_have_are_replaced() -> None:
     frame = pd.DataFrame(
         {"Chest pain (é)": range(20), "partner": range(20), "AGE": range(20), "age": range(20), 7: range(20)}
     )
-    made = draft(frame)
+    made = draft_dataset(frame)
     assert made.dataset.names == ("Chest_pain_e", "partner_", "AGE", "age_2", "c_7")
     assert "columns = {age_2 = 'age'}" in made.to_yaml()
 
@@ -184,7 +184,7 @@ def test_a_draft_with_comments_reads_back_equal_and_fits_its_table() -> None:
     frame = pd.DataFrame(
         {"age": rng.integers(20, 90, 300), "group": rng.choice(["a", "b"], 300), "w": rng.normal(size=300)}
     )
-    made = draft(frame)
+    made = draft_dataset(frame)
     assert dt.Dataset.parse(made.to_yaml()) == made.dataset
     trust = dt.local(sources=dict.fromkeys(("one", "two", "three"), frame), dataset=made.dataset)
     study = trust.study("Ages", purpose="AcademicResearch", analyses={"ages": dt.Describe(["age"], by=["group"])})

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import datatrust as dt
-from datatrust.in_process.folder import State
+from datatrust.in_process.folder import TrustFolder
 from tests.support.kept_trust import (
     PARTNERS,
     STRANGER,
@@ -127,7 +127,7 @@ def test_a_register_as_it_was_written_is_ok(run: Run, state: Path, tmp_path: Pat
         "trust root", "entries", "checkpoint", "root", "charter", "study", "mandate",
         "sum-record", "release", "refusal", "journal-head",
     ]  # fmt: skip
-    assert sha256(State(state).roots[0].unverified_payload) in lines[0]
+    assert sha256(TrustFolder(state).roots[0].unverified_payload) in lines[0]
     with unchanged(state):
         code, out, _ = run("register", "verify", "--state", state, "--checkpoint", tmp_path / "note")
     assert code == 0

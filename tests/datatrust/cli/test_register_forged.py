@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from datatrust.in_process.folder import State
+from datatrust.in_process.folder import TrustFolder
 from tests.support.kept_trust import (
     STRANGER,
     Run,
@@ -171,7 +171,7 @@ def test_several_wrong_entries_are_counted(run: Run, state: Path) -> None:
 
 def next_root(state: Path, coordinator: Signer, *, partner: Signer | None = None) -> Envelope:
     """Version 2, with another coordinator and perhaps another key of north; written to the folder too."""
-    now = parse(State(state).roots[0].unverified_payload)
+    now = parse(TrustFolder(state).roots[0].unverified_payload)
     keys = {**now["keys"], coordinator.key_id: coordinator.public.hex()}
     del keys[keys_of(state).coordinator.key_id]
     roles = {**now["roles"], "coordinator": {"keys": [coordinator.key_id], "threshold": 1}}
@@ -224,7 +224,7 @@ def test_another_root_than_the_folders(run: Run, state: Path) -> None:
 
 
 def test_a_root_without_its_quorum_ends_the_check(run: Run, state: Path) -> None:
-    now = parse(State(state).roots[0].unverified_payload)
+    now = parse(TrustFolder(state).roots[0].unverified_payload)
     forged = sign("root", {**now, "version": 2}, keys_of(state).members[0])
     (state / "roots" / "2.json").write_bytes(canonical(forged.document()))
     for command in (("register", "verify"), ("node", "journal", "verify")):

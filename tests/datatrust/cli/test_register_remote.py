@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from coordinator.api import create_app
-from datatrust.in_process.folder import State
+from datatrust.in_process.folder import TrustFolder
 from datatrust.person.pins import folder
 from tests.datatrust.conftest import Run
 from tests.support.served_coordinator import WIDE, Liar, Served, served
@@ -55,7 +55,7 @@ Register = Callable[..., tuple[int, str, str]]
 
 
 def entries(here: Served) -> list[Entry]:
-    docket = State(here.folder).docket()
+    docket = TrustFolder(here.folder).docket()
     found = list(docket.register.entries())
     docket.close()
     return found

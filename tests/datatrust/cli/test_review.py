@@ -17,7 +17,7 @@ import pytest
 import trust.documents.study_states
 from coordinator.docket.docket import Docket
 from datatrust.cli import review as review_commands
-from datatrust.in_process.folder import State
+from datatrust.in_process.folder import TrustFolder
 from nodes.state.store import SqliteStore
 from nodes.study.notices import Notices
 from tests.datatrust.conftest import Run
@@ -42,7 +42,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def docket(folder: Path) -> Iterator[Docket]:
     """The docket as another process has it open."""
-    made = State(folder).docket()
+    made = TrustFolder(folder).docket()
     yield made
     made.register.verify()
     made.close()
@@ -391,7 +391,7 @@ def test_a_revocation_as_a_file_ends_a_running_study_at_a_node(
     close(trust)
     assert run("node", "journal", "verify", "--state", copied)[0] == 0
     store = SqliteStore(copied / "nodes" / "east")
-    state = State(copied)
+    state = TrustFolder(copied)
     notices = Notices(TrustRoot.founding(state.roots[0]), store, lambda: datetime.now(UTC))
     docket = state.docket()
     assert notices.revoked(bytes.fromhex(docket.find(NUMBER).mandate_digest.removeprefix("sha256:")))

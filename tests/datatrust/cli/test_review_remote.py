@@ -14,7 +14,7 @@ import pytest
 
 from coordinator.api import create_app
 from coordinator.docket.docket import Docket
-from datatrust.in_process.folder import State
+from datatrust.in_process.folder import TrustFolder
 from datatrust.remote.committee import Desk, RemoteDesk
 from tests.datatrust.conftest import Run
 from tests.support.served_coordinator import WIDE, Liar, Raw, Served, served
@@ -52,7 +52,7 @@ def here(tmp_path: Path, liar: list[Liar], monkeypatch: pytest.MonkeyPatch) -> I
 
 @pytest.fixture
 def docket(here: Served) -> Iterator[Docket]:
-    made = State(here.folder).docket()
+    made = TrustFolder(here.folder).docket()
     yield made
     made.close()
 
@@ -124,7 +124,7 @@ def test_a_revocation_reaches_the_docket_and_a_file(
     assert (code, err) == (0, "")
     assert out.splitlines()[-1] == f"revoked: {NUMBER}; nodes are told with their next message"
     assert docket.find(NUMBER).state == "revoked"
-    root = TrustRoot(State(here.folder).roots[0].unverified_payload).root
+    root = TrustRoot(TrustFolder(here.folder).roots[0].unverified_payload).root
     assert read_revocation(Envelope.read(json.loads(file.read_bytes())), root).reason == "a mistake"
     assert "revoked: a mistake" in review("show", NUMBER)[1]
     code, _, err = review("revoke", NUMBER, "--reason", "again", member=2)
@@ -264,7 +264,7 @@ def test_another_study_under_the_name_that_was_asked_for(review: Review, liar: l
     local = here.local()
     other = submit(local, "Other")
     close(local)
-    near = State(here.folder).docket()
+    near = TrustFolder(here.folder).docket()
     filed = near.find(other)
     near.close()
     shown = {"id": filed.id, "number": filed.number, "state": "filed", "at": filed.at}

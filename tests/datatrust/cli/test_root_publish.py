@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from coordinator.api import create_app
-from datatrust.in_process.folder import State
+from datatrust.in_process.folder import TrustFolder
 from datatrust.person import pins
 from tests.datatrust.conftest import Run
 from tests.support.served_coordinator import WIDE, Liar, Served, served
@@ -54,7 +54,7 @@ def publish(run: Run, here: Served, file: Path, *options: Any) -> tuple[int, str
 
 
 def first(here: Served) -> Root:
-    return Root.read(State(here.folder).roots[0].unverified_payload)
+    return Root.read(TrustFolder(here.folder).roots[0].unverified_payload)
 
 
 def test_the_next_version_is_in_force_and_pinned_and_counts_once(run: Run, here: Served, tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_the_next_version_is_in_force_and_pinned_and_counts_once(run: Run, here:
     pinned = pins.pinned("local")
     assert pinned is not None
     assert pinned.root == third
-    docket = State(here.folder).docket()
+    docket = TrustFolder(here.folder).docket()
     assert [Root.read(e.unverified_payload).version for e in docket.trust.roots] == [1, 2, 3]
     docket.close()
 
@@ -80,7 +80,7 @@ def test_what_does_not_follow_is_not_sent(run: Run, here: Served, liar: list[Lia
         assert code == 1
         assert f"refused by {rule}" in err
     assert pins.pinned("local") is not None
-    assert State(here.folder).trust.root.root.version == 1
+    assert TrustFolder(here.folder).trust.root.root.version == 1
     assert set(liar[0].asked) == {"/v1/roots"}
 
 
@@ -88,7 +88,7 @@ def test_a_coordinator_that_was_put_back_is_given_the_root_that_is_pinned(
     run: Run, here: Served, tmp_path: Path
 ) -> None:
     second = following(here, first(here), tmp_path / "2.json", 1, 2)
-    (tmp_path / "1.json").write_bytes(canonical(State(here.folder).roots[0].document()))
+    (tmp_path / "1.json").write_bytes(canonical(TrustFolder(here.folder).roots[0].document()))
     assert publish(run, here, tmp_path / "1.json")[0] == 0
     pins.pin(TrustRoot(canonical(second.document())), replace=True)
     code, out, err = publish(run, here, tmp_path / "2.json")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from datatrust.in_process.keys import Keys
+from datatrust.in_process.keys import RoleKeys
 from tests.datatrust.conftest import Run
 from tests.support.founding import NEXT_YEAR, ident, opened
 from trust.charters.charter import Charter
@@ -138,7 +138,7 @@ def test_all_versions_in_one_file_or_in_any_order(
     assert "NOT VALID: a root follows the version just before it" in out
 
 
-KEYS = Keys.make(["a", "b", "c"], Charter.load("research"), read_time("2026-11-24T00:00:00Z"))
+KEYS = RoleKeys.make(["a", "b", "c"], Charter.load("research"), read_time("2026-11-24T00:00:00Z"))
 FIRST = KEYS.envelope
 
 

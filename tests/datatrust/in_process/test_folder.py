@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 import datatrust as dt
-from datatrust.in_process.folder import State
-from datatrust.in_process.keys import Keys
+from datatrust.in_process.folder import TrustFolder
+from datatrust.in_process.keys import RoleKeys
 from tests.support.committee import rotated, without
 from tests.support.trust_copies import PASSPHRASE, close, copy, key, only, opened, quick
 from tests.test_study_flow import DATASET, HOSPITALS
@@ -136,7 +136,7 @@ def test_half_a_folder_is_no_trust(folder: Path) -> None:
     """`trust.json` is written last."""
     (folder / "trust.json").unlink()
     with pytest.raises(InvalidInput, match="is no state of a trust"):
-        State(folder)
+        TrustFolder(folder)
     with pytest.raises(InvalidInput, match="left half made"):
         opened(folder)
 
@@ -154,21 +154,21 @@ def test_half_a_folder_is_no_trust(folder: Path) -> None:
 def test_a_layout_that_is_newer_or_none_is_refused(folder: Path, content: str, said: str) -> None:
     (folder / "trust.json").write_text(content)
     with pytest.raises(InvalidInput, match=said):
-        State(folder)
+        TrustFolder(folder)
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"payload": "AAAA"}', "[1]"])
 def test_a_root_that_cannot_be_read_is_named(folder: Path, content: str) -> None:
     (folder / "roots" / "1.json").write_text(content)
     with pytest.raises(InvalidInput, match=r"roots/1\.json"):
-        _ = State(folder).trust
+        _ = TrustFolder(folder).trust
 
 
 def test_a_charter_that_was_changed_in_the_folder_is_found(folder: Path) -> None:
     file = folder / "charter" / "charter.toml"
     file.write_text(file.read_text().replace("quorum = 2", "quorum = 1"))
     with pytest.raises(InvalidInput, match="the charter is not the one that the trust root names"):
-        State(folder).docket()
+        TrustFolder(folder).docket()
     with pytest.raises(InvalidInput, match="another charter"):
         opened(folder)
 
@@ -176,13 +176,13 @@ def test_a_charter_that_was_changed_in_the_folder_is_found(folder: Path) -> None
 def test_a_missing_key_is_named(folder: Path) -> None:
     (folder / "keys" / "coordinator.pem").unlink()
     with pytest.raises(InvalidInput, match=r"coordinator\.pem' cannot be read \(No such file"):
-        State(folder).docket()
+        TrustFolder(folder).docket()
     with pytest.raises(InvalidInput, match=r"there is no file .*coordinator\.pem"):
         opened(folder)
 
 
 def test_a_result_is_written_whole_and_once(folder: Path) -> None:
-    state = State(folder)
+    state = TrustFolder(folder)
     state.coordinator.keep_result("age-1a2b", b"x")
     assert stat.S_IMODE(state.coordinator.result("age-1a2b").stat().st_mode) == 0o600
     with pytest.raises(Fault, match="cannot be written"):
@@ -218,7 +218,7 @@ def test_a_role_of_many_members_has_as_many(tmp_path: Path) -> None:
 
 
 def test_after_a_rotation_members_are_those_of_the_new_root(folder: Path) -> None:
-    keys = Keys.load(folder, HOSPITALS, State(folder).roots[0], 2, PASSPHRASE)
+    keys = RoleKeys.load(folder, HOSPITALS, TrustFolder(folder).roots[0], 2, PASSPHRASE)
     fresh, former = Signer(), keys.members[1]
     _, second = rotated(without(former, fresh), keys)
     (folder / "roots" / "2.json").write_bytes(canonical(second.document()))

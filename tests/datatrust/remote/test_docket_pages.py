@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from datatrust.in_process.folder import State
+from datatrust.in_process.folder import TrustFolder
 from datatrust.remote.committee import RemoteDesk
 from datatrust.remote.docket_pages import shown_studies
 from datatrust.remote.trust import RemoteTrust
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 
 def file(here: Served, count: int) -> list[str]:
     """The ids on the docket, with so many more studies."""
-    docket = State(here.folder).docket()
+    docket = TrustFolder(here.folder).docket()
     first = docket.find(only(here.folder))
     signer = read_signer(here.researcher, PASSPHRASE)
     for number in range(count):

@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 
 import datatrust as dt
-from datatrust.in_process.folder import State
+from datatrust.in_process.folder import TrustFolder
 from datatrust.remote import http
-from datatrust.remote.http import Link
+from datatrust.remote.http import CoordinatorClient
 from datatrust.remote.trust import RemoteTrust
 from datatrust.research import job as jobs
 from tests.support.remote_trust import ask, founding, grow, here, liar, next_root, own_home, trust
@@ -127,7 +127,7 @@ def test_an_answer_without_an_end_ends(
             dt.connect(here.url, invitation=here.invitation)
     else:
         with dripping() as port, pytest.raises(Unreachable, match="takes longer than 1 s"):
-            Link(f"https://127.0.0.1:{port}", authority()[0]).json("/v1/roots")
+            CoordinatorClient(f"https://127.0.0.1:{port}", authority()[0]).json("/v1/roots")
     assert time.monotonic() - begun < 8
 
 
@@ -233,7 +233,7 @@ def two_who_are_not_lay(here: Served, mandate: Envelope) -> dict[str, Any]:
 
 
 def test_a_study_of_somebody_else_is_not_shown_as_hers(here: Served, trust: RemoteTrust, liar: list[Liar]) -> None:
-    first = State(here.folder).roots[0]
+    first = TrustFolder(here.folder).roots[0]
     root = Root.read(first.unverified_payload)
     second = Signer()
     document = root.document()
@@ -242,7 +242,7 @@ def test_a_study_of_somebody_else_is_not_shown_as_hers(here: Served, trust: Remo
     grow(here, next_root(here, first, keys=document["keys"], researchers=document["researchers"]))
     again = dt.connect(here.url, key=here.researcher)
     mine = ask(again).submit()
-    docket = State(here.folder).docket()
+    docket = TrustFolder(here.folder).docket()
     theirs = docket.file(sign("study", again.job(mine.id) and {
         **docket.find(mine.id).written.document(), "researcher": "lab-2", "id": "theirs-1234"}, second))  # fmt: skip
     docket.close()

@@ -15,7 +15,7 @@ import pytest
 
 import datatrust as dt
 from coordinator.api import create_app
-from datatrust.in_process.folder import State
+from datatrust.in_process.folder import TrustFolder
 from datatrust.person import pins
 from datatrust.remote.http import base_url
 from datatrust.remote.trust import RemoteTrust
@@ -175,7 +175,7 @@ def test_a_line_says_what_is_waited_for(
 def test_what_the_worker_tells_is_shown_of_a_study_that_runs(trust: RemoteTrust, here: Served) -> None:
     job = ask(trust).submit()
     here.sign(job.id, 1, 2)
-    docket = State(here.folder).docket()
+    docket = TrustFolder(here.folder).docket()
     docket.move(job.id, "running")
     docket.tell(job.id, "sum 4 of about 7")
     docket.close()
@@ -257,7 +257,7 @@ def test_the_first_time_the_invitation_is_named_and_its_root_pinned(
     with pytest.raises(InvalidInput, match="no invitation to https"):
         dt.connect(here.url)
     dt.connect(here.url, invitation=here.invitation).close()
-    fingerprint = sha256(State(here.folder).roots[0].unverified_payload)
+    fingerprint = sha256(TrustFolder(here.folder).roots[0].unverified_payload)
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err == (
@@ -315,7 +315,7 @@ def test_an_address_is_written_in_one_way() -> None:
 def test_a_later_root_that_follows_is_taken_and_an_older_one_never_comes_back(
     here: Served, trust: RemoteTrust, liar: list[Liar]
 ) -> None:
-    first = State(here.folder).roots[0]
+    first = TrustFolder(here.folder).roots[0]
     job = ask(trust).submit()
     here.sign(job.id, 1, 2)
     here.carry_out(job.id)
@@ -346,7 +346,7 @@ def test_a_later_root_that_follows_is_taken_and_an_older_one_never_comes_back(
 
 @pytest.mark.slow
 def test_a_root_that_has_expired_is_the_end(here: Served, trust: RemoteTrust) -> None:
-    first = State(here.folder).roots[0]
+    first = TrustFolder(here.folder).roots[0]
     soon = write_time(now() + timedelta(seconds=4))
     grow(here, next_root(here, first, expires=soon))
     time.sleep(4.1)

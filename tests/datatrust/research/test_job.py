@@ -19,7 +19,7 @@ import datatrust as dt
 from coordinator.study import carry_out as studies
 from coordinator.study.conductor import Coordinator, conduct
 from datatrust.in_process import trust as federation
-from datatrust.in_process.folder import State
+from datatrust.in_process.folder import TrustFolder
 from datatrust.research.result import Job, Result
 from tests.datatrust.conftest import Run
 from tests.support.log_tampering import CHANGES
@@ -190,8 +190,8 @@ def test_a_result_of_another_study_or_none_is_not_taken_for_it(folder: Path) -> 
     trust = opened(folder)
     study = only(folder)
     other = trust.study("Other", purpose="AcademicResearch", cohort="age >= 40", analyses=ASKED).run()
-    file = State(folder).coordinator.result(study)
-    file.write_bytes(State(folder).coordinator.result(other.study.id).read_bytes())
+    file = TrustFolder(folder).coordinator.result(study)
+    file.write_bytes(TrustFolder(folder).coordinator.result(other.study.id).read_bytes())
     with pytest.raises(Refused, match="is the result of another study"):
         trust.job(study).result()
     file.unlink()
@@ -201,7 +201,7 @@ def test_a_result_of_another_study_or_none_is_not_taken_for_it(folder: Path) -> 
 
 
 def test_everything_that_is_left_of_it_holds(folder: Path, run: Run) -> None:
-    file = State(folder).coordinator.result(only(folder))
+    file = TrustFolder(folder).coordinator.result(only(folder))
     assert run("verify", file)[0] == 0
     assert run("verify", file, "--root", folder / "roots" / "1.json")[1].splitlines()[-1] == "verified"
     assert run("register", "verify", "--state", folder)[1].splitlines()[-1] == "ok"
@@ -221,7 +221,7 @@ def changed(raw: bytes, at: int) -> bytes:
 
 
 def test_a_result_file_with_one_byte_changed_is_not_verified(folder: Path, run: Run) -> None:
-    file = State(folder).coordinator.result(only(folder))
+    file = TrustFolder(folder).coordinator.result(only(folder))
     raw = file.read_bytes()
     for at in range(1, len(raw) - 1, len(raw) // 15):
         file.write_bytes(changed(raw, at))
@@ -355,7 +355,7 @@ def test_a_lost_register_is_not_begun_anew_by_who_reads_it(tmp_path: Path) -> No
     for file in (tmp_path / "s" / "coordinator").glob("state.sqlite*"):
         file.unlink()
     with pytest.raises(InvalidInput, match="has lost its register"):
-        State(tmp_path / "s").docket()
+        TrustFolder(tmp_path / "s").docket()
     assert not (tmp_path / "s" / "coordinator" / "state.sqlite").exists()
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import datatrust as dt
-from datatrust.in_process.folder import State
+from datatrust.in_process.folder import TrustFolder
 from tests.support.served_coordinator import Served, served
 
 GUIDE = Path(__file__).parents[3] / "docs" / "research.md"
@@ -20,7 +20,7 @@ ADDRESS = "https://trust.example:8443"
 def committee(here: Served, filed: threading.Event) -> None:
     """Sign and carry out what is filed, as members and a worker would."""
     assert filed.wait(60)
-    docket = State(here.folder).docket()
+    docket = TrustFolder(here.folder).docket()
     study = docket.studies()[-1].id
     docket.close()
     here.sign(study, 1, 2)

@@ -12,7 +12,7 @@ from nodes.keys import NodeKeys, rotate
 from nodes.operate.backup import collect, export, put_back
 from nodes.serve.process import run
 from nodes.settings import NodeSettings
-from nodes.state.restored import may_serve, restored
+from nodes.state.restored import require_caught_up, restored
 from nodes.state.store import SqliteStore
 from tests.support.node_homes import Founders, contents, enrol_offline, make_homes, partner_of
 from trust.errors import InvalidInput, Refused
@@ -133,12 +133,12 @@ def test_a_restored_home_serves_only_under_keys_that_the_quorum_names(founders: 
     founders.found()  # a new version with the old keys is no consent
     enrol_offline(tmp_path, "new", founders)
     with pytest.raises(Refused):
-        may_serve(home, "north", NodeSettings.at(home).root())
+        require_caught_up(home, "north", NodeSettings.at(home).root())
     founders.partners["north"] = partner_of(rotate(home, "north"))
     founders.found()
     enrol_offline(tmp_path, "new", founders)
     settings = NodeSettings.at(home)
-    may_serve(home, "north", settings.root())
+    require_caught_up(home, "north", settings.root())
     (home / "source.toml").write_text('url = "rows.csv"\n')
     node = settings.node()
     assert node.abandoned == (bytes.fromhex(old.sign),)
@@ -197,7 +197,7 @@ def test_a_home_that_is_restored_twice_gives_up_both_histories(founders: Founder
     assert mark is not None
     assert mark.keys == (first, second)
     with pytest.raises(Refused):
-        may_serve(again, "north", NodeSettings.at(again).root())
+        require_caught_up(again, "north", NodeSettings.at(again).root())
 
 
 def test_an_export_is_the_journal_and_its_checkpoint(founders: Founders, tmp_path: Path) -> None:

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from nodes.interface import Interface
+from nodes.interface import CoordinatorReader
 from nodes.keys import NodeKeys, rotate
 from nodes.operate.enrolment import Shared, enrol, fetched, given, init, newer_of
 from nodes.settings import NodeSettings
-from nodes.state.restored import may_serve, restored
+from nodes.state.restored import require_caught_up, restored
 from tests.support.node_homes import CHARTER, Founders, contents, enrol_offline, make_homes, partner_of
 from tests.support.tls_server import tls_server
 from tests.test_study_flow import DATASET
@@ -125,7 +125,7 @@ def test_a_new_home_of_an_old_partner_begins_a_new_history(founders: Founders, t
     assert mark is not None
     assert lost.sign in mark.keys
     assert len(mark.keys) == 2
-    may_serve(fresh, "north", root)
+    require_caught_up(fresh, "north", root)
 
 
 # ---- over HTTPS
@@ -140,7 +140,7 @@ def from_server(folder: Path, founders: Founders, server: Any, **changes: Any) -
     invitation = founders.invitation(url=server.url, nodes=server.place, authority=server.authority, **changes)
 
     def ask(root: TrustRoot) -> Shared:
-        return fetched(Interface(invitation.url, invitation.authority.encode(), patience=3), root)
+        return fetched(CoordinatorReader(invitation.url, invitation.authority.encode(), patience=3), root)
 
     return enrol(folder / "north", invitation, ask)
 
@@ -194,14 +194,14 @@ def test_a_coordinator_that_is_wrong_is_refused_and_nothing_is_written(
 def test_a_coordinator_that_sends_without_end_is_given_up(tmp_path: Path) -> None:
     long = {"/v1/dataset": b"x" * ((1 << 24) + 1)}
     with tls_server(tmp_path / "server", long) as server, pytest.raises(InvalidInput, match="more than"):
-        Interface(server.url, server.authority.encode()).dataset()
+        CoordinatorReader(server.url, server.authority.encode()).dataset()
     with pytest.raises(Fault, match="refused"):
-        Interface(server.url, server.authority.encode()).dataset()
+        CoordinatorReader(server.url, server.authority.encode()).dataset()
 
 
 def test_what_the_environment_says_of_proxies_is_not_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
     with tls_server(tmp_path / "server", {"/v1/dataset": b"x"}) as server:
-        assert Interface(server.url, server.authority.encode()).dataset() == "x"
+        assert CoordinatorReader(server.url, server.authority.encode()).dataset() == "x"
         with pytest.raises(Fault):
-            Interface(server.url, server.authority.encode(), "http://127.0.0.1:1").dataset()
+            CoordinatorReader(server.url, server.authority.encode(), "http://127.0.0.1:1").dataset()

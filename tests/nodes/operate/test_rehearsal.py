@@ -20,7 +20,7 @@ from tests.support.tls_server import tls_server
 from tests.test_study_flow import HOSPITALS
 from trust.analyses import Describe
 from trust.analyses.base import Scope
-from trust.documents.mandate import draft
+from trust.documents.mandate import draft_mandate
 from trust.documents.root import TrustRoot
 from trust.documents.study import Study
 from trust.errors import InvalidInput
@@ -117,7 +117,7 @@ def answered(folder: Path, founders: Founders, study: Study) -> None:
     scope = Scope(node.dataset, tuple(sorted(PARTNERS)), study.protections, CHARTER.partner_may_be_shown)
     mandate = sign(
         "mandate",
-        draft(
+        draft_mandate(
             sha256(signed.unverified_payload), study, scope, CHARTER.folder_digest, root.root, "2026-0001"
         ).document(),
         *founders.members,

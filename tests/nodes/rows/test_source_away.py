@@ -19,7 +19,7 @@ import pytest
 import sqlalchemy
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from coordinator.study.conductor import Conducted, Coordinator, conduct
+from coordinator.study.conductor import Coordinator, StudyOutcome, conduct
 from nodes.rows.from_database import SourceAway, database_columns, read_database
 from nodes.rows.opt_outs import opted_out
 from nodes.rows.source import Source
@@ -61,7 +61,7 @@ class Trust:
 
     def conducted(
         self, before: Callable[[str, int], None] = lambda kind, copy: None, patience: float = 600.0
-    ) -> tuple[Conducted, Study]:
+    ) -> tuple[StudyOutcome, Study]:
         """A study; `before` is called before each copy of a message to our node, with its kind and number."""
         study, signed, mandate, scope = self.places.study()
         keys = self.places.of.keys

@@ -16,7 +16,7 @@ import pytest
 import nodes.state.store
 from nodes.operate.findings import failure
 from nodes.serve.health import Health, Watch
-from nodes.serve.metrics import Figures
+from nodes.serve.metrics import Metrics
 from nodes.settings import NodeSettings
 from tests.support.failing_disk import Failing
 from tests.support.node_homes import enrol_offline, make_homes
@@ -149,7 +149,7 @@ def test_checks_that_hang_are_not_ready(home: NodeSettings) -> None:
 
 
 def test_figures_are_given_where_they_are_switched_on(watch: Watch) -> None:
-    figures = Figures()
+    figures = Metrics()
     figures.open_studies(lambda: 2)
     figures.message("ask", "upload", "", 0.5)
     figures.message("mandate", "refusal", "persons", 0.25)

@@ -90,9 +90,9 @@ def test_a_partner_s_policy_beside_a_charter_with_the_same_id(tmp_path: Path) ->
         CharterInvalid,
         match=r"own.cedar, line 1: the id 'mine/permit' stands twice; expected another one, since policies.cedar",
     ):
-        own.fits(mine)
+        own.check_fits(mine)
     assert refusals(study(), mine, policy=own) == ["policy-error"]
-    partner(tmp_path / "q", forbid("false")).fits(mine)
+    partner(tmp_path / "q", forbid("false")).check_fits(mine)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from tests.support.federation import World
 from trust.canonical import canonical, parse
 from trust.documents.mandate import Mandate, SignedMandate
 from trust.documents.root import TrustRoot
-from trust.documents.study import plan, plan_digest, sums_at_most
+from trust.documents.study import plan, plan_document_digest, sums_at_most
 from trust.errors import MessageInvalid, Refused
 from trust.protocol.asks import upload_bytes
 from trust.signing.envelope import Envelope, Signer, sha256, sign
@@ -67,7 +67,7 @@ def test_every_field_of_the_draft_follows_from_study_root_and_charter() -> None:
         "schema": "datatrust/mandate/1",
         "id": "2026-0001",
         "study": sha256(SIGNED.unverified_payload),
-        "plan": plan_digest(STUDY, scope, plans),
+        "plan": plan_document_digest(STUDY, scope, plans),
         "dataset": OF.trust.dataset.digest(),
         "charter": OF.trust.charter.folder_digest,
         "root": 1,

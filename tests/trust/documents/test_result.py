@@ -29,7 +29,7 @@ from trust.documents.result import (
     write_envelope,
 )
 from trust.errors import InvalidInput, MessageInvalid
-from trust.signing.envelope import Envelope, sha256, signed_by
+from trust.signing.envelope import Envelope, sha256, signers_of
 from trust.signing.json_text import read_envelopes, read_json
 
 MANDATE = HONEST.mandate
@@ -173,7 +173,7 @@ def test_a_document_reads_back_and_has_the_values_that_went_in() -> None:
         assert arrays.keys() == VALUES[name].keys()
         assert all(same(VALUES[name][key], array) for key, array in arrays.items())
     keys = {COORDINATOR.key_id: COORDINATOR.public}
-    assert signed_by("result", envelope, keys) == set(keys)
+    assert signers_of("result", envelope, keys) == set(keys)
 
 
 def test_the_content_is_all_but_the_register() -> None:

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from datatrust.in_process.keys import Keys
+from datatrust.in_process.keys import RoleKeys
 from trust.canonical import canonical
 from trust.charters.charter import Charter
 from trust.documents.root import Root, TrustRoot
@@ -28,7 +28,7 @@ from trust.signing.connection_key import connection_hex, connection_pem
 from trust.signing.envelope import Envelope, Signer, distinct, sign
 from trust.times import read_time, write_time
 
-KEYS = Keys.make(["a", "b", "c"], Charter.load("research"), read_time("2026-11-24T00:00:00Z"))
+KEYS = RoleKeys.make(["a", "b", "c"], Charter.load("research"), read_time("2026-11-24T00:00:00Z"))
 DOCUMENT = KEYS.root.root.document()
 SECOND = timedelta(seconds=1)
 Change = Callable[[dict[str, Any]], object]

@@ -37,7 +37,7 @@ from trust.documents.verification import (
     STEPS,
     Verified,
     check_roots,
-    few_signatures,
+    check_signature_count,
     require_verified,
     verify,
 )
@@ -142,10 +142,10 @@ def test_no_step_at_all_verifies_nothing() -> None:
 
 
 def test_signatures_are_bounded() -> None:
-    few_signatures(ROOT)
+    check_signature_count(ROOT)
     (one, *_) = ROOT.signatures
     with pytest.raises(MessageInvalid, match="201 signatures"):
-        few_signatures(ROOT.model_copy(update={"signatures": (one,) * 201}))
+        check_signature_count(ROOT.model_copy(update={"signatures": (one,) * 201}))
 
 
 def test_a_chain_without_a_root_is_none() -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datatrust.in_process.keys import Keys
+from datatrust.in_process.keys import RoleKeys
 from trust.canonical import canonical
 from trust.charters.charter import Charter
 from trust.documents.root import Root
@@ -20,7 +20,7 @@ from trust.errors import MessageInvalid, Refused
 from trust.signing.envelope import Envelope, Kind, Signer, sign
 from trust.times import read_time
 
-KEYS = Keys.make(["a", "b", "c"], Charter.load("research"), read_time("2026-11-24T00:00:00Z"))
+KEYS = RoleKeys.make(["a", "b", "c"], Charter.load("research"), read_time("2026-11-24T00:00:00Z"))
 ROOT = KEYS.root.root
 MEMBER, OTHER = KEYS.members[0], KEYS.members[1]
 MANDATE = "sha256:" + "ab" * 32

@@ -51,7 +51,7 @@ def test_the_example_of_the_documentation_runs(tmp_path: Path) -> None:
     for name, text in zip(("partner.toml", "own.cedar"), blocks[4:], strict=True):
         (own / name).write_text(text, "utf-8")
     policy = PartnerPolicy.load(own)
-    policy.fits(charter)
+    policy.check_fits(charter)
     assert (policy.floor.persons, [rule.id for rule in policy.rules]) == (30, ["north/models"])
 
 

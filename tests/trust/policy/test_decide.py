@@ -33,7 +33,7 @@ from trust.charters.charter import Charter, Floor
 from trust.documents.root import Root
 from trust.documents.study import plan
 from trust.errors import nearest
-from trust.policy.decide import Asker, Bench, asker_of, decide, local_only
+from trust.policy.decide import Asker, DecisionContext, asker_of, decide, local_only
 from trust.policy.declaration import Declaration
 from trust.times import write_time
 
@@ -211,7 +211,7 @@ def test_an_asker_of_the_wrong_type_is_refused_without_an_exception(tmp_path: Pa
     ],
 )
 def test_a_request_against_the_schema_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
-    bench = Bench(charter(tmp_path), ASKER, NOW)
+    bench = DecisionContext(charter(tmp_path), ASKER, NOW)
     asked = study()
     said = Declaration.of(asked, scope_of(asked), plan(asked, scope_of(asked)))
     answer = bench.engine().ask(replace(said, **change).request(ASKER, "", NOW))
@@ -219,7 +219,7 @@ def test_a_request_against_the_schema_is_refused(tmp_path: Path, change: dict[st
 
 
 def test_an_attribute_that_the_schema_does_not_have_is_refused(tmp_path: Path) -> None:
-    bench, asked = Bench(charter(tmp_path), ASKER, NOW), study()
+    bench, asked = DecisionContext(charter(tmp_path), ASKER, NOW), study()
     request = Declaration.of(asked, scope_of(asked), {}).request(ASKER, "", NOW)
     assert bench.engine().ask(request).yes
     more = replace(request, context={**request.context, "rows": 7})

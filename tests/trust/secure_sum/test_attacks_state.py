@@ -24,7 +24,7 @@ from trust.secure_sum.errors import (
 )
 from trust.secure_sum.frames import mask_seed, ratchet
 from trust.secure_sum.masks import add_masks
-from trust.secure_sum.question import Asked, Question, follows
+from trust.secure_sum.question import AnalysisAsk, Question, check_follows
 from trust.secure_sum.state import close_if_rolled_back
 
 BETA = {"beta": np.array([0.5, -2.0, 1e6])}
@@ -77,25 +77,25 @@ def test_a_replay_that_is_not_finite_refuses_everything(make: Any, mine: Any) ->
 
 
 def test_an_analysis_that_asks_nothing_more_in_the_replay_refuses() -> None:
-    part = Asked("risk", "step", b"1", "derived", BETA)
+    part = AnalysisAsk("risk", "step", b"1", "derived", BETA)
     with pytest.raises(StateNotDerived):
-        follows(part, None)
+        check_follows(part, None)
 
 
 def test_values_where_a_plan_takes_none_are_refused_and_a_free_state_is_not_compared() -> None:
     with pytest.raises(StateNotDerived):
-        follows(Asked("table", "moments", b"1", "none", BETA), None)
-    follows(Asked("table", "moments", b"1", "none"), None)
-    follows(Asked("net", "round", b"1", "free", BETA), None)
+        check_follows(AnalysisAsk("table", "moments", b"1", "none", BETA), None)
+    check_follows(AnalysisAsk("table", "moments", b"1", "none"), None)
+    check_follows(AnalysisAsk("net", "round", b"1", "free", BETA), None)
 
 
 def test_whole_numbers_are_compared_exactly_and_text_has_no_bytes() -> None:
     big = {"cut": np.array([2**60])}
-    follows(Asked("tree", "grow", b"1", "derived", big), {"cut": np.array([2**60])})
+    check_follows(AnalysisAsk("tree", "grow", b"1", "derived", big), {"cut": np.array([2**60])})
     with pytest.raises(StateNotDerived):
-        follows(Asked("tree", "grow", b"1", "derived", big), {"cut": np.array([2**60 + 1])})
+        check_follows(AnalysisAsk("tree", "grow", b"1", "derived", big), {"cut": np.array([2**60 + 1])})
     with pytest.raises(StateNotDerived):
-        _ = Asked("tree", "grow", b"1", "derived", {"cut": np.array(["x"])}).state_bytes
+        _ = AnalysisAsk("tree", "grow", b"1", "derived", {"cut": np.array(["x"])}).state_bytes
 
 
 def test_weights_that_single_out_a_record_stop_in_the_rules_and_nothing_is_kept(make: Any) -> None:
@@ -178,6 +178,6 @@ def test_a_journal_that_grew_past_the_register_after_a_restore_is_noticed_too(ma
 def test_two_analyses_with_one_question_in_a_sum_are_refused(make: Any) -> None:
     """The second would be the first one's repetition."""
     made = make(3)
-    parts = [Asked(name, "step", b'{"q":1}', "none", {}) for name in ("one", "two")]
+    parts = [AnalysisAsk(name, "step", b'{"q":1}', "none", {}) for name in ("one", "two")]
     with pytest.raises(QuestionRepeated):
         made.contribute("p000", Question.of(0, parts, Layout("u64", 3)), compute=_computed)

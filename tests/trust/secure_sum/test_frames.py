@@ -19,7 +19,7 @@ from trust.secure_sum.frames import (
     is_name,
     mask_seed,
     pair_key,
-    plan_digest,
+    question_digest,
     ratchet,
     state_bytes,
     transcript,
@@ -94,7 +94,7 @@ def test_the_context_binds_transcript_number_question_and_partners() -> None:
 
 
 def test_the_plan_digest_binds_plan_and_state_apart() -> None:
-    assert len({plan_digest(b"ab", b""), plan_digest(b"a", b"b"), plan_digest(b"", b"ab")}) == 3
+    assert len({question_digest(b"ab", b""), question_digest(b"a", b"b"), question_digest(b"", b"ab")}) == 3
 
 
 def test_state_bytes_are_frames_in_the_order_of_names_little_endian() -> None:

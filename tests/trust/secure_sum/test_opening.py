@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.support.secure_sum import COORDINATOR, Block, Federation, identity, question
-from trust.secure_sum.audit import Evidence, agrees, audit
+from trust.secure_sum.audit import Evidence, audit, check_record
 from trust.secure_sum.encoding import decode_sum, encode_sum, layout_of
 from trust.secure_sum.errors import (
     CheckNumber,
@@ -24,7 +24,7 @@ from trust.secure_sum.errors import (
 )
 from trust.secure_sum.fixedpoint import TINY
 from trust.secure_sum.messages import Context, Record, Upload, commitment
-from trust.secure_sum.question import Asked, Question
+from trust.secure_sum.question import AnalysisAsk, Question
 
 PUBLIC = COORDINATOR.public_key()
 
@@ -154,7 +154,7 @@ def test_a_partner_that_masks_wrongly_spoils_the_check_number(opened: Opened) ->
 def test_a_wide_sum_opens_to_the_pooled_numbers_and_checks_every_limb(make: Any) -> None:
     blocks = [Block("xtx", (2, 2)), Block("n", (), "count")]
     layout = layout_of(blocks, TINY)
-    asked = Question.of(0, [Asked("risk", "step", b"1")], layout)
+    asked = Question.of(0, [AnalysisAsk("risk", "step", b"1")], layout)
     made = make(4)
     rng = np.random.default_rng(7)
     parts = {
@@ -230,7 +230,7 @@ def _fewer(context: Context) -> Context:
 def test_a_record_goes_through_json_unchanged_and_says_no_total(opened: Opened) -> None:
     document = opened.record.document()
     assert Record.parse(document) == opened.record
-    assert agrees(opened.record, opened.made.stores["p000"].contribution("study-1", 0), "p000", PUBLIC) is None
+    assert check_record(opened.record, opened.made.stores["p000"].contribution("study-1", 0), "p000", PUBLIC) is None
     total = opened.audit(opened.evidence()).tobytes()
     assert hashlib.sha256(total).hexdigest() not in str(document)
     assert document["total"] == commitment(opened.salt, total).hex()

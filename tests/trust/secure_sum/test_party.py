@@ -24,7 +24,7 @@ from trust.secure_sum.errors import (
     UploadShape,
 )
 from trust.secure_sum.party import Party
-from trust.secure_sum.question import Asked, Question
+from trust.secure_sum.question import AnalysisAsk, Question
 
 
 def never() -> Any:
@@ -138,7 +138,11 @@ def test_a_partner_set_other_than_the_one_of_the_start_is_refused(make: Any, par
 
 def test_a_repetition_is_found_inside_a_sum_of_several_analyses(make: Any) -> None:
     made, layout = make(3), Layout("u64", 3)
-    risk, table, other = Asked("risk", "step", b"1"), Asked("table", "moments", b"2"), Asked("other", "step", b"3")
+    risk, table, other = (
+        AnalysisAsk("risk", "step", b"1"),
+        AnalysisAsk("table", "moments", b"2"),
+        AnalysisAsk("other", "step", b"3"),
+    )
     made.contribute("p000", Question.of(0, [risk, table], layout))
     with pytest.raises(QuestionRepeated, match="table/moments"):
         made.contribute("p000", Question.of(1, [table, other], layout), compute=never)

@@ -8,17 +8,17 @@ import pytest
 from trust.canonical import canonical
 from trust.secure_sum.encoding import Layout
 from trust.secure_sum.errors import StateNotDerived
-from trust.secure_sum.frames import plan_digest, state_bytes
-from trust.secure_sum.question import Asked, Question
+from trust.secure_sum.frames import question_digest, state_bytes
+from trust.secure_sum.question import AnalysisAsk, Question
 
 LAYOUT = Layout("u64", 1)
 PLANS = {"risk": {"sum": "step", "at": 1}, "a\u00e9": {"sum": "moments"}, "table": {"sum": "counts"}}
 VALUES = {"b": np.array([1.0, 2.0]), "a": np.array(3)}
 
 
-def parts() -> list[Asked]:
+def parts() -> list[AnalysisAsk]:
     return [
-        Asked(
+        AnalysisAsk(
             name,
             plan["sum"],
             canonical(plan),
@@ -34,7 +34,7 @@ def test_the_plan_is_the_canonical_json_of_all_plans_whatever_their_order() -> N
     assert question.plan == canonical(PLANS)
     assert question == Question.of(0, parts()[::-1], LAYOUT)
     assert question.state == state_bytes(VALUES)
-    assert question.plan_digest == plan_digest(canonical(PLANS), state_bytes(VALUES))
+    assert question.question_digest == question_digest(canonical(PLANS), state_bytes(VALUES))
     assert question.names == "a\u00e9/moments, risk/step, table/counts"
 
 
@@ -49,4 +49,4 @@ def test_a_question_names_each_analysis_once_and_one_at_least() -> None:
     with pytest.raises(StateNotDerived):
         Question.of(0, [], LAYOUT)
     with pytest.raises(StateNotDerived):
-        Question.of(0, [Asked("a", "s", b"1"), Asked("a", "t", b"2")], LAYOUT)
+        Question.of(0, [AnalysisAsk("a", "s", b"1"), AnalysisAsk("a", "t", b"2")], LAYOUT)

@@ -24,7 +24,7 @@ from trust.signing.envelope import (
     payload_type,
     sha256,
     sign,
-    signed_by,
+    signers_of,
     valid,
     verified,
 )
@@ -112,7 +112,7 @@ def test_a_signer_is_shown_without_its_private_key() -> None:
 
 
 def test_two_of_three_members_are_a_quorum() -> None:
-    assert signed_by("vote", SIGNED, MEMBERS) == {ALICE.key_id, BOB.key_id}
+    assert signers_of("vote", SIGNED, MEMBERS) == {ALICE.key_id, BOB.key_id}
     assert json.loads(verified("vote", SIGNED, MEMBERS, threshold=2)) == DOCUMENT
 
 
@@ -125,27 +125,27 @@ def test_a_member_who_signs_twice_counts_once() -> None:
     once = sign("vote", DOCUMENT, ALICE)
     assert once.with_signature(ALICE) == once
     twice = with_signatures(once, *once.signatures, *once.signatures)
-    assert signed_by("vote", twice, MEMBERS) == {ALICE.key_id}
+    assert signers_of("vote", twice, MEMBERS) == {ALICE.key_id}
     with pytest.raises(Refused, match="signed by 1 of 3"):
         verified("vote", twice, MEMBERS, threshold=2)
 
 
 def test_a_strangers_signature_counts_nothing() -> None:
     strange = sign("vote", DOCUMENT, STRANGER, ALICE)
-    assert signed_by("vote", strange, MEMBERS) == {ALICE.key_id}
-    assert signed_by("vote", sign("vote", DOCUMENT, STRANGER), MEMBERS) == frozenset()
+    assert signers_of("vote", strange, MEMBERS) == {ALICE.key_id}
+    assert signers_of("vote", sign("vote", DOCUMENT, STRANGER), MEMBERS) == frozenset()
 
 
 def test_a_strangers_signature_under_a_members_key_id_counts_nothing() -> None:
     (theirs,) = sign("vote", DOCUMENT, STRANGER).signatures
     claimed = Signature(keyid=BOB.key_id, sig=theirs.sig)
-    assert signed_by("vote", with_signatures(SIGNED, SIGNED.signatures[0], claimed), MEMBERS) == {ALICE.key_id}
+    assert signers_of("vote", with_signatures(SIGNED, SIGNED.signatures[0], claimed), MEMBERS) == {ALICE.key_id}
 
 
 def test_a_members_signature_under_another_members_key_id_counts_nothing() -> None:
     (hers,) = sign("vote", DOCUMENT, ALICE).signatures
     claimed = Signature(keyid=BOB.key_id, sig=hers.sig)
-    assert signed_by("vote", with_signatures(SIGNED, hers, claimed), MEMBERS) == {ALICE.key_id}
+    assert signers_of("vote", with_signatures(SIGNED, hers, claimed), MEMBERS) == {ALICE.key_id}
 
 
 def test_a_key_listed_under_an_id_that_is_not_its_own_counts_nothing() -> None:
@@ -153,14 +153,14 @@ def test_a_key_listed_under_an_id_that_is_not_its_own_counts_nothing() -> None:
     doubled = {ALICE.key_id: ALICE.public, BOB.key_id: ALICE.public}
     (hers,) = sign("vote", DOCUMENT, ALICE).signatures
     both = with_signatures(SIGNED, hers, Signature(keyid=BOB.key_id, sig=hers.sig))
-    assert signed_by("vote", both, doubled) == {ALICE.key_id}
+    assert signers_of("vote", both, doubled) == {ALICE.key_id}
     with pytest.raises(Refused):
         verified("vote", both, doubled, threshold=2)
 
 
 def test_a_broken_signature_beside_a_members_true_one_takes_nothing_away() -> None:
     broken = Signature(keyid=ALICE.key_id, sig="%")
-    assert len(signed_by("vote", with_signatures(SIGNED, broken, *SIGNED.signatures), MEMBERS)) == 2
+    assert len(signers_of("vote", with_signatures(SIGNED, broken, *SIGNED.signatures), MEMBERS)) == 2
 
 
 @pytest.mark.parametrize("threshold", [0, -1])
@@ -180,14 +180,14 @@ def test_without_keys_or_signatures_nothing_is_verified() -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind in get_args(Kind) if kind != "vote"])
 def test_a_vote_is_no_other_kind_of_document(kind: Kind) -> None:
-    assert signed_by(kind, SIGNED, MEMBERS) == frozenset()
+    assert signers_of(kind, SIGNED, MEMBERS) == frozenset()
     relabelled = SIGNED.model_copy(update={"payloadType": payload_type(kind)})
-    assert signed_by(kind, relabelled, MEMBERS) == frozenset()
+    assert signers_of(kind, relabelled, MEMBERS) == frozenset()
 
 
 def test_a_kind_that_does_not_exist_is_signed_by_nobody() -> None:
     other = Envelope(payload=SIGNED.payload, payloadType=payload_type("note"), signatures=()).with_signature(ALICE)
-    assert signed_by(cast(Kind, "note"), other, MEMBERS) == frozenset()
+    assert signers_of(cast(Kind, "note"), other, MEMBERS) == frozenset()
 
 
 def flip(raw: bytes, bit: int) -> bytes:
@@ -198,20 +198,20 @@ def flip(raw: bytes, bit: int) -> bytes:
 @given(st.integers(0, 10_000))
 def test_one_bit_changed_in_the_payload_leaves_no_signature(bit: int) -> None:
     changed = base64.b64encode(flip(SIGNED.unverified_payload, bit)).decode()
-    assert signed_by("vote", SIGNED.model_copy(update={"payload": changed}), MEMBERS) == frozenset()
+    assert signers_of("vote", SIGNED.model_copy(update={"payload": changed}), MEMBERS) == frozenset()
 
 
 @given(st.integers(0, 10_000))
 def test_one_bit_changed_in_a_signature_leaves_the_other_one(bit: int) -> None:
     hers, his = SIGNED.signatures
     changed = Signature(keyid=hers.keyid, sig=base64.b64encode(flip(base64.b64decode(hers.sig), bit)).decode())
-    assert signed_by("vote", with_signatures(SIGNED, changed, his), MEMBERS) == {BOB.key_id}
+    assert signers_of("vote", with_signatures(SIGNED, changed, his), MEMBERS) == {BOB.key_id}
 
 
 @given(st.integers(0, len(SIGNED.payloadType) - 1), st.characters(exclude_categories=["Cs"]))
 def test_one_character_changed_in_the_type_leaves_no_signature(at: int, letter: str) -> None:
     type_ = SIGNED.payloadType[:at] + letter + SIGNED.payloadType[at + 1 :]
-    found = signed_by("vote", SIGNED.model_copy(update={"payloadType": type_}), MEMBERS)
+    found = signers_of("vote", SIGNED.model_copy(update={"payloadType": type_}), MEMBERS)
     assert len(found) == (2 if type_ == SIGNED.payloadType else 0)
 
 
