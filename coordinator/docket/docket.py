@@ -108,7 +108,9 @@ class Docket(RunState):
             self._new(written)
             place = self._rows("SELECT count(*) FROM study")[0][0] + 1
             number = f"{now:%Y}-{place:04d}"
-            envelope = sign("mandate", trust.draft_mandate(written, sha256(study.unverified_payload), number).document())
+            envelope = sign(
+                "mandate", trust.draft_mandate(written, sha256(study.unverified_payload), number).document()
+            )
             digest = sha256(envelope.unverified_payload)
             self._db.execute(
                 "INSERT INTO study (id, number, state, study, mandate, digest, at, seq)"

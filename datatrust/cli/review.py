@@ -269,7 +269,9 @@ def _checks(docket: Desk, filed: FiledStudy, lang: str) -> list[Decision]:
     except Refused:
         accredited = False
     same = filed.drafted.root == root.version
-    same = same and filed.drafted == docket.trust.draft_mandate(written, sha256(filed.study.unverified_payload), filed.number)
+    same = same and filed.drafted == docket.trust.draft_mandate(
+        written, sha256(filed.study.unverified_payload), filed.number
+    )
     return [
         Decision(rule, ok, say(f"{rule}_{'yes' if ok else 'no'}", lang))
         for rule, ok in (("researcher", accredited), ("mandate", same))

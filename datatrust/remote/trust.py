@@ -304,7 +304,9 @@ class RemoteTrust(AnyTrust):
         """Raises: Refused where the mandate of a study is not the one that follows from it."""
         filed, trust = seen.filed, self._met.trust
         mandate = filed.drafted
-        if mandate.root == self._root.version and mandate != trust.draft_mandate(filed.written, mandate.study, filed.number):
+        if mandate.root == self._root.version and mandate != trust.draft_mandate(
+            filed.written, mandate.study, filed.number
+        ):
             raise Refused("mandate", "the mandate that the coordinator wrote does not follow from the study", _ASK)
 
     def _entries(self, study: str, release: int) -> Iterator[Entry]:
