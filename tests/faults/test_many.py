@@ -141,7 +141,7 @@ def test_the_first_studies_of_a_database_share_an_edition(tmp_path: Path) -> Non
     made = EditionKeeper(tmp_path / "editions", dt.Dataset.parse(DATASET), persons=5)
     at = datetime(2026, 11, 24, 12, tzinfo=UTC)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(nodes.editions, "look", lambda *_: SourceFingerprint())  # as of PostgreSQL
+        patch.setattr(nodes.rows.editions, "look", lambda *_: SourceFingerprint())  # as of PostgreSQL
         first, second = (made.freeze(source, ["x"], None, now=at) for _ in range(2))
         assert second.extract is first.extract
         made.keep(second)

@@ -30,7 +30,7 @@ Schedule = dict[tuple[int, str], str]
 class Lossy:
     """A channel with a schedule: what happens to the message of one exchange to one node, the first time it is sent.
 
-    What was not answered is sent again with the same bytes, as `coordinator.process.Patient` does.
+    What was not answered is sent again with the same bytes, as `coordinator.serve.study_process.RetryingChannel` does.
     """
 
     def __init__(self, places: Places, schedule: Schedule) -> None:

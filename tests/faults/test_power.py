@@ -222,7 +222,7 @@ def test_an_edition_is_whole_or_was_never_made(tmp_path: Path, again: bool) -> N
 
 def test_without_its_syncs_an_edition_could_be_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The control."""
-    monkeypatch.setattr(nodes.unfinished, "synced", lambda folder: None)
+    monkeypatch.setattr(nodes.rows.edition_files, "synced", lambda folder: None)
     (tmp_path / "editions").mkdir()
     files = Files(tmp_path / "editions")
     with files.watched():

@@ -208,7 +208,7 @@ def test_a_register_of_a_newer_version_is_refused_by_python_and_by_the_command_l
 
 def test_a_role_of_many_members_has_as_many(tmp_path: Path) -> None:
     """A charter that asks for more lay members than its quorum."""
-    shutil.copytree(Path(dt.__file__).parents[2] / "trust" / "charters" / "research", tmp_path / "charter")
+    shutil.copytree(Path(dt.__file__).parents[1] / "trust" / "charters" / "research", tmp_path / "charter")
     toml = tmp_path / "charter" / "charter.toml"
     toml.write_text(toml.read_text().replace("lay = 1", "lay = 4"))
     trust = dt.local(HOSPITALS, dt.Dataset.parse(DATASET), charter=str(tmp_path / "charter"))

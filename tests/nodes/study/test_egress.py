@@ -64,10 +64,10 @@ OPENS = {
     "flower.py": "the SuperLink: what egress has packed",
     "interface.py": "asks the coordinator's interface for public documents, and sends none",
     "enrolment.py": "what interface.py may raise",
-    "checks_network.py": "whether coordinator and SuperLink are there",
+    "check_network.py": "whether coordinator and SuperLink are there",
     "health.py": "is asked, on loopback only",
-    "running.py": "tells the service manager, on a socket of this machine",
-    "reading.py": "quotes a path",
+    "process.py": "tells the service manager, on a socket of this machine",
+    "read_only.py": "quotes a path",
 }
 
 
@@ -83,7 +83,7 @@ def test_only_the_flower_file_sends_a_body() -> None:
         for path in others()
         if path.name in OPENS
     }
-    assert {name for name, found in called.items() if found} <= {"flower.py", "running.py", "health.py"}, called
+    assert {name for name, found in called.items() if found} <= {"flower.py", "process.py", "health.py"}, called
 
 
 @pytest.mark.parametrize("kind", ["ready", "refusal"])

@@ -135,7 +135,7 @@ def test_what_would_crash_cedar_is_refused_before(tmp_path: Path) -> None:
     for name, condition in DEEP.items():
         write(tmp_path / name, PERMIT + forbid(condition))
     code = (
-        "import sys\nfrom trust.charter import Charter\nfrom trust.errors import CharterInvalid\n"
+        "import sys\nfrom trust.charters.charter import Charter\nfrom trust.errors import CharterInvalid\n"
         "for folder in sys.argv[1:]:\n"
         "    try: Charter.load(folder)\n    except CharterInvalid as e: print(str(e)[:100])\n"
     )
