@@ -12,7 +12,7 @@ PAGES = sorted(
     [*TOP.glob("*.md"), *(p for p in (TOP / "docs").rglob("*.md") if "_build" not in p.parts)],
     key=lambda path: str(path),
 )
-PATH = re.compile(r"`((?:trust|nodes|coordinator|datatrust|tests|docker|docs)(?:/[\w.*-]+)*(?:\.\w+|/))`")
+PATH = re.compile(r"`((?:trust|nodes|coordinator|datatrust|tests|docker|docs)/(?:[\w./*-]*(?:\.\w+|/))?)`")
 MADE_BY_AN_OPERATOR = {"docker/images.lock", "docker/secrets/", "datatrust/results/"}
 
 
