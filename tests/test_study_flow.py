@@ -17,46 +17,18 @@ from coordinator.study.conductor import Coordinator, conduct
 from coordinator.study.release import publish
 from datatrust.research.result import Result
 from nodes.study.session import Session
-from tests.support.federation import Sessions, World
+from tests.support.example import DATASET, HOSPITALS, POOLED
+from tests.support.trust_parts import Sessions, TrustParts
 from trust.documents.mandate import SignedMandate
 from trust.documents.study import plan
 from trust.errors import Refused
 from trust.plain import plain
 from trust.protocol.messages import DOWN, UP, unpack
 
-DATASET = """
-apiVersion: v3.1.0
-kind: DataContract
-id: pressure
-name: pressure
-version: 1.0.0
-status: active
-schema:
-  - name: patients
-    logicalType: object
-    properties:
-      - {name: age, logicalType: integer, logicalTypeOptions: {minimum: 18, maximum: 110}}
-      - {name: sex, logicalType: string, enum: [{value: F}, {value: M}]}
-      - {name: pressure, logicalType: number, logicalTypeOptions: {minimum: 60, maximum: 260}}
-"""
-
-
-def hospital(seed: int, women: int, men: int) -> pd.DataFrame:
-    """Made-up patients of one hospital."""
-    rng = np.random.default_rng(seed)
-    sex = np.repeat(["F", "M"], [women, men])
-    age = rng.integers(30, 90, women + men)
-    pressure = 90 + 0.6 * age + 5 * (sex == "M") + rng.normal(0, 12, women + men)
-    return pd.DataFrame({"age": age, "sex": sex, "pressure": pressure.round(1)})
-
-
-HOSPITALS = {"east": hospital(1, 40, 50), "north": hospital(2, 60, 30), "south": hospital(3, 4, 45)}
-POOLED = pd.concat(HOSPITALS.values(), ignore_index=True)
-
 
 def test_a_study_from_the_question_to_the_result() -> None:
-    trust = dt.local(HOSPITALS, dt.Dataset.parse(DATASET))  # datatrust/in_process/trust.py: all roles in this process
-    parts = World(trust)  # the same, taken apart
+    trust = dt.local(HOSPITALS, dt.Dataset.parse(DATASET))  # all roles in this process
+    parts = TrustParts(trust)  # the same, taken apart
 
     # 1  The researcher writes it: a closed document with one digest.
     handle = trust.study(

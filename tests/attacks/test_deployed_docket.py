@@ -13,7 +13,7 @@ from coordinator.serve.supervisor import environment_of
 from coordinator.settings import CoordinatorSettings
 from coordinator.study.carry_out import carry_out
 from tests.support.committee import NAME, Desk, signed
-from tests.support.restartable_trust import Places
+from tests.support.restartable_trust import RestartableTrust
 from trust.errors import MessageInvalid, Refused, StudyInvalid
 from trust.protocol.messages import DOWN, UP, pack_signed, unpack
 from trust.signing.envelope import Signer
@@ -65,7 +65,7 @@ def test_the_process_that_anybody_reaches_has_no_password_of_the_database(
 class Refusing:
     """Partner b answers the question of sum 0 with a refusal whose rule is its own choice."""
 
-    def __init__(self, places: Places, signer: Signer, rule: str) -> None:
+    def __init__(self, places: RestartableTrust, signer: Signer, rule: str) -> None:
         self.places, self.signer, self.rule = places, signer, rule
 
     def exchange(self, messages: Mapping[str, bytes], *, deadline: float) -> dict[str, bytes]:
@@ -83,7 +83,7 @@ class Refusing:
 )
 def test_no_rule_that_a_partner_names_leaves_a_study_running_for_ever(tmp_path: Path, rule: str, state: str) -> None:
     """`cancelled` did: the coordinator took the study for ended, and began it again every half minute."""
-    places = Places(tmp_path)
+    places = RestartableTrust(tmp_path)
     trust = places.trust
     study = trust.study("many", purpose="AcademicResearch", analyses={"h": dt.Histogram("x", edges=[0, 20, 60, 100])})
     job = trust.submit(study.study)

@@ -11,26 +11,19 @@ import pytest
 
 import datatrust as dt
 from datatrust.research.result import Result
+from tests.support.example import contract, levels, number
 from trust.decision import Decision
 from trust.errors import Refused
 
-DATASET = dt.Dataset.parse("""
-apiVersion: v3.1.0
-kind: DataContract
-id: attacked
-name: attacked
-version: 1.0.0
-status: active
-customProperties:
-  - {property: person, value: pid}
-schema:
-  - name: t
-    logicalType: object
-    properties:
-      - {name: age, logicalType: integer, logicalTypeOptions: {minimum: 18, maximum: 110}}
-      - {name: sex, logicalType: string, enum: [{value: F}, {value: M}]}
-      - {name: income, logicalType: number, logicalTypeOptions: {minimum: 0, maximum: 100000}}
-""")
+DATASET = dt.Dataset.parse(
+    contract(
+        number("age", 18, 110, "integer"),
+        levels("sex", "F", "M"),
+        number("income", 0, 100000),
+        name="attacked",
+        person="pid",
+    )
+)
 SECRET = 54_321.0
 WITH_HER, WITHOUT_HER = "age >= 40", "age >= 40 and not (age = 87 and sex = 'F')"
 

@@ -10,43 +10,35 @@ import pandas as pd
 import pytest
 
 import datatrust as dt
-from tests.support.federation import World
+from tests.support.example import contract, number, small_trust
+from tests.support.trust_parts import TrustParts
 from trust.analyses.base import Ask
 from trust.documents.study import plan
 from trust.errors import DataTrustError, Refused, StudyInvalid
 from trust.protocol.messages import pack_asks, unpack_asks
 from trust.times import read_time
 
-DATASET = """
-apiVersion: v3.1.0
-kind: DataContract
-id: questions
-name: questions
-version: 1.0.0
-status: active
-schema:
-  - name: t
-    logicalType: object
-    properties:
-      - {name: x, logicalType: number, logicalTypeOptions: {minimum: 0, maximum: 100}}
-      - {name: y, logicalType: boolean}
-"""
+DATASET = contract(
+    number("x", 0, 100),
+    "name: y, logicalType: boolean",
+    name="questions",
+)
 
 
-def world() -> World:
+def world() -> TrustParts:
     rng = np.random.default_rng(7)
     frames = {}
     for name in ("a", "b", "c"):
         x = rng.uniform(0, 100, 2_000)
         frames[name] = pd.DataFrame({"x": x, "y": rng.random(2_000) < 1 / (1 + np.exp(2 - x / 30))})
-    return World(dt.local(frames, dt.Dataset.parse(DATASET)))
+    return TrustParts(small_trust(frames, DATASET))
 
 
-def written(of: World, **analyses: Any) -> Any:
+def written(of: TrustParts, **analyses: Any) -> Any:
     return of.trust.study("questions", purpose="AcademicResearch", analyses=analyses).study
 
 
-def asking(of: World, study: Any, r: int, change: Any) -> Any:
+def asking(of: TrustParts, study: Any, r: int, change: Any) -> Any:
     """A change of the asks of sum `r`: `change` gets and returns them."""
     plans = plan(study, of.trust._scope(study))
 

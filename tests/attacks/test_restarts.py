@@ -16,7 +16,7 @@ from nodes.state.store import SqliteStore
 from nodes.study import sessions
 from nodes.study.session import Session
 from tests.nodes.study.test_policies import policy
-from tests.support.restartable_trust import NAMES, Disturbed, Places, frame
+from tests.support.restartable_trust import NAMES, Disturbed, RestartableTrust, frame
 from trust.documents.study import plan
 from trust.protocol.messages import DOWN, UP, pack_asks, pack_signed, unpack, unpack_asks
 from trust.secure_sum import Party
@@ -33,7 +33,7 @@ class Asking:
     """A conductor of one study over nodes that may be started again; `instead` may answer in a node's place."""
 
     def __init__(self, folder: Path, asked: Mapping[str, Any] = MODEL) -> None:
-        self.places = Places(folder)
+        self.places = RestartableTrust(folder)
         self.study, self.signed, self.mandate, self.scope = self.places.study(asked=asked)
         self.down: dict[str, list[bytes]] = {name: [] for name in NAMES}
 

@@ -82,7 +82,7 @@ def check(right: bool) -> None:
         raise SystemExit("a sum is wrong: nothing was measured")
 
 
-class World:
+class BenchmarkPartners:
     """n partners and their pair keys, without the start: what is measured is one sum."""
 
     def __init__(self, n: int, d: int) -> None:
@@ -132,7 +132,7 @@ class World:
         return opening.total()
 
 
-def ours(world: World, times: int) -> tuple[list[str], tuple[float, float, float]]:
+def ours(world: BenchmarkPartners, times: int) -> tuple[list[str], tuple[float, float, float]]:
     """Lines, and CPU ms of a client, of the adds, and of adds with SHA-256 and signatures."""
     n, d = len(world.names), world.layout.columns
     size = f"n = {n}, d = {d:.0e}".replace("e+0", "e")
@@ -197,7 +197,7 @@ class Flower:
 
 def against_flower(n: int, d: int, times: int) -> Iterator[str]:
     """Ours and Flower's, in one run."""
-    lines, (client, adds, hashed) = ours(World(n, d), 9)
+    lines, (client, adds, hashed) = ours(BenchmarkPartners(n, d), 9)
     yield from lines
     flower = Flower(n, d)
     uploads = [flower.client(i) for i in range(n)]
@@ -211,7 +211,7 @@ def against_flower(n: int, d: int, times: int) -> Iterator[str]:
 def secure_sum(*, full: bool) -> Iterator[str]:
     """CPU ms at n = 20, d = 1e6 and n = 4, d = 1e7; with `full` also n = 100, d = 1e5."""
     yield from against_flower(20, 1_000_000, 3)
-    lines, _ = ours(World(4, 10_000_000), 3)
+    lines, _ = ours(BenchmarkPartners(4, 10_000_000), 3)
     yield from lines
     if full:
         yield from against_flower(100, 100_000, 1)

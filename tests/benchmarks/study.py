@@ -16,23 +16,15 @@ import numpy as np
 import pandas as pd
 
 import datatrust as dt
+from tests.support.example import contract, levels, number, small_trust
 
-DATASET = """
-apiVersion: v3.1.0
-kind: DataContract
-id: bench
-name: bench
-version: 1.0.0
-status: active
-schema:
-  - name: persons
-    logicalType: object
-    properties:
-      - {name: age, logicalType: number, logicalTypeOptions: {minimum: 18, maximum: 110}}
-      - {name: bmi, logicalType: number, logicalTypeOptions: {minimum: 10, maximum: 60}}
-      - {name: sex, logicalType: string, enum: [{value: F}, {value: M}]}
-      - {name: died, logicalType: boolean}
-"""
+DATASET = contract(
+    number("age", 18, 110),
+    number("bmi", 10, 60),
+    levels("sex", "F", "M"),
+    "name: died, logicalType: boolean",
+    name="bench",
+)
 EDGES = [float(e) for e in range(10, 120, 10)]
 FORMULA = "died ~ age + bmi + sex"
 
@@ -92,7 +84,7 @@ def against_pooled(*, full: bool) -> Iterator[str]:
     import statsmodels.api  # noqa: F401 - before either is timed
 
     frames = [people(25_000, seed) for seed in range(4)]
-    trust = dt.local({f"p{i}": f for i, f in enumerate(frames)}, dt.Dataset.parse(DATASET))
+    trust = small_trust({f"p{i}": f for i, f in enumerate(frames)}, DATASET)
     ours, rival = median_time(lambda: federated(trust)), median_time(lambda: pooled(frames))
     yield line(
         "study / pandas + statsmodels pooled", f"{1e3 * ours:.0f} ms", f"{1e3 * rival:.0f} ms", f"{rival / ours:.1f} x"
@@ -132,10 +124,10 @@ def _make(folder: str, rows: int) -> None:
 
 def _run(folder: str) -> None:
     """One study in a process of its own: seconds, and the memory that it added at its peak."""
-    federated(dt.local({f"p{i}": people(1_000, 1) for i in range(4)}, dt.Dataset.parse(DATASET)))  # imports, engine
+    federated(small_trust({f"p{i}": people(1_000, 1) for i in range(4)}, DATASET))  # imports, engine
     before = _peak()
     begin = time.perf_counter()
-    federated(dt.local({f"p{i}": Path(folder) / f"{i}.parquet" for i in range(4)}, dt.Dataset.parse(DATASET)))
+    federated(small_trust({f"p{i}": Path(folder) / f"{i}.parquet" for i in range(4)}, DATASET))
     seconds = time.perf_counter() - begin
     print(json.dumps({"seconds": seconds, "memory": (_peak() - before) / 1024}))
 

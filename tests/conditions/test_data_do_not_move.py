@@ -18,7 +18,7 @@ import pytest
 
 import datatrust as dt
 from nodes.rows.source import Source
-from tests.support.federation import World
+from tests.support.example import small_trust
 from tests.support.outside_view import Wire, command, watched
 from tests.support.planted_values import (
     CANARIES,
@@ -32,6 +32,7 @@ from tests.support.planted_values import (
     found_in,
     table,
 )
+from tests.support.trust_parts import TrustParts
 from trust.errors import DataTrustError
 from trust.protocol.messages import pack_signed
 from trust.signing.envelope import Signer
@@ -73,7 +74,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Planted:
         "d": folder / "people.parquet",
     }
     sources = {name: Source(place, **MAPPED) for name, place in places.items()}
-    trust = dt.local(sources, dt.Dataset.parse(DATASET), state=state)
+    trust = small_trust(sources, DATASET, state=state)
     with watched() as wire:
         result = trust.study("planted", purpose="AcademicResearch", cohort=COHORT, analyses=QUESTIONS).run()
     return Planted(sources, folder, state, wire, result)
@@ -118,7 +119,7 @@ def test_a_row_that_a_node_refuses_is_not_quoted(planted: Planted, column: str, 
     name = COLUMN if column == "age" else column
     frame[name] = frame[name].astype(object)
     frame.loc[[1, 2, 3], name] = value
-    trust = dt.local({**planted.sources, "b": Source(frame, **MAPPED)}, dt.Dataset.parse(DATASET))
+    trust = small_trust({**planted.sources, "b": Source(frame, **MAPPED)}, DATASET)
     with watched() as wire, pytest.raises(DataTrustError) as error:
         trust.study("bad rows", purpose="AcademicResearch", analyses={"t": QUESTIONS["table"]}).run()
     assert wire.sent("b") == ["refusal"]
@@ -128,8 +129,8 @@ def test_a_row_that_a_node_refuses_is_not_quoted(planted: Planted, column: str, 
 
 def test_what_a_node_tells_its_own_operator_it_tells_nobody_else(planted: Planted) -> None:
     """The column of a partner has gone: its operator is told the column's own name, the coordinator a code."""
-    trust = dt.local(planted.sources, dt.Dataset.parse(DATASET))
-    of = World(trust)
+    trust = small_trust(planted.sources, DATASET)
+    of = TrustParts(trust)
     of.nodes["b"] = replace(of.nodes["b"], source=Source(table("b").drop(columns=COLUMN), **MAPPED))
     study = trust.study("a lost column", purpose="AcademicResearch", analyses={"t": QUESTIONS["table"]}).study
     conducted = of.run(study)
@@ -140,8 +141,8 @@ def test_what_a_node_tells_its_own_operator_it_tells_nobody_else(planted: Plante
 
 def test_a_password_in_an_address_is_not_quoted_when_the_database_does_not_answer(planted: Planted) -> None:
     address = f"postgresql://someone:{PASSWORD}@127.0.0.1:9/{FOLDER}#people"
-    trust = dt.local(planted.sources, dt.Dataset.parse(DATASET))
-    of = World(trust)
+    trust = small_trust(planted.sources, DATASET)
+    of = TrustParts(trust)
     of.nodes["b"] = replace(of.nodes["b"], source=Source(address, **MAPPED))
     study = trust.study("no database", purpose="AcademicResearch", analyses={"t": QUESTIONS["table"]}).study
     conducted = of.run(study)
@@ -152,8 +153,8 @@ def test_a_password_in_an_address_is_not_quoted_when_the_database_does_not_answe
 
 def test_no_partner_can_be_asked_for_rows(planted: Planted) -> None:
     """There is no operation that returns rows: a message of another kind is none, and is answered with a code."""
-    trust = dt.local(planted.sources, dt.Dataset.parse(DATASET))
-    of = World(trust)
+    trust = small_trust(planted.sources, DATASET)
+    of = TrustParts(trust)
     study = trust.study("rows", purpose="AcademicResearch", analyses={"t": QUESTIONS["table"]}).study
 
     def asks_for_rows(name: str, header: dict[str, Any], body: bytes) -> tuple[dict[str, Any], bytes]:

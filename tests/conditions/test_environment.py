@@ -12,9 +12,9 @@ import pytest
 import datatrust as dt
 from nodes.state.journal import Journal
 from nodes.study import gate
-from tests.support.federation import World
 from tests.support.outside_view import rule_of, watched
 from tests.support.small_trusts import rows, study, trust
+from tests.support.trust_parts import TrustParts
 from trust.analyses.base import Ask
 from trust.charters.charter import Charter
 from trust.documents.mandate import Mandate, SignedMandate
@@ -32,14 +32,14 @@ QUESTION = dt.Describe(["x", "z"], by=["sex"])
 def test_a_plan_over_the_charters_budget_is_refused_before_a_row_is_read(limit: dict[str, int], rule: str) -> None:
     research = Charter.load("research")
     charter = research.model_copy(update={"floor": research.floor.model_copy(update=limit)})
-    of = World(trust(FRAMES, charter))
+    of = TrustParts(trust(FRAMES, charter))
     assert rule_of(study(of.trust, QUESTION).run) == rule
     assert rule_of(lambda: of.run(study(of.trust, QUESTION).study)) == rule  # each node for itself
     assert all([s.kind for s in session.egress.sent] == ["refusal"] for session in of.sessions.values())
 
 
 def test_the_budget_is_computed_from_the_plan_and_signed() -> None:
-    of = World(trust(FRAMES))
+    of = TrustParts(trust(FRAMES))
     asked = study(of.trust, QUESTION).study
     mandate = of.mandate_of(asked, of.keys.study(asked))
     plans = plan(asked, of.trust._scope(asked))
@@ -62,7 +62,7 @@ def test_what_is_reported_is_what_was_measured() -> None:
 
 
 def test_a_coordinator_that_asks_more_often_than_the_plan_says_is_stopped() -> None:
-    of = World(trust(FRAMES))
+    of = TrustParts(trust(FRAMES))
     asked = study(of.trust, QUESTION).study
     plans = plan(asked, of.trust._scope(asked))
     first = next(iter(plans["a"]))
@@ -80,7 +80,7 @@ def test_a_coordinator_that_asks_more_often_than_the_plan_says_is_stopped() -> N
 
 @pytest.mark.parametrize(("over", "ok"), [(-1, True), (0, True), (1, False)])
 def test_a_node_stops_at_the_byte_that_is_one_too_many(over: int, ok: bool) -> None:
-    of = World(trust(FRAMES))
+    of = TrustParts(trust(FRAMES))
     asked = study(of.trust, QUESTION).study
     plans = plan(asked, of.trust._scope(asked))
     mandate = SignedMandate(of.keys.mandate(of.mandate_of(asked, of.keys.study(asked))), of.keys.root)
@@ -92,7 +92,7 @@ def test_a_node_stops_at_the_byte_that_is_one_too_many(over: int, ok: bool) -> N
 
 @pytest.mark.parametrize(("before", "ok"), [(0, True), (1, False)])
 def test_a_node_gives_to_no_sum_more_often_than_the_plan_says(before: int, ok: bool) -> None:
-    of = World(trust(FRAMES))
+    of = TrustParts(trust(FRAMES))
     asked = study(of.trust, QUESTION).study
     plans = plan(asked, of.trust._scope(asked))
     mandate = SignedMandate(of.keys.mandate(of.mandate_of(asked, of.keys.study(asked))), of.keys.root)

@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 
 import datatrust as dt
-from tests.support.federation import World
 from tests.support.outside_view import rule_of
 from tests.support.small_trusts import dataset, rows, study
+from tests.support.trust_parts import TrustParts
 from trust.analyses.base import Ask
 from trust.documents.study import plan
 from trust.protocol.messages import pack_asks, unpack_asks
@@ -36,11 +36,11 @@ def frames(n: int = 300) -> dict[str, pd.DataFrame]:
 
 
 @pytest.fixture
-def of() -> World:
-    return World(dt.local(frames(), dataset()))
+def of() -> TrustParts:
+    return TrustParts(dt.local(frames(), dataset()))
 
 
-def asking(of: World, written: Any, r: int, change: Change) -> Any:
+def asking(of: TrustParts, written: Any, r: int, change: Change) -> Any:
     """The coordinator asks sum `r` with values of its own."""
     plans = plan(written, of.trust._scope(written))
 
@@ -55,7 +55,7 @@ def asking(of: World, written: Any, r: int, change: Change) -> Any:
     return changed
 
 
-def given(of: World) -> list[list[int]]:
+def given(of: TrustParts) -> list[list[int]]:
     """Numbers of the sums that each node gave to."""
     return [[s.r for s in session.egress.sent if s.kind == "upload"] for session in of.sessions.values()]
 
@@ -71,7 +71,7 @@ def moved(by: float) -> Change:
     return change
 
 
-def test_the_coordinators_own_question_follows_from_the_totals_and_is_answered(of: World) -> None:
+def test_the_coordinators_own_question_follows_from_the_totals_and_is_answered(of: TrustParts) -> None:
     """The positive control: the honest coordinator."""
     conducted = of.run(study(of.trust, MODEL).study)
     assert len(conducted.records) >= 4
@@ -79,27 +79,27 @@ def test_the_coordinators_own_question_follows_from_the_totals_and_is_answered(o
 
 
 @pytest.mark.parametrize("by", [1.0, 1e-6])
-def test_coefficients_of_its_own_are_refused(of: World, by: float) -> None:
+def test_coefficients_of_its_own_are_refused(of: TrustParts, by: float) -> None:
     written = study(of.trust, MODEL).study
     assert rule_of(lambda: of.run(written, change=asking(of, written, 2, moved(by)))) == "state-not-derived"
     assert given(of) == [[0, 1]] * 3
 
 
 def test_a_bracket_of_its_own_is_refused() -> None:
-    of = World(dt.local(frames(2_000), dataset()))
+    of = TrustParts(dt.local(frames(2_000), dataset()))
     written = study(of.trust, dt.Quantiles(["x"], [0.5])).study
     assert rule_of(lambda: of.run(written, change=asking(of, written, 1, moved(0.001)))) == "state-not-derived"
     assert given(of) == [[0]] * 3
 
 
-def test_another_sum_than_the_next_one_is_refused(of: World) -> None:
+def test_another_sum_than_the_next_one_is_refused(of: TrustParts) -> None:
     written = study(of.trust, MODEL).study
     again: Change = lambda asks: {"a": Ask("start")}  # noqa: E731
     assert rule_of(lambda: of.run(written, change=asking(of, written, 2, again))) in ("sum-budget", "state-not-derived")
     assert given(of) == [[0, 1]] * 3
 
 
-def test_a_sum_without_one_of_the_analyses_is_refused(of: World) -> None:
+def test_a_sum_without_one_of_the_analyses_is_refused(of: TrustParts) -> None:
     """Each part that is asked follows; what is left out would be asked later, when other totals are known."""
     written = study(of.trust, {"a": MODEL, "b": dt.Describe(["x"])}).study
     fewer: Change = lambda asks: {"a": asks["a"]}  # noqa: E731
@@ -107,7 +107,7 @@ def test_a_sum_without_one_of_the_analyses_is_refused(of: World) -> None:
     assert given(of) == [[0]] * 3
 
 
-def test_a_false_total_shown_to_the_nodes_is_refused(of: World) -> None:
+def test_a_false_total_shown_to_the_nodes_is_refused(of: TrustParts) -> None:
     """Signed by the coordinator as it should be; from another total other coefficients would follow."""
     written = study(of.trust, MODEL).study
 
@@ -121,7 +121,7 @@ def test_a_false_total_shown_to_the_nodes_is_refused(of: World) -> None:
     assert given(of) == [[0]] * 3
 
 
-def test_a_question_without_the_totals_that_it_follows_from_is_refused(of: World) -> None:
+def test_a_question_without_the_totals_that_it_follows_from_is_refused(of: TrustParts) -> None:
     written = study(of.trust, MODEL).study
     plans = plan(written, of.trust._scope(written))
 

@@ -14,9 +14,9 @@ import pytest
 
 import datatrust as dt
 from nodes.study.session import Session
-from tests.support.federation import World
 from tests.support.outside_view import command, rule_of
 from tests.support.small_trusts import dataset, rows, study, trust
+from tests.support.trust_parts import TrustParts
 from trust.documents.mandate import quorum
 from trust.errors import Refused
 from trust.protocol.messages import UP, pack_signed, unpack
@@ -26,19 +26,19 @@ FRAMES = {name: rows(60, seed) for seed, name in enumerate("abc", 2)}
 
 
 @pytest.fixture(scope="module")
-def of() -> World:
-    return World(trust(FRAMES))
+def of() -> TrustParts:
+    return TrustParts(trust(FRAMES))
 
 
 @pytest.fixture(scope="module")
-def papers(of: World) -> tuple[Any, Envelope, Envelope]:
+def papers(of: TrustParts) -> tuple[Any, Envelope, Envelope]:
     """A study, its signed envelope, and its mandate, which nobody has signed."""
     asked = study(of.trust, dt.Describe(["x"])).study
     signed = of.keys.study(asked)
     return asked, signed, sign("mandate", of.mandate_of(asked, signed).document())
 
 
-def answers(of: World, signed: Envelope, mandate: Envelope) -> set[tuple[str, str]]:
+def answers(of: TrustParts, signed: Envelope, mandate: Envelope) -> set[tuple[str, str]]:
     """Kind and rule of what every node says."""
     message = {"kind": "mandate", "mandate": mandate.document(), "study": signed.document()}
     raw = pack_signed(message, of.keys.coordinator)
@@ -46,7 +46,7 @@ def answers(of: World, signed: Envelope, mandate: Envelope) -> set[tuple[str, st
     return {(answer["kind"], answer.get("rule", "")) for answer in found}
 
 
-Signers = Callable[[World], list[Signer]]
+Signers = Callable[[TrustParts], list[Signer]]
 NOT_ENOUGH: dict[str, Signers] = {
     "nobody": lambda of: [],
     "one member": lambda of: [of.keys.members[0]],
@@ -63,14 +63,16 @@ NOT_ENOUGH: dict[str, Signers] = {
 
 
 @pytest.mark.parametrize("who", NOT_ENOUGH)
-def test_every_node_refuses_a_mandate_signed_by(of: World, papers: tuple[Any, Envelope, Envelope], who: str) -> None:
+def test_every_node_refuses_a_mandate_signed_by(
+    of: TrustParts, papers: tuple[Any, Envelope, Envelope], who: str
+) -> None:
     _, signed, mandate = papers
     for signer in NOT_ENOUGH[who](of):
         mandate = mandate.with_signature(signer)
     assert answers(of, signed, mandate) == {("refusal", "signature")}
 
 
-def test_a_quorum_with_its_lay_member_puts_it_in_force(of: World, papers: tuple[Any, Envelope, Envelope]) -> None:
+def test_a_quorum_with_its_lay_member_puts_it_in_force(of: TrustParts, papers: tuple[Any, Envelope, Envelope]) -> None:
     """The positive control."""
     _, signed, mandate = papers
     for signer in of.keys.members[:2]:
@@ -78,7 +80,7 @@ def test_a_quorum_with_its_lay_member_puts_it_in_force(of: World, papers: tuple[
     assert answers(of, signed, mandate) == {("approval", "")}
 
 
-def test_who_is_no_member_counts_for_no_quorum(of: World) -> None:
+def test_who_is_no_member_counts_for_no_quorum(of: TrustParts) -> None:
     """The rule itself, which the coordinator's docket and every node ask."""
     root, committee = of.keys.root.root, of.trust.charter.committee
     members = [member.key_id for member in of.keys.members]
@@ -89,7 +91,7 @@ def test_who_is_no_member_counts_for_no_quorum(of: World) -> None:
 
 @pytest.mark.parametrize("what", ["a stranger's signature", "a member's for other bytes", "a bit turned round"])
 def test_a_members_name_under_another_signature_counts_nothing(
-    of: World, papers: tuple[Any, Envelope, Envelope], what: str
+    of: TrustParts, papers: tuple[Any, Envelope, Envelope], what: str
 ) -> None:
     _, signed, mandate = papers
     whole = mandate.with_signature(of.keys.members[0]).with_signature(of.keys.members[1])
@@ -104,7 +106,9 @@ def test_a_members_name_under_another_signature_counts_nothing(
     assert answers(of, signed, forged) == {("refusal", "signature")}
 
 
-def test_a_study_that_the_researcher_did_not_sign_is_refused(of: World, papers: tuple[Any, Envelope, Envelope]) -> None:
+def test_a_study_that_the_researcher_did_not_sign_is_refused(
+    of: TrustParts, papers: tuple[Any, Envelope, Envelope]
+) -> None:
     asked, _, mandate = papers
     for other in (of.keys.coordinator, of.keys.members[0], Signer()):
         signed = sign("study", asked.document(), other)
@@ -115,7 +119,7 @@ def test_a_study_that_the_researcher_did_not_sign_is_refused(of: World, papers: 
 
 @pytest.mark.parametrize("which", ["study", "mandate"])
 def test_one_byte_changed_after_the_signatures_is_refused(
-    of: World, papers: tuple[Any, Envelope, Envelope], which: str
+    of: TrustParts, papers: tuple[Any, Envelope, Envelope], which: str
 ) -> None:
     """Each byte in turn, its last bit turned round."""
     _, signed, mandate = papers
@@ -134,7 +138,7 @@ def test_one_byte_changed_after_the_signatures_is_refused(
         assert which == "study" or answer["rule"] == "signature"  # a study that cannot be read says so first
 
 
-def test_a_signature_for_one_study_is_none_for_another(of: World, papers: tuple[Any, Envelope, Envelope]) -> None:
+def test_a_signature_for_one_study_is_none_for_another(of: TrustParts, papers: tuple[Any, Envelope, Envelope]) -> None:
     """The mandate is bound to the digest of the study's bytes."""
     _, _, mandate = papers
     for signer in of.keys.members[:2]:
@@ -143,7 +147,7 @@ def test_a_signature_for_one_study_is_none_for_another(of: World, papers: tuple[
     assert answers(of, other, mandate) == {("refusal", "mandate-study")}
 
 
-def test_the_docket_takes_no_signature_but_a_members(of: World) -> None:
+def test_the_docket_takes_no_signature_but_a_members(of: TrustParts) -> None:
     job = study(of.trust, dt.Describe(["x"], by=["sex"])).submit()
     unsigned = of.trust.docket.find(job.id).mandate
     for other in (of.keys.researcher, of.keys.coordinator, Signer()):

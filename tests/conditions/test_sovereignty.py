@@ -14,9 +14,9 @@ import pytest
 
 import datatrust as dt
 from nodes.study.session import Session
-from tests.support.federation import World
 from tests.support.outside_view import rule_of, watched
 from tests.support.small_trusts import dataset, rows, study, trust
+from tests.support.trust_parts import TrustParts
 from trust.documents.mandate import Mandate
 from trust.errors import CharterInvalid
 from trust.protocol.messages import UP, pack_signed, unpack
@@ -43,8 +43,8 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def of(own: Path) -> World:
-    return World(dt.local(dict(FRAMES), dataset(), policies={"d": own}))
+def of(own: Path) -> TrustParts:
+    return TrustParts(dt.local(dict(FRAMES), dataset(), policies={"d": own}))
 
 
 def with_20(of: Any, column: str, **more: Any) -> Any:
@@ -54,7 +54,7 @@ def with_20(of: Any, column: str, **more: Any) -> Any:
     return study(of, dt.Describe([column]), protections=protections, expires=ends)
 
 
-def test_a_study_that_the_partners_policy_allows_is_answered_by_all(of: World) -> None:
+def test_a_study_that_the_partners_policy_allows_is_answered_by_all(of: TrustParts) -> None:
     """The positive control."""
     conducted = of.run(with_20(of.trust, "x").study)
     assert conducted.partners == ("a", "b", "c", "d")
@@ -66,7 +66,7 @@ def test_a_study_that_the_partners_policy_allows_is_answered_by_all(of: World) -
     ids=["a column that it forbids", "fewer persons than its floor", "longer than its floor"],
 )
 def test_a_partner_refuses_for_itself_though_charter_and_committee_said_yes(
-    of: World, change: dict[str, Any], rule: str
+    of: TrustParts, change: dict[str, Any], rule: str
 ) -> None:
     """The coordinator conducts it all the same: the others answer, and this one gives nothing."""
     asked = with_20(of.trust, change.pop("column", "x"), **change)
@@ -112,8 +112,8 @@ CLAIMED: dict[str, tuple[Any, str]] = {
 
 
 @pytest.fixture(scope="module")
-def plain() -> World:
-    return World(trust(FRAMES))
+def plain() -> TrustParts:
+    return TrustParts(trust(FRAMES))
 
 
 def test_every_field_of_the_mandate_is_tried() -> None:
@@ -121,7 +121,7 @@ def test_every_field_of_the_mandate_is_tried() -> None:
 
 
 @pytest.mark.parametrize("field", Mandate.model_fields)
-def test_a_coordinator_that_changes_a_field_of_an_approved_mandate_is_refused(plain: World, field: str) -> None:
+def test_a_coordinator_that_changes_a_field_of_an_approved_mandate_is_refused(plain: TrustParts, field: str) -> None:
     """It has the committee's signatures, and puts them under other words."""
     asked = study(plain.trust, dt.Describe(["x"])).study
     signed = plain.keys.study(asked)
@@ -137,7 +137,7 @@ def test_a_coordinator_that_changes_a_field_of_an_approved_mandate_is_refused(pl
 
 
 @pytest.mark.parametrize("field", Mandate.model_fields)
-def test_a_field_that_does_not_follow_from_the_study_is_refused_whoever_signed(plain: World, field: str) -> None:
+def test_a_field_that_does_not_follow_from_the_study_is_refused_whoever_signed(plain: TrustParts, field: str) -> None:
     """A committee that was misled, or that sides with the coordinator, gets no more out of a node."""
     value, rule = CLAIMED[field]
     asked = study(plain.trust, dt.Describe(["x"])).study
@@ -146,7 +146,7 @@ def test_a_field_that_does_not_follow_from_the_study_is_refused_whoever_signed(p
 
 
 @pytest.mark.parametrize("number", ["2026-0001", "2027-0999"])
-def test_the_honest_mandate_is_approved_under_any_number(plain: World, number: str) -> None:
+def test_the_honest_mandate_is_approved_under_any_number(plain: TrustParts, number: str) -> None:
     """The positive control; a mandate's number is a name, and nothing follows from it."""
     asked = study(plain.trust, dt.Describe(["x"])).study
     answers = plain.mandate_answers(asked, lambda drafted: drafted.model_copy(update={"id": number}))

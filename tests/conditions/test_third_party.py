@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 
 import datatrust as dt
-from tests.support.federation import World
 from tests.support.outside_view import Wire, watched
 from tests.support.small_trusts import dataset, rows
+from tests.support.trust_parts import TrustParts
 from trust.errors import Fault
 from trust.protocol.messages import DOWN, UP, unpack
 from trust.secure_sum import party
@@ -143,7 +143,7 @@ def test_all_vectors_but_one_open_nothing(study: tuple[Any, Any, Wire]) -> None:
 
 
 def test_a_partner_that_does_not_answer_leaves_the_coordinator_with_noise() -> None:
-    of = World(dt.local(frames(), dataset()))
+    of = TrustParts(dt.local(frames(), dataset()))
     written = of.trust.study("a table", purpose="AcademicResearch", analyses=TABLE).study
     with pytest.raises(Fault, match="'c' did not answer"):
         of.run(

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 import datatrust as dt
-from tests.support.federation import World
 from tests.support.outside_view import rule_of, watched
 from tests.support.small_trusts import K, rows, study, trust
+from tests.support.trust_parts import TrustParts
 from trust.errors import StudyInvalid
 
 
@@ -43,7 +43,7 @@ def test_at_the_roll_call_those_who_join_are_counted(sizes: dict[str, int], rule
 
 def test_no_node_starts_with_two_though_the_coordinator_says_so() -> None:
     """A coordinator that leaves out one approval at the start."""
-    of = World(frames({"a": 60, "b": 60, "c": 60}))
+    of = TrustParts(frames({"a": 60, "b": 60, "c": 60}))
 
     def fewer(name: str, header: dict[str, Any], body: bytes) -> tuple[dict[str, Any], bytes]:
         if header["kind"] == "start":
@@ -55,7 +55,7 @@ def test_no_node_starts_with_two_though_the_coordinator_says_so() -> None:
 
 
 def test_no_node_gives_to_a_sum_of_two_after_a_start_of_three() -> None:
-    of = World(frames({"a": 60, "b": 60, "c": 60}))
+    of = TrustParts(frames({"a": 60, "b": 60, "c": 60}))
 
     def fewer(name: str, header: dict[str, Any], body: bytes) -> tuple[dict[str, Any], bytes]:
         return ({**header, "partners": ["a", "b"]}, body) if header["kind"] == "ask" else (header, body)

@@ -14,9 +14,9 @@ import pytest
 
 import datatrust as dt
 from nodes.study.gate import still_allowed
-from tests.support.federation import World
 from tests.support.outside_view import command, rule_of, watched
 from tests.support.small_trusts import dataset, rows, study, trust
+from tests.support.trust_parts import TrustParts
 from trust.decision import Decision
 from trust.documents.mandate import SignedMandate
 from trust.documents.votes import Revocation
@@ -44,7 +44,7 @@ def revocation(of: Any, digest: str) -> Envelope:
 
 @pytest.mark.parametrize(("seconds", "rule"), [(-1, "answered"), (0, "mandate-expired"), (1, "mandate-expired")])
 def test_a_mandate_that_expires_between_approval_and_run_is_refused(seconds: int, rule: str) -> None:
-    of = World(trust(FRAMES))
+    of = TrustParts(trust(FRAMES))
     asked = several_sums(of.trust).study
     of.clock = datetime.fromtimestamp(read_time(asked.expires).timestamp() + seconds, UTC)
     assert rule_of(lambda: of.run(asked)) == rule
@@ -54,7 +54,7 @@ def test_a_mandate_that_expires_between_approval_and_run_is_refused(seconds: int
 
 @pytest.mark.parametrize("last", [0, 1])
 def test_a_mandate_that_expires_between_two_sums_is_refused_at_the_next(last: int) -> None:
-    of = World(trust(FRAMES))
+    of = TrustParts(trust(FRAMES))
     asked = several_sums(of.trust).study
 
     def expire(name: str, header: dict[str, Any], body: bytes) -> tuple[dict[str, Any], bytes]:
@@ -71,7 +71,7 @@ def test_a_mandate_that_expires_between_two_sums_is_refused_at_the_next(last: in
 @pytest.mark.parametrize(("seconds", "rules"), [(-1, []), (0, ["root-expired"])])
 def test_no_mandate_outlives_the_trust_root(seconds: int, rules: list[str]) -> None:
     """Though its own date were later: members who are no longer members ask for nothing."""
-    of = World(trust(FRAMES))
+    of = TrustParts(trust(FRAMES))
     asked = several_sums(of.trust).study
     drafted = of.mandate_of(asked, of.keys.study(asked)).model_copy(update={"expires": "2099-01-01T00:00:00Z"})
     mandate, root = SignedMandate(of.keys.mandate(drafted), of.keys.root), of.keys.root
@@ -134,7 +134,7 @@ def test_a_mandate_revoked_between_two_sums_ends_the_study_before_the_next(last:
 @pytest.mark.parametrize("stage", ["mandate", "start", "ask 0", "ask 1"])
 def test_a_coordinator_that_keeps_a_revocation_back_is_met_by_a_file_at_the_node(tmp_path: Path, stage: str) -> None:
     """It goes on asking; the node refuses before the next sum and forgets its keys."""
-    of = World(dt.local(FRAMES, dataset(), state=tmp_path / "trust"))
+    of = TrustParts(dt.local(FRAMES, dataset(), state=tmp_path / "trust"))
     asked = several_sums(of.trust).study
     drop = tmp_path / "trust" / "nodes" / "b" / "revocations"
 

@@ -25,7 +25,7 @@ import datatrust as dt
 from datatrust.research import questions as ask
 from nodes.rows.source import Source
 from nodes.study.egress import Egress
-from tests.support.federation import World
+from tests.support.example import small_trust
 from tests.support.planted_values import (
     CANARIES,
     COHORT,
@@ -45,6 +45,7 @@ from tests.support.planted_values import (
     found_in,
     table,
 )
+from tests.support.trust_parts import TrustParts
 from trust import analyses
 from trust.analyses import AnyAnalysis
 from trust.analyses.base import Analysis, Arrays, Ask, Run, Scope, Sum, count, real
@@ -81,7 +82,7 @@ def sources(folder: Path) -> dict[str, Source]:
 
 @pytest.fixture(scope="module")
 def trust(sources: dict[str, Source]) -> Any:
-    return dt.local(sources, dt.Dataset.parse(DATASET))
+    return small_trust(sources, DATASET)
 
 
 @pytest.fixture
@@ -126,9 +127,9 @@ QUESTIONS: dict[str, list[ask.AnalysisText]] = {
 }
 
 
-def world(sources: dict[str, Source], **instead: Source) -> World:
+def world(sources: dict[str, Source], **instead: Source) -> TrustParts:
     """A trust of its own, in which some partners' sources have become others since it was founded."""
-    of = World(dt.local(sources, dt.Dataset.parse(DATASET)))
+    of = TrustParts(small_trust(sources, DATASET))
     for name, source in instead.items():
         of.nodes[name] = replace(of.nodes[name], source=source)
     return of
@@ -144,7 +145,7 @@ def test_every_analysis_is_looked_at() -> None:
     data = dt.Dataset.parse(DATASET)
     asked = {type(q.resolve(data)) for questions in QUESTIONS.values() for q in questions}
     assert asked == set(get_args(get_args(AnyAnalysis)[0]))
-    assert set(QUESTIONS) == set(ask.__all__) - {"Question"} == set(analyses.__all__) - {"AnyAnalysis"}
+    assert set(QUESTIONS) == set(ask.__all__) - {"AnalysisText"} == set(analyses.__all__) - {"AnyAnalysis"}
 
 
 @pytest.mark.parametrize(
@@ -152,7 +153,7 @@ def test_every_analysis_is_looked_at() -> None:
 )
 def test_nothing_planted_leaves_a_node_or_stands_in_a_result(trust: Any, question: Any, seen: Any) -> None:
     result = written(trust, question).run()
-    of = World(trust)
+    of = TrustParts(trust)
     conducted = of.run(written(trust, question).study)
     released = result["a"]
     assert list(conducted.partners) == released.provenance["partners"] == ["a", "b", "c", "d"]
@@ -204,7 +205,7 @@ def texts_of(error: BaseException) -> list[str]:
     return [str(error), repr(error), *traceback.format_exception(error), json.dumps(vars(error), default=str)]
 
 
-def told(of: World, seen: Any) -> list[Any]:
+def told(of: TrustParts, seen: Any) -> list[Any]:
     """All that has left of a study, and what its nodes' own operators are told."""
     sent = [raw for _, raw in of.channel.up + of.channel.down]
     troubles = [session.trouble for session in of.sessions.values() if session.trouble is not None]
@@ -240,7 +241,7 @@ def test_a_source_that_is_refused_is_not_quoted(
     conducted = of.run(written(of.trust, questions).study)
     assert {name: refused.rule for name, refused in conducted.absent.items()} == {"b": trouble.code}
     with pytest.raises(DataTrustError) as error:
-        written(dt.local(sources | {"b": source}, dt.Dataset.parse(DATASET)), questions).run()
+        written(small_trust(sources | {"b": source}, DATASET), questions).run()
     assert found_in(*told(of, seen), *texts_of(error.value), *texts_of(conducted.absent["b"])) == []
 
 
@@ -270,7 +271,7 @@ def test_a_source_that_cannot_be_read_is_not_quoted(
     conducted = of.run(written(of.trust, dt.Describe(["income"])).study)
     assert set(conducted.absent) == {"b"}
     with pytest.raises(DataTrustError) as error:
-        written(dt.local(sources | {"b": source}, dt.Dataset.parse(DATASET)), dt.Describe(["income"])).run()
+        written(small_trust(sources | {"b": source}, DATASET), dt.Describe(["income"])).run()
     assert found_in(*told(of, seen), *texts_of(error.value), *texts_of(conducted.absent["b"])) == []
 
 
@@ -295,7 +296,7 @@ def test_the_sources_own_name_of_a_lost_column_stays_at_the_node(sources: dict[s
     ],
 )
 def test_a_study_that_is_refused_quotes_no_row(trust: Any, seen: Any, question: Any) -> None:
-    of = World(trust)
+    of = TrustParts(trust)
     with pytest.raises(DataTrustError) as error:
         of.run(written(trust, question).study)
     with pytest.raises(DataTrustError) as local:

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 import datatrust as dt
-from tests.support.federation import World
 from tests.support.small_trusts import outcome, rows, study, trust
+from tests.support.trust_parts import TrustParts
 from trust.charters.charter import Charter, Floor
 from trust.errors import Refused
 
@@ -57,7 +57,7 @@ def test_every_field_of_the_floor_is_tried() -> None:
 @pytest.mark.parametrize("field", FLOORS)
 def test_a_study_laxer_than_the_charter_is_refused(field: str) -> None:
     lax, strict = FLOORS[field]
-    of = World(trust(five(), strict_charter()))
+    of = TrustParts(trust(five(), strict_charter()))
     decisions = study(of.trust, dt.Describe(["x"]), protections={field: lax}).check()
     assert [d.rule for d in decisions if not d.ok] == [f"floor/{field}"]
     assert all(d.ok for d in study(of.trust, dt.Describe(["x"]), protections={field: strict}).check())
@@ -67,7 +67,7 @@ def test_a_study_laxer_than_the_charter_is_refused(field: str) -> None:
 def test_each_node_refuses_a_laxer_study_for_itself(field: str) -> None:
     """The coordinator conducts it all the same, under a mandate that the whole committee signed."""
     lax, strict = FLOORS[field]
-    of = World(trust(five(), strict_charter()))
+    of = TrustParts(trust(five(), strict_charter()))
     with pytest.raises(Refused) as error:
         of.run(study(of.trust, dt.Describe(["x"]), protections={field: lax}).study)
     assert error.value.rule == f"floor/{field}"
@@ -97,7 +97,7 @@ def test_a_study_longer_than_the_charter_allows_is_refused() -> None:
 
 @pytest.mark.parametrize("purpose", ["Marketing", "academicresearch", "AcademicResearch ", ""])
 def test_a_purpose_that_the_charter_does_not_know_has_no_permit(purpose: str) -> None:
-    of = World(trust(others()))
+    of = TrustParts(trust(others()))
     assert outcome(of.trust, dt.Describe(["x"]), purpose=purpose) == "no-permit"
     with pytest.raises(Refused) as error:
         of.run(study(of.trust, dt.Describe(["x"]), purpose=purpose).study)

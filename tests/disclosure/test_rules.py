@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import datatrust as dt
-from tests.support.federation import World
 from tests.support.small_trusts import K, absent, dataset, outcome, rows, study, trust
+from tests.support.trust_parts import TrustParts
 from trust.dataset.rows import Rows
 from trust.errors import Refused, StudyInvalid
 from trust.privacy.protections import Protections
@@ -238,7 +238,7 @@ def test_groups_by_partner_are_refused_under_research_and_shown_under_sandbox(qu
 
 
 def test_each_node_refuses_groups_by_partner_for_itself() -> None:
-    of = World(trust(others()))
+    of = TrustParts(trust(others()))
     with pytest.raises(Refused) as error:
         of.run(study(of.trust, dt.Describe(["x"], by=["partner"])).study)
     assert error.value.rule == "organisations"

@@ -25,7 +25,7 @@ from datatrust.demo.deployment import DeployedTrust, Processes
 from nodes.operate.enrolment import node_toml
 from nodes.rows.source import Source
 from nodes.settings import NodeToml
-from tests.test_study_flow import DATASET, HOSPITALS
+from tests.support.example import DATASET, HOSPITALS
 from trust.charters.charter import Charter
 
 pytestmark = pytest.mark.slow

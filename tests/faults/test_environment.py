@@ -32,7 +32,7 @@ from tests.faults.test_killed import ROOT, entries, invariants, same
 from tests.faults.test_node_restarts import run
 from tests.faults.test_node_restarts import same as same_conducted
 from tests.support import killer
-from tests.support.restartable_trust import NAMES, Disturbed, Places
+from tests.support.restartable_trust import NAMES, Disturbed, RestartableTrust
 from tests.support.sizes import FULL
 from trust.errors import DataTrustError, Fault, Refused
 from trust.protocol.messages import pack_signed
@@ -83,7 +83,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def journals(places: Places) -> dict[str, int]:
+def journals(places: RestartableTrust) -> dict[str, int]:
     """Entries of each node's journal, which is verified."""
     found = {}
     for name in NAMES:
@@ -93,7 +93,7 @@ def journals(places: Places) -> dict[str, int]:
     return found
 
 
-def given_up(places: Places) -> None:
+def given_up(places: RestartableTrust) -> None:
     """What an hour of silence does."""
     for name in NAMES:
         Sessions(places.node(name), idle=-1.0).handle(b"")
@@ -104,7 +104,7 @@ def given_up(places: Places) -> None:
 
 
 def test_a_nodes_disk_that_is_full_before_a_study(disk: Disk) -> None:
-    places = Places(disk.folder)
+    places = RestartableTrust(disk.folder)
     calm, before = run(places, Disturbed(places)), journals(places)
     disk.fill()
     with pytest.raises(Refused) as wrong:
@@ -117,7 +117,7 @@ def test_a_nodes_disk_that_is_full_before_a_study(disk: Disk) -> None:
 
 
 def test_a_nodes_disk_that_is_full_in_the_middle(disk: Disk) -> None:
-    places = Places(disk.folder)
+    places = RestartableTrust(disk.folder)
     calm = run(places, Disturbed(places))
     places.start("a")
 
@@ -177,7 +177,7 @@ def test_a_disk_that_may_only_be_read(disk: Disk) -> None:
 def test_a_nodes_database_that_another_process_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """For longer than is waited: 50 ms here, 30 s elsewhere."""
     monkeypatch.setattr(nodes.state.store, "_PATIENCE", 0.05)
-    places = Places(tmp_path)
+    places = RestartableTrust(tmp_path)
     calm = run(places, Disturbed(places))
     with closing(sqlite3.connect(places.node("b").store.folder / "state.sqlite", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")

@@ -30,7 +30,7 @@ from tests.faults.test_network import ONE, Live, live, patience, same
 from tests.faults.test_node_restarts import run
 from tests.faults.test_node_restarts import same as same_conducted
 from tests.support import killer
-from tests.support.restartable_trust import NAMES, Disturbed, Places
+from tests.support.restartable_trust import NAMES, Disturbed, RestartableTrust
 from tests.support.sizes import FULL
 from trust.errors import Fault, Refused, SourceInvalid
 
@@ -56,7 +56,7 @@ def nothing_opens(pid: int = 0) -> Iterator[None]:
 class Starved(Disturbed):
     """Nothing can be opened while the nodes answer message number `at`."""
 
-    def __init__(self, places: Places, at: int) -> None:
+    def __init__(self, places: RestartableTrust, at: int) -> None:
         super().__init__(places)
         self._at = at
 
@@ -67,7 +67,7 @@ class Starved(Disturbed):
 
 def test_nodes_without_file_descriptors_at_a_message(tmp_path: Path) -> None:
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else tmp_path) as folder:
-        places = Places(Path(folder))
+        places = RestartableTrust(Path(folder))
         calm = run(places, channel := Disturbed(places))
         close = len(channel.kinds) - 1
         for at in range(close + 1) if FULL else (0, 2, close):

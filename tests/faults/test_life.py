@@ -29,7 +29,7 @@ from coordinator.study.carry_out import carry_out
 from coordinator.study.conductor import Coordinator, conduct
 from coordinator.study.replay import LeaveForAnother, Replay
 from tests.support.committee import revocation, vote
-from tests.support.restartable_trust import NAMES, Places
+from tests.support.restartable_trust import NAMES, RestartableTrust
 from tests.support.sizes import FULL
 from trust.documents.mandate import SignedMandate
 from trust.documents.study_states import ENDED, FOLLOWS
@@ -48,7 +48,7 @@ LEASE = 20.0
 class Killed:
     """A channel after some of whose exchanges the worker is killed, before or after the nodes have the messages."""
 
-    def __init__(self, places: Places, left: int, sent: bool, between: Callable[[], object]) -> None:
+    def __init__(self, places: RestartableTrust, left: int, sent: bool, between: Callable[[], object]) -> None:
         self._places, self._left, self._sent, self._between = places, left, sent, between
         self.stop = threading.Event()
 
@@ -69,7 +69,7 @@ class Killed:
 class Life(RuleBasedStateMachine):
     """Over one trust: its nodes and docket outlive the examples."""
 
-    places: Places
+    places: RestartableTrust
     folder: Path
     ids = Bundle("ids")
 
@@ -249,7 +249,7 @@ def home(tmp_path: Path) -> Any:
 
 
 def test_any_life(home: Path) -> None:
-    places = Places(home)
+    places = RestartableTrust(home)
 
     class Here(Life):
         pass

@@ -27,7 +27,7 @@ from coordinator.study.conductor import Coordinator, StudyOutcome, conduct
 from nodes.serve.flower import client_app
 from nodes.study.sessions import Sessions
 from tests.faults.test_node_restarts import same
-from tests.support.restartable_trust import Places
+from tests.support.restartable_trust import RestartableTrust
 from tests.support.sizes import FULL
 from trust.errors import Fault, Refused
 from trust.protocol.messages import UP, unpack
@@ -120,13 +120,13 @@ def patient(grid: LossyGrid) -> RetryingChannel:
 
 
 @contextmanager
-def trust() -> Iterator[Places]:
+def trust() -> Iterator[RestartableTrust]:
     """A new one: what three partners have answered is not put to four."""
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as name:
-        yield Places(Path(name), NAMES)
+        yield RestartableTrust(Path(name), NAMES)
 
 
-def run(places: Places, channel: Channel, deadline: float = 60.0) -> StudyOutcome:
+def run(places: RestartableTrust, channel: Channel, deadline: float = 60.0) -> StudyOutcome:
     _, signed, mandate, scope = places.study(asked=ASKED)
     keys = places.of.keys
     coordinator = Coordinator(keys.coordinator, keys.root, places.trust.docket)
@@ -141,7 +141,7 @@ def calm() -> Iterator[StudyOutcome]:
         yield calm
 
 
-def check(places: Places, grid: LossyGrid) -> None:
+def check(places: RestartableTrust, grid: LossyGrid) -> None:
     opened = [e.body["record"] for e in places.trust.docket.register.entries() if e.kind == "sum-record"]
     assert all(len(record["U"]) >= M for record in opened)
     assert all(len(bodies) == 1 for bodies in grid.uploads.values())
@@ -152,7 +152,7 @@ def check(places: Places, grid: LossyGrid) -> None:
     assert {(name, r) for name, counted in asked.items() for r in counted} >= set(grid.uploads)
 
 
-def contributed(places: Places, name: str) -> Counter[int]:
+def contributed(places: RestartableTrust, name: str) -> Counter[int]:
     return Counter(e.body["r"] for e in places.node(name).store._journal.entries() if e.kind == "sum-contributed")
 
 

@@ -30,6 +30,7 @@ from nodes.rows.source import as_source
 from nodes.settings import NodeSettings
 from nodes.study.sessions import Sessions
 from tests.faults.test_killed import entries
+from tests.support.example import small_trust
 from tests.support.restartable_trust import DATASET, frame
 from tests.support.sizes import FULL
 from trust.documents.result import read_result, write_envelope
@@ -88,7 +89,7 @@ class Nodes:
             thread.join(30)
 
 
-class World:
+class FiledStudies:
     """A trust with these studies, each of which waits for nothing but a worker."""
 
     def __init__(self, base: Path, partners: int, studies: int) -> None:
@@ -98,7 +99,7 @@ class World:
         for name, table in self.frames.items():
             table.to_csv(base / f"{name}.csv", index=False)
             sources[name] = base / f"{name}.csv"
-        trust = dt.local(sources, dt.Dataset.parse(DATASET), state=base / "state")
+        trust = small_trust(sources, DATASET, state=base / "state")
         self.folder, self.studies = base / "state", list[str]()
         for asked in questions(studies):
             job = trust.study("many", purpose="AcademicResearch", analyses=asked).submit()
@@ -168,7 +169,7 @@ def test_at_once_as_one_after_another_as_pooled(tmp_path: Path, partners: int, s
     for at_once in (1, min(studies, AT_ONCE)):
         base = tmp_path / str(at_once)
         base.mkdir()
-        world = World(base, partners, studies)
+        world = FiledStudies(base, partners, studies)
         with world.nodes() as nodes, ThreadPoolExecutor(at_once) as pool:
             found.append(list(pool.map(lambda study, w=world, n=nodes: w.carry(study, n), world.studies)))
             most = min(nodes.most.values())

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import datatrust as dt
 from coordinator.study.conductor import Coordinator, StudyOutcome, conduct
 from tests.faults.test_node_restarts import same
-from tests.support.restartable_trust import NAMES, Places
+from tests.support.restartable_trust import NAMES, RestartableTrust
 from tests.support.sizes import FULL
 from trust.errors import Fault, Refused
 from trust.protocol.messages import DOWN, UP, unpack
@@ -33,7 +33,7 @@ class Lossy:
     What was not answered is sent again with the same bytes, as `coordinator.serve.study_process.RetryingChannel` does.
     """
 
-    def __init__(self, places: Places, schedule: Schedule) -> None:
+    def __init__(self, places: RestartableTrust, schedule: Schedule) -> None:
         self.places, self._schedule = places, dict(schedule)
         self.step = -1
         self.kinds: list[str] = []
@@ -78,25 +78,25 @@ class Lossy:
 
 
 @pytest.fixture(scope="module")
-def places() -> Iterator[Places]:
+def places() -> Iterator[RestartableTrust]:
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
-        yield Places(Path(folder))
+        yield RestartableTrust(Path(folder))
 
 
-def run(places: Places, channel: Lossy) -> StudyOutcome:
+def run(places: RestartableTrust, channel: Lossy) -> StudyOutcome:
     _, signed, mandate, scope = places.study(asked=ASKED)
     return conduct(Coordinator(places.of.keys.coordinator, places.of.keys.root), signed, mandate, scope, channel)
 
 
 @pytest.fixture(scope="module")
-def calm(places: Places) -> StudyOutcome:
+def calm(places: RestartableTrust) -> StudyOutcome:
     channel = Lossy(places, {})
     calm = run(places, channel)
     assert channel.kinds == ["mandate", "start", "ask", "ask", "ask", "close"]
     return calm
 
 
-def check(places: Places, calm: StudyOutcome, schedule: Schedule) -> str:
+def check(places: RestartableTrust, calm: StudyOutcome, schedule: Schedule) -> str:
     """What it has come to: nothing, or a rule or code."""
     channel, study = Lossy(places, schedule), ""
     try:
@@ -118,7 +118,7 @@ def check(places: Places, calm: StudyOutcome, schedule: Schedule) -> str:
 
 
 @pytest.mark.parametrize("act", ACTIONS)
-def test_each_alone(places: Places, calm: StudyOutcome, act: str) -> None:
+def test_each_alone(places: RestartableTrust, calm: StudyOutcome, act: str) -> None:
     """The control: all but silence come to the same result."""
     for step in (1, 3) if not FULL else range(STEPS):
         ended = check(places, calm, {(step, "b"): act})
@@ -138,7 +138,7 @@ schedules = st.dictionaries(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(schedule=schedules)
-def test_any_schedule(places: Places, calm: StudyOutcome, schedule: Schedule) -> None:
+def test_any_schedule(places: RestartableTrust, calm: StudyOutcome, schedule: Schedule) -> None:
     ended = check(places, calm, schedule)
     event(ended or "the same result")
     acts = set(schedule.values())

@@ -10,11 +10,11 @@ import pytest
 
 import datatrust as dt
 from coordinator.study.conductor import Coordinator, StudyOutcome, conduct
-from tests.support.restartable_trust import NAMES, Disturbed, Places
+from tests.support.restartable_trust import NAMES, Disturbed, RestartableTrust
 from trust.protocol.messages import UP, unpack
 
 
-def run(places: Places, channel: Disturbed) -> StudyOutcome:
+def run(places: RestartableTrust, channel: Disturbed) -> StudyOutcome:
     _, signed, mandate, scope = places.study()
     keys = places.of.keys
     return conduct(Coordinator(keys.coordinator, keys.root), signed, mandate, scope, channel)
@@ -34,7 +34,7 @@ def same(one: StudyOutcome, other: StudyOutcome) -> bool:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[StudyOutcome, list[str]]:
-    channel = Disturbed(Places(tmp_path_factory.mktemp("calm")))
+    channel = Disturbed(RestartableTrust(tmp_path_factory.mktemp("calm")))
     return run(channel.places, channel), channel.kinds
 
 
@@ -52,9 +52,9 @@ def test_a_node_that_was_killed_at_any_message_goes_on(
     for at in range(len(kinds) - (1 if lost else 0)):  # an answer to the close is not waited for
         folder = tmp_path / str(at)
         folder.mkdir()
-        places = Places(folder)
+        places = RestartableTrust(folder)
 
-        def kill(name: str, n: int, at: int = at, places: Places = places) -> None:
+        def kill(name: str, n: int, at: int = at, places: RestartableTrust = places) -> None:
             if n == at and name == "b":
                 places.start("b")
 
@@ -71,14 +71,14 @@ def test_a_node_that_was_killed_at_any_message_goes_on(
 
 def test_all_nodes_killed_at_every_message(tmp_path: Path, undisturbed: tuple[StudyOutcome, list[str]]) -> None:
     calm, _ = undisturbed
-    places = Places(tmp_path)
+    places = RestartableTrust(tmp_path)
     channel = Disturbed(places, before=lambda name, n: places.start(name), lose=lambda name, n: n < 3)
     assert same(run(places, channel), calm)
     assert any("goes on after a restart" in words for words in places.told)
 
 
 def test_what_a_session_keeps_is_gone_after_the_close(tmp_path: Path) -> None:
-    places = Places(tmp_path)
+    places = RestartableTrust(tmp_path)
     seen: list[int] = []
     study, signed, mandate, scope = places.study()
     channel = Disturbed(places, before=lambda name, n: seen.append(len(places.node(name).store.session(study.id))))
@@ -88,7 +88,7 @@ def test_what_a_session_keeps_is_gone_after_the_close(tmp_path: Path) -> None:
 
 
 def test_rows_that_have_changed_since_the_first_answer_end_the_study(tmp_path: Path) -> None:
-    places = Places(tmp_path)
+    places = RestartableTrust(tmp_path)
 
     def opt_out(name: str, n: int) -> None:
         if name == "b" and n == 4:
@@ -105,7 +105,7 @@ def test_rows_that_have_changed_since_the_first_answer_end_the_study(tmp_path: P
 
 def test_another_node_folder_does_not_answer_for_a_study(tmp_path: Path) -> None:
     """The control: a node that has lost its state cannot go on."""
-    places = Places(tmp_path)
+    places = RestartableTrust(tmp_path)
 
     def lose(name: str, n: int) -> None:
         if name == "b" and n == 3:

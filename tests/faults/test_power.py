@@ -25,7 +25,7 @@ from nodes.rows.source import as_source
 from nodes.state.store import SqliteStore
 from tests.support.committee import CHARTER, DATASET, KEYS, LAY, NAME, NOW, SECOND, signed
 from tests.support.disk_recorder import Commit, Files, contents, frames, put, recording
-from tests.support.restartable_trust import ASKED, Disturbed, Places
+from tests.support.restartable_trust import ASKED, Disturbed, RestartableTrust
 from tests.support.restartable_trust import DATASET as MANY
 from tests.support.sizes import FULL
 from trust.dataset.dataset import Dataset
@@ -44,7 +44,7 @@ AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
 @pytest.fixture(scope="module")
 def history(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Commit, tuple[int, bytes], dict[str, bytes]]]:
     """Each commit of a node's store in a whole study, the journal's head after it, and the uploads that were synced."""
-    places = Places(tmp_path_factory.mktemp("power"))
+    places = RestartableTrust(tmp_path_factory.mktemp("power"))
     folder = places.node("b").store.folder
     found: list[tuple[Commit, tuple[int, bytes], dict[str, bytes]]] = []
     uploads = Files(folder / "uploads")

@@ -26,7 +26,7 @@ from tests.faults.test_node_restarts import run
 from tests.faults.test_node_restarts import same as same_conducted
 from tests.support import killer
 from tests.support.failing_disk import Failing
-from tests.support.restartable_trust import NAMES, Disturbed, Places
+from tests.support.restartable_trust import NAMES, Disturbed, RestartableTrust
 from tests.support.sizes import FULL
 from trust.errors import Fault, Refused
 from trust.protocol.messages import UP, unpack
@@ -54,7 +54,7 @@ class Node:
     def __init__(self, folder: Path) -> None:
         self.disk = Failing(folder / "state" / "nodes" / "b")
         with self.disk.watched():
-            self.places = Places(folder)
+            self.places = RestartableTrust(folder)
             self.calm = run(self.places, Disturbed(self.places))
             self.syncs = self._syncs()
 

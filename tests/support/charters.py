@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import datatrust as dt
+from tests.support.example import contract, levels, number
 from trust.analyses.base import Scope
 from trust.charters.charter import Charter
 from trust.dataset.dataset import Dataset
@@ -20,24 +21,17 @@ from trust.times import write_time
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 ASKER = Asker("ada", "lab", "FR", "university", NOW + timedelta(days=100))
 PARTNERS = ("east", "north", "south", "west")
-DATASET = Dataset.parse("""
-apiVersion: v3.1.0
-kind: DataContract
-id: people
-name: people
-version: 1.0.0
-status: active
-schema:
-  - name: t
-    logicalType: object
-    properties:
-      - {name: age, logicalType: integer, logicalTypeOptions: {minimum: 0, maximum: 120}}
-      - {name: chol, logicalType: number, logicalTypeOptions: {minimum: 0, maximum: 700}}
-      - {name: sex, logicalType: string, enum: [{value: F}, {value: M}]}
-      - {name: town, logicalType: string, enum: [{value: a}, {value: b}]}
-      - {name: ill, logicalType: boolean, transformLogic: num > 0, transformSourceObjects: [num]}
-      - {name: postcode, logicalType: integer, logicalTypeOptions: {minimum: 0, maximum: 99999}}
-""")
+DATASET = Dataset.parse(
+    contract(
+        number("age", 0, 120, "integer"),
+        number("chol", 0, 700),
+        levels("sex", "F", "M"),
+        levels("town", "a", "b"),
+        "name: ill, logicalType: boolean, transformLogic: num > 0, transformSourceObjects: [num]",
+        number("postcode", 0, 99999, "integer"),
+        name="people",
+    )
+)
 WORDS = '@article("9") @text("A text.") @text_fr("Un texte.")'
 MENDED = WORDS + ' @remedy("A remedy.") @remedy_fr("Un remède.")'
 PERMIT = f'@id("mine/permit") {WORDS} permit (principal, action, resource);\n'

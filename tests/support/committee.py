@@ -16,6 +16,7 @@ import datatrust as dt
 from coordinator.docket.database import open_database
 from coordinator.docket.docket import Docket
 from datatrust.in_process.keys import RoleKeys
+from tests.support.example import DATASET as EXAMPLE
 from trust.charters.charter import Charter
 from trust.dataset.dataset import Dataset
 from trust.documents.filed_study import TrustDocuments
@@ -29,19 +30,7 @@ from trust.times import write_time
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 CHARTER = Charter.load("research")
-DATASET = Dataset.parse("""
-apiVersion: v3.1.0
-kind: DataContract
-id: pressure
-name: pressure
-version: 1.0.0
-status: active
-schema:
-  - name: patients
-    logicalType: object
-    properties:
-      - {name: age, logicalType: integer, logicalTypeOptions: {minimum: 18, maximum: 110}}
-""")
+DATASET = Dataset.parse(EXAMPLE)
 KEYS = RoleKeys.make(("east", "north", "south"), CHARTER, NOW)
 LAY, SECOND, THIRD = KEYS.members
 NAME = "age-1a2b"

@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import datatrust as dt
 from coordinator.settings import CoordinatorSettings
 from coordinator.study.carry_out import carry_out
 from coordinator.study.replay import Replay
@@ -22,6 +21,7 @@ from datatrust.demo.deployment import _toml
 from nodes.rows.source import as_source
 from nodes.settings import NodeSettings
 from nodes.study.sessions import Sessions
+from tests.support.example import small_trust
 from tests.support.numbered_writes import killed_at
 from tests.support.restartable_trust import ASKED, DATASET, NAMES, frame
 from trust.documents.result import write_envelope
@@ -57,7 +57,7 @@ def mandated(base: Path, asked: Mapping[str, Any] = ASKED) -> str:
     for seed, name in enumerate(NAMES):
         frame(seed).to_csv(base / f"{name}.csv", index=False)
         sources[name] = base / f"{name}.csv"
-    trust = dt.local(sources, dt.Dataset.parse(DATASET), state=base / "state")
+    trust = small_trust(sources, DATASET, state=base / "state")
     job = trust.study("many", purpose="AcademicResearch", analyses=dict(asked)).submit()
     trust.docket.sign(job.id, trust._keys.signed(trust.docket.find(job.id).mandate))
     for name, path in sources.items():

@@ -10,7 +10,7 @@ from typing import Any
 
 from nodes.keys import PartnerFile
 from nodes.operate.enrolment import enrol, given, init
-from tests.test_study_flow import DATASET, HOSPITALS
+from tests.support.example import DATASET, HOSPITALS
 from trust.analyses import Describe
 from trust.charters.charter import Charter
 from trust.dataset.dataset import Dataset

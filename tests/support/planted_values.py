@@ -9,31 +9,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-DATASET = """
-apiVersion: v3.1.0
-kind: DataContract
-id: planted
-name: planted
-version: 1.0.0
-status: active
-customProperties:
-  - {property: person, value: pid}
-  - {property: rowsPerPerson, value: 2}
-schema:
-  - name: people
-    logicalType: object
-    properties:
-      - {name: age, logicalType: integer, logicalTypeOptions: {minimum: 0, maximum: 120}}
-      - {name: income, logicalType: number, logicalTypeOptions: {minimum: 0, maximum: 1000000}}
-      - {name: units, logicalType: integer, logicalTypeOptions: {minimum: 0, maximum: 1000000000}}
-      - {name: sex, logicalType: string, enum: [{value: F}, {value: M}]}
-      - {name: region, logicalType: string, enum: [{value: north}, {value: south}, {value: west}]}
-      - {name: smoker, logicalType: boolean}
-      - {name: surname, logicalType: string}
-      - {name: note, logicalType: string}
-      - {name: district, logicalType: string}
-      - {name: born, logicalType: date}
-"""
+from tests.support.example import contract, levels, number
+
+DATASET = contract(
+    number("age", 0, 120, "integer"),
+    number("income", 0, 1000000),
+    number("units", 0, 1000000000, "integer"),
+    levels("sex", "F", "M"),
+    levels("region", "north", "south", "west"),
+    "name: smoker, logicalType: boolean",
+    "name: surname, logicalType: string",
+    "name: note, logicalType: string",
+    "name: district, logicalType: string",
+    "name: born, logicalType: date",
+    name="planted",
+    person="pid",
+    rows_per_person=2,
+)
 REAL, WHOLE = 73918.4625813, 918273645
 NAME, TEXT, PERSON, POSTCODE = "Quixotzkyov", "saw a heffalump", "PIDzq7Lmm4", "ZZ98 7QXW"
 PASSWORD, FOLDER, LEVEL, COLUMN = "kwvPASSWORDzx81", "folderJ4WXr", "weiblichQ6t", "alterspalteV2"

@@ -15,26 +15,18 @@ from nodes.node import Node
 from nodes.rows.editions import EditionKeeper
 from nodes.state.store import SqliteStore
 from nodes.study.sessions import Sessions
-from tests.support.federation import World
+from tests.support.example import contract, number, small_trust
+from tests.support.trust_parts import TrustParts
 from trust.analyses.base import Scope
 from trust.documents.study import Study
 from trust.protocol.messages import DOWN, unpack
 from trust.signing.envelope import Envelope
 
-DATASET = """
-apiVersion: v3.1.0
-kind: DataContract
-id: many
-name: many
-version: 1.0.0
-status: active
-schema:
-  - name: t
-    logicalType: object
-    properties:
-      - {name: x, logicalType: integer, logicalTypeOptions: {minimum: 0, maximum: 100}}
-      - {name: y, logicalType: boolean}
-"""
+DATASET = contract(
+    number("x", 0, 100, "integer"),
+    "name: y, logicalType: boolean",
+    name="many",
+)
 NAMES = ("a", "b", "c")
 ASKED = {"h": dt.Histogram("x", edges=[0, 20, 60, 100]), "r": dt.Glm("y ~ x", family="binomial")}
 
@@ -45,15 +37,15 @@ def frame(seed: int) -> pd.DataFrame:
     return pd.DataFrame({"x": x, "y": rng.random(60) < 1 / (1 + np.exp(2 - x / 30))})
 
 
-class Places:
+class RestartableTrust:
     """Nodes over CSV files in `folder`, three if not said, each of which keeps its state there."""
 
     def __init__(self, folder: Path, names: Sequence[str] = NAMES) -> None:
         for seed, name in enumerate(names):
             frame(seed).to_csv(folder / f"{name}.csv", index=False)
         sources = {name: folder / f"{name}.csv" for name in names}
-        self.trust = dt.local(sources, dt.Dataset.parse(DATASET), state=folder / "state")
-        self.of = World(self.trust)
+        self.trust = small_trust(sources, DATASET, state=folder / "state")
+        self.of = TrustParts(self.trust)
         self.told: list[str] = []
         self.up: dict[str, Sessions] = {}
         self._node: dict[str, Node] = dict(self.of.nodes)
@@ -88,7 +80,7 @@ class Disturbed:
 
     def __init__(
         self,
-        places: Places,
+        places: RestartableTrust,
         *,
         before: Callable[[str, int], None] = lambda name, n: None,
         lose: Callable[[str, int], bool] = lambda name, n: False,

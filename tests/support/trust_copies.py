@@ -16,7 +16,7 @@ import pytest
 import datatrust as dt
 from datatrust.in_process.folder import TrustFolder
 from datatrust.in_process.trust import LocalTrust
-from tests.test_study_flow import DATASET, HOSPITALS
+from tests.support.example import small_trust
 from trust.signing import key_files
 from trust.signing.envelope import Signer
 from trust.signing.key_files import read_signer
@@ -35,7 +35,7 @@ def quick() -> Iterator[None]:
 
 def opened(folder: Path, **options: Any) -> LocalTrust:
     """`dt.local` on the folder."""
-    return dt.local(HOSPITALS, dt.Dataset.parse(DATASET), state=folder, **{"passphrase": PASSPHRASE} | options)
+    return small_trust(state=folder, **{"passphrase": PASSPHRASE} | options)
 
 
 def close(trust: LocalTrust) -> None:

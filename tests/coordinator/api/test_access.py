@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.api_world import ROLES, World, opened, raw
+from tests.support.coordinator_at_work import ROLES, CoordinatorAtWork, opened, raw
 
-Ask = Callable[[World, str], tuple[str, bytes]]
+Ask = Callable[[CoordinatorAtWork, str], tuple[str, bytes]]
 """Takes the world and the role; returns the path and the body that this role sends."""
 
 
@@ -17,10 +17,10 @@ def at(path: str) -> Ask:
     return lambda world, role: (path, b"")
 
 
-def on(state: str, path: str, body: Callable[[World, str], bytes] = lambda world, name: b"") -> Ask:
+def on(state: str, path: str, body: Callable[[CoordinatorAtWork, str], bytes] = lambda world, name: b"") -> Ask:
     """On a new study of the researcher's in this state."""
 
-    def ask(world: World, role: str) -> tuple[str, bytes]:
+    def ask(world: CoordinatorAtWork, role: str) -> tuple[str, bytes]:
         name = world.filed(state)
         return path.format(study=name), body(world, name)
 
@@ -85,19 +85,19 @@ TABLE: dict[tuple[str, str], tuple[Ask, dict[str, int]]] = {
 """Address -> what is sent there, and the status for each role."""
 
 
-def next_root(world: World) -> Any:
+def next_root(world: CoordinatorAtWork) -> Any:
     """That follows what the docket has: one that was refused is offered again."""
     return world.next_root() if len(world.docket.trust.roots) == len(world.versions) else world.versions[-1]
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CoordinatorAtWork]:
     with opened(tmp_path_factory.mktemp("home") / "coordinator") as made:
         yield made
 
 
 @pytest.mark.parametrize("address", TABLE, ids=" ".join)
-def test_each_address_lets_in_whom_it_is_for(world: World, address: tuple[str, str]) -> None:
+def test_each_address_lets_in_whom_it_is_for(world: CoordinatorAtWork, address: tuple[str, str]) -> None:
     ask, expected = TABLE[address]
     found = {}
     for role in ROLES:
@@ -111,7 +111,7 @@ def test_each_address_lets_in_whom_it_is_for(world: World, address: tuple[str, s
     assert found == expected
 
 
-def test_the_table_has_every_address_of_the_application_and_no_other(world: World) -> None:
+def test_the_table_has_every_address_of_the_application_and_no_other(world: CoordinatorAtWork) -> None:
     routes = {(method, route.path) for route in _routes(world.app.routes) for method in route.methods - {"HEAD"}}
     assert routes == set(TABLE)
 
@@ -125,7 +125,7 @@ def _routes(routes: Any) -> Iterator[Any]:
             yield route
 
 
-def test_the_description_for_machines_has_every_address(world: World) -> None:
+def test_the_description_for_machines_has_every_address(world: CoordinatorAtWork) -> None:
     document = world.send("GET", "/v1/openapi.json").json()
     described = {(m.upper(), path) for path, methods in document["paths"].items() for m in methods}
     assert described == set(TABLE) - {("GET", "/v1/openapi.json")}

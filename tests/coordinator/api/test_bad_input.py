@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from coordinator.api import Limits
-from tests.support.api_world import PLENTY, World, opened, problem, raw
+from tests.support.coordinator_at_work import PLENTY, CoordinatorAtWork, opened, problem, raw
 from trust.signing.envelope import Signer
 from trust.signing.http_signatures import sign_request
 from trust.times import now
 
 
-def test_a_changed_body_is_refused(world: World) -> None:
+def test_a_changed_body_is_refused(world: CoordinatorAtWork) -> None:
     good, other = raw(world.study()), raw(world.study())
     signed = world.signed("POST", "/v1/studies", good)
     headers = signed | {"Content-Type": "application/json"}
@@ -28,7 +28,7 @@ def test_a_changed_body_is_refused(world: World) -> None:
     assert world.send("POST", "/v1/studies", good, headers).status_code == 201
 
 
-def test_a_request_signed_for_another_address_or_host_is_refused(world: World) -> None:
+def test_a_request_signed_for_another_address_or_host_is_refused(world: CoordinatorAtWork) -> None:
     signed = world.signed("GET", "/v1/studies")
     problem(world.send("GET", "/v1/studies/x", headers=signed), 401, "request-signature")
     assert world.app
@@ -37,7 +37,9 @@ def test_a_request_signed_for_another_address_or_host_is_refused(world: World) -
     problem(answer, 401, "request-signature")
 
 
-def test_an_old_signature_one_of_a_time_to_come_and_one_of_before_the_start_are_refused(world: World) -> None:
+def test_an_old_signature_one_of_a_time_to_come_and_one_of_before_the_start_are_refused(
+    world: CoordinatorAtWork,
+) -> None:
     assert world.ask("GET", "/v1/studies", by="member").status_code == 200
     for minutes in (-5, 5):
         answer = world.ask("GET", "/v1/studies", by="member", at=now() + timedelta(minutes=minutes))
@@ -46,22 +48,22 @@ def test_an_old_signature_one_of_a_time_to_come_and_one_of_before_the_start_are_
     assert "before the coordinator started" in problem(answer, 401, "request-expired")["detail"]
 
 
-def test_a_request_is_answered_once(world: World) -> None:
+def test_a_request_is_answered_once(world: CoordinatorAtWork) -> None:
     headers = world.signed("GET", "/v1/studies")
     assert world.send("GET", "/v1/studies", headers=headers).status_code == 200
     problem(world.send("GET", "/v1/studies", headers=headers), 401, "request-replayed")
 
 
-def test_a_key_that_nobody_knows_is_refused(world: World) -> None:
+def test_a_key_that_nobody_knows_is_refused(world: CoordinatorAtWork) -> None:
     problem(world.ask("GET", "/v1/studies", by=Signer()), 403, "request-key")
 
 
-def test_a_signature_field_that_stands_twice_is_refused(world: World) -> None:
+def test_a_signature_field_that_stands_twice_is_refused(world: CoordinatorAtWork) -> None:
     signed = world.signed("GET", "/v1/studies")
     problem(world.send("GET", "/v1/studies", headers=[*signed.items(), ("Signature", "x")]), 401, "request-signature")
 
 
-def test_a_study_of_50_megabytes_is_refused_without_being_read(world: World) -> None:
+def test_a_study_of_50_megabytes_is_refused_without_being_read(world: CoordinatorAtWork) -> None:
     taken = 0
 
     async def endless() -> AsyncIterator[bytes]:
@@ -79,11 +81,11 @@ def test_a_study_of_50_megabytes_is_refused_without_being_read(world: World) -> 
 
 
 @pytest.mark.parametrize("length", ["-1", "x", "1" * 30])
-def test_a_length_that_is_none_is_refused(world: World, length: str) -> None:
+def test_a_length_that_is_none_is_refused(world: CoordinatorAtWork, length: str) -> None:
     problem(world.send("GET", "/v1/trust", headers={"Content-Length": length}), 422)
 
 
-def test_elsewhere_a_body_is_small(world: World) -> None:
+def test_elsewhere_a_body_is_small(world: CoordinatorAtWork) -> None:
     problem(world.send("POST", "/v1/studies/x/cancel", b"x" * 5000), 413)
     problem(world.send("GET", "/livez", b"x" * 5000), 413)
 
@@ -155,7 +157,7 @@ ADDRESSES = {
 
 @pytest.mark.parametrize("path", ADDRESSES)
 @pytest.mark.parametrize("kind", BODIES)
-def test_a_body_that_is_no_document_is_refused(shared_world: World, kind: str, path: str) -> None:
+def test_a_body_that_is_no_document_is_refused(shared_world: CoordinatorAtWork, kind: str, path: str) -> None:
     answer = shared_world.ask("POST", path, BODIES[kind], by=ADDRESSES[path])
     assert answer.status_code in (404, 422) or (path == "/v1/studies" and answer.status_code == 403), answer.text
     problem(answer, answer.status_code)
@@ -164,7 +166,7 @@ def test_a_body_that_is_no_document_is_refused(shared_world: World, kind: str, p
 
 
 @pytest.mark.parametrize("kind", ["application/x-pickle", "text/plain", "multipart/form-data", ""])
-def test_a_body_of_another_type_is_refused(world: World, kind: str) -> None:
+def test_a_body_of_another_type_is_refused(world: CoordinatorAtWork, kind: str) -> None:
     answer = world.ask("POST", "/v1/studies", raw(world.study()), by="researcher", Content_Type=kind)
     problem(answer, 415)
     assert not world.docket.studies()
@@ -184,7 +186,7 @@ def test_a_body_of_another_type_is_refused(world: World, kind: str) -> None:
         ("/v1/register/entries?start=" + "9" * 5000, ""),
     ],
 )
-def test_a_wrong_parameter_is_refused(shared_world: World, path: str, known: str) -> None:
+def test_a_wrong_parameter_is_refused(shared_world: CoordinatorAtWork, path: str, known: str) -> None:
     document = problem(shared_world.send("GET", path), 422)
     assert known in document.get("expected", "")
     assert "s3cret" not in json.dumps(document)
@@ -205,19 +207,23 @@ def test_a_wrong_parameter_is_refused(shared_world: World, path: str, known: str
         ("POST", "/livez", 405),
     ],
 )
-def test_what_is_not_there_is_a_problem_too(shared_world: World, method: str, path: str, status: int) -> None:
+def test_what_is_not_there_is_a_problem_too(
+    shared_world: CoordinatorAtWork, method: str, path: str, status: int
+) -> None:
     problem(shared_world.send(method, path), status)
 
 
 @pytest.mark.parametrize(("path", "allowed"), [("/v1/studies", {"GET", "POST"}), ("/v1/openapi.json", {"GET", "HEAD"})])
-def test_an_address_says_in_which_ways_it_is_asked(shared_world: World, path: str, allowed: set[str]) -> None:
+def test_an_address_says_in_which_ways_it_is_asked(
+    shared_world: CoordinatorAtWork, path: str, allowed: set[str]
+) -> None:
     answer = shared_world.send("DELETE", path)
     problem(answer, 405)
     assert set(answer.headers["allow"].split(", ")) == allowed
 
 
 @pytest.mark.parametrize("name", ["..%2f..%2fkeys", "AGE", "a" * 64, "x%00", "é", "none-such"])
-def test_a_study_that_is_not_there_names_no_other(world: World, name: str) -> None:
+def test_a_study_that_is_not_there_names_no_other(world: CoordinatorAtWork, name: str) -> None:
     world.filed()
     for path in (f"/v1/studies/{name}", f"/v1/studies/{name}/result"):
         sent = path.replace("é", "%C3%A9")
@@ -228,7 +234,7 @@ def test_a_study_that_is_not_there_names_no_other(world: World, name: str) -> No
 
 
 def test_what_nobody_foresaw_is_a_fault_whose_text_stays_with_us(
-    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    world: CoordinatorAtWork, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The database is taken away under the running process."""
 
@@ -243,7 +249,7 @@ def test_what_nobody_foresaw_is_a_fault_whose_text_stays_with_us(
     assert "RuntimeError" in caplog.text
 
 
-def test_every_answer_has_the_fields_that_keep_browsers_in_bounds(shared_world: World) -> None:
+def test_every_answer_has_the_fields_that_keep_browsers_in_bounds(shared_world: CoordinatorAtWork) -> None:
     for path in ("/v1/trust", "/nothing", "/v1/studies"):
         headers = shared_world.send("GET", path).headers
         assert headers["x-content-type-options"] == "nosniff"

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.coordinator.api.test_access import TABLE
-from tests.support.api_world import World
+from tests.support.coordinator_at_work import CoordinatorAtWork
 from tests.support.strategies import mutated
 
 DOCUMENTS = {
@@ -27,7 +27,7 @@ DOCUMENTS = {
 @given(data=st.data())
 @pytest.mark.parametrize("address", DOCUMENTS, ids=" ".join)
 def test_no_bytes_of_a_document_are_more_than_the_application_can_answer(
-    shared_world: World, address: tuple[str, str], data: st.DataObject
+    shared_world: CoordinatorAtWork, address: tuple[str, str], data: st.DataObject
 ) -> None:
     by = DOCUMENTS[address]
     path, document = TABLE[address][0](shared_world, by)
@@ -44,7 +44,9 @@ def test_no_bytes_of_a_document_are_more_than_the_application_can_answer(
     name=st.sampled_from(["Signature", "Signature-Input", "Content-Digest", "Host", "Content-Type", "Content-Length"]),
     value=st.binary(max_size=60).filter(lambda raw: not set(raw) & set(b"\r\n\x00")),
 )
-def test_no_header_field_is_more_than_the_application_can_answer(shared_world: World, name: str, value: bytes) -> None:
+def test_no_header_field_is_more_than_the_application_can_answer(
+    shared_world: CoordinatorAtWork, name: str, value: bytes
+) -> None:
     fields = [(k.encode(), v.encode()) for k, v in shared_world.signed("GET", "/v1/studies").items()]
     sent = [(k, v) for k, v in fields if k.lower() != name.lower().encode()]
     answer = shared_world.send("GET", "/v1/studies", headers=[*sent, (name.encode(), value)])

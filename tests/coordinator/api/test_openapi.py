@@ -17,7 +17,7 @@ from schemathesis.engine import events, from_schema
 from starlette.types import Message, Receive, Scope, Send
 
 from tests.coordinator.api.test_access import TABLE
-from tests.support.api_world import World, opened
+from tests.support.coordinator_at_work import CoordinatorAtWork, opened
 from tests.support.sizes import FULL
 from trust.signing.http_signatures import sign_request
 
@@ -39,7 +39,7 @@ class Signing:
         seen: method, address and status of what was answered.
     """
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: CoordinatorAtWork) -> None:
         self.world, self.seen = world, set[tuple[str, str, int]]()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -115,7 +115,7 @@ def wrong(signing: Signing, examples: int, *, followed: bool) -> list[str]:
         hooks.unregister(before_call)
 
 
-def with_real_ones(case: schemathesis.Case, world: World, asked: Counter[tuple[str, str]]) -> None:
+def with_real_ones(case: schemathesis.Case, world: CoordinatorAtWork, asked: Counter[tuple[str, str]]) -> None:
     """Of an address' cases that fit the description, every second names what is there and hands in what is signed."""
     address = case.operation.method.upper(), case.operation.path
     fits = case.meta and case.meta.generation.mode.is_positive and case.method.upper() == address[0]

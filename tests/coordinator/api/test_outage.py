@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.support.api_world import opened, problem, raw
+from tests.support.coordinator_at_work import opened, problem, raw
 from tests.support.postgres import Server, mortal, own_server
 
 __all__ = ["mortal", "own_server"]

@@ -13,7 +13,7 @@ from coordinator.api.dockets import Dockets
 from coordinator.api.limits import TokenBuckets
 from coordinator.api.problems import PROBLEMS, Http, problem_of, titles
 from coordinator.docket.docket import Docket
-from tests.support.api_world import World, problem, raw
+from tests.support.coordinator_at_work import CoordinatorAtWork, problem, raw
 from trust.errors import Fault, InvalidInput, Refused
 from trust.signing.http_signatures import Signed
 from trust.times import now
@@ -51,7 +51,7 @@ def test_a_nonce_is_taken_once_and_none_is_forgotten_before_its_time() -> None:
     nonces.take(Signed("a", "2", expires + 122), later)
 
 
-def test_a_key_may_be_several_things_and_an_expired_one_is_nothing(world: World) -> None:
+def test_a_key_may_be_several_things_and_an_expired_one_is_nothing(world: CoordinatorAtWork) -> None:
     directory = Directory(world.docket.trust.roots)
     coordinator = directory.asker(world.keys.coordinator.key_id, now())
     assert (coordinator.roles, coordinator.sees_all) == ({"operator"}, True)
@@ -63,7 +63,7 @@ def test_a_key_may_be_several_things_and_an_expired_one_is_nothing(world: World)
         directory.asker(world.keys.auditor.key_id, now())
 
 
-def test_no_more_dockets_than_were_said_and_each_for_one_request_at_a_time(world: World) -> None:
+def test_no_more_dockets_than_were_said_and_each_for_one_request_at_a_time(world: CoordinatorAtWork) -> None:
     dockets = Dockets(world.settings.docket, most=2, patience=0.1)
 
     async def lend() -> None:
@@ -79,7 +79,7 @@ def test_no_more_dockets_than_were_said_and_each_for_one_request_at_a_time(world
     dockets.close()
 
 
-def test_a_docket_that_does_not_open_is_tried_again(world: World) -> None:
+def test_a_docket_that_does_not_open_is_tried_again(world: CoordinatorAtWork) -> None:
     broken = [True]
 
     def open_one() -> Docket:
@@ -97,7 +97,7 @@ def test_a_docket_that_does_not_open_is_tried_again(world: World) -> None:
     dockets.close()
 
 
-def test_more_requests_at_once_than_there_are_threads_are_all_answered(world: World) -> None:
+def test_more_requests_at_once_than_there_are_threads_are_all_answered(world: CoordinatorAtWork) -> None:
     """With fewer dockets than threads, and threads than requests, none waits for another for ever."""
 
     async def many() -> list[int]:
@@ -109,7 +109,9 @@ def test_more_requests_at_once_than_there_are_threads_are_all_answered(world: Wo
     assert asyncio.run(many()) == [200] * 120
 
 
-def test_another_charter_in_the_newest_root_is_ours_to_mend(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_charter_in_the_newest_root_is_ours_to_mend(
+    world: CoordinatorAtWork, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert world.send("GET", "/v1/trust").status_code == 200
 
     def other(_: Docket) -> None:
@@ -121,7 +123,7 @@ def test_another_charter_in_the_newest_root_is_ours_to_mend(world: World, monkey
     assert bad == ["database"]
 
 
-def test_the_same_study_from_many_at_once_is_filed_once(world: World) -> None:
+def test_the_same_study_from_many_at_once_is_filed_once(world: CoordinatorAtWork) -> None:
     body = raw(world.study())
     headers = [world.signed("POST", "/v1/studies", body) | {"Content-Type": "application/json"} for _ in range(8)]
 

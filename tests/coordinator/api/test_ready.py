@@ -11,7 +11,7 @@ import pytest
 
 import coordinator.docket.database
 from coordinator.api import dockets as desk
-from tests.support.api_world import World, opened
+from tests.support.coordinator_at_work import CoordinatorAtWork, opened
 from tests.support.failing_disk import Failing
 
 
@@ -23,14 +23,14 @@ def disk(tmp_path: Path) -> Iterator[Failing]:
 
 
 @pytest.fixture
-def world(tmp_path: Path, disk: Failing, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+def world(tmp_path: Path, disk: Failing, monkeypatch: pytest.MonkeyPatch) -> Iterator[CoordinatorAtWork]:
     monkeypatch.setattr(coordinator.docket.database, "_PATIENCE", 0.05)
     monkeypatch.setattr(desk, "_TRY", 0.0)
     with opened(tmp_path / "coordinator") as world:
         yield world
 
 
-def wrong(world: World) -> list[tuple[str, str]]:
+def wrong(world: CoordinatorAtWork) -> list[tuple[str, str]]:
     answer = world.send("GET", "/readyz")
     found = [(one["check"], one["text"]) for one in answer.json() if not one["ok"]]
     assert answer.status_code == (503 if found else 200)
@@ -40,7 +40,7 @@ def wrong(world: World) -> list[tuple[str, str]]:
 CANNOT = [("database", "docket and register cannot be written")]
 
 
-def test_a_database_that_another_process_holds(world: World) -> None:
+def test_a_database_that_another_process_holds(world: CoordinatorAtWork) -> None:
     assert wrong(world) == []
     with closing(sqlite3.connect(world.folder / "coordinator" / "state.sqlite", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -50,7 +50,7 @@ def test_a_database_that_another_process_holds(world: World) -> None:
     assert wrong(world) == []
 
 
-def test_a_disk_that_fails(world: World, disk: Failing) -> None:
+def test_a_disk_that_fails(world: CoordinatorAtWork, disk: Failing) -> None:
     assert wrong(world) == []
     head = world.docket.register.head()
     disk.at = disk.seen + 1
@@ -61,7 +61,9 @@ def test_a_disk_that_fails(world: World, disk: Failing) -> None:
     assert world.docket.register.head() == head, "the proof is no entry"
 
 
-def test_it_is_tried_once_in_a_while_whoever_asks(world: World, disk: Failing, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_tried_once_in_a_while_whoever_asks(
+    world: CoordinatorAtWork, disk: Failing, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert wrong(world) == []
     monkeypatch.setattr(desk, "_TRY", 60.0)
     before = disk.seen

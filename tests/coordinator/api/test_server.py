@@ -18,7 +18,7 @@ import pytest
 
 from coordinator.api import server
 from coordinator.api.server import ApiServer
-from tests.support.api_world import World, opened, raw
+from tests.support.coordinator_at_work import CoordinatorAtWork, opened, raw
 from trust.errors import InvalidInput
 from trust.signing.http_signatures import sign_request
 from trust.times import now
@@ -31,7 +31,7 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CoordinatorAtWork]:
     """A world whose interface listens in a thread of this process."""
     port = free_port()
     with opened(tmp_path_factory.mktemp("home") / "coordinator", url=f"https://localhost:{port}") as world:
@@ -48,11 +48,11 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             assert not thread.is_alive()
 
 
-def trusted(world: World) -> ssl.SSLContext:
+def trusted(world: CoordinatorAtWork) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=str(world.settings.engine / "ca.pem"))
 
 
-def test_a_study_is_filed_over_tls_and_a_body_of_50_megabytes_is_not_read(served: World) -> None:
+def test_a_study_is_filed_over_tls_and_a_body_of_50_megabytes_is_not_read(served: CoordinatorAtWork) -> None:
     url = f"{served.url}/v1/studies"
     with httpx.Client(verify=trusted(served), trust_env=False) as client:
         body = raw(served.study())
@@ -80,12 +80,12 @@ def test_a_study_is_filed_over_tls_and_a_body_of_50_megabytes_is_not_read(served
         assert sent < 25 << 20
 
 
-def test_a_client_that_does_not_know_the_authority_does_not_connect(served: World) -> None:
+def test_a_client_that_does_not_know_the_authority_does_not_connect(served: CoordinatorAtWork) -> None:
     with httpx.Client(trust_env=False) as client, pytest.raises(httpx.ConnectError):
         client.get(f"{served.url}/livez")
 
 
-def test_large_fields_and_broken_requests_end_the_connection(served: World) -> None:
+def test_large_fields_and_broken_requests_end_the_connection(served: CoordinatorAtWork) -> None:
     for head in (
         b"GET /livez HTTP/1.1\r\nHost: x\r\nX: " + b"a" * (1 << 17) + b"\r\n\r\n",
         b"\x00\x01\x02\r\n\r\n",
@@ -101,7 +101,7 @@ def test_large_fields_and_broken_requests_end_the_connection(served: World) -> N
         assert received(stream).startswith(b"HTTP/1.1 200")
 
 
-def test_a_request_whose_head_never_ends_is_cut_off(served: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_whose_head_never_ends_is_cut_off(served: CoordinatorAtWork, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "_HEAD_SECONDS", 0.5)
     with connected(served) as stream:
         began = time.monotonic()
@@ -115,7 +115,7 @@ def test_a_request_whose_head_never_ends_is_cut_off(served: World, monkeypatch: 
 
 
 @contextlib.contextmanager
-def connected(world: World) -> Iterator[ssl.SSLSocket]:
+def connected(world: CoordinatorAtWork) -> Iterator[ssl.SSLSocket]:
     port = int(world.url.rpartition(":")[2])
     with (
         socket.create_connection(("127.0.0.1", port), timeout=10) as plain,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.api_world import PARTNERS, World, opened, problem, raw
+from tests.support.coordinator_at_work import PARTNERS, CoordinatorAtWork, opened, problem, raw
 from tests.support.postgres import new_schema
 from trust.dataset.dataset import Dataset
 from trust.documents.mandate import SignedMandate
@@ -26,7 +26,7 @@ def name_of(envelope: Envelope) -> str:
     return str(json.loads(envelope.unverified_payload)["id"])
 
 
-def test_a_study_goes_its_whole_way(world: World) -> None:
+def test_a_study_goes_its_whole_way(world: CoordinatorAtWork) -> None:
     study = world.study()
     filed = world.ask("POST", "/v1/studies", raw(study), by="researcher")
     assert filed.status_code == 201
@@ -57,7 +57,7 @@ def test_a_study_goes_its_whole_way(world: World) -> None:
     assert (result.status_code, result.content) == (200, b'{"the":"bytes"}')
 
 
-def test_a_study_that_is_handed_in_twice_is_answered_as_the_first_time(world: World) -> None:
+def test_a_study_that_is_handed_in_twice_is_answered_as_the_first_time(world: CoordinatorAtWork) -> None:
     body = raw(world.study())
     first = world.ask("POST", "/v1/studies", body, by="researcher")
     second = world.ask("POST", "/v1/studies", body, by="researcher")
@@ -69,7 +69,7 @@ def test_a_study_that_is_handed_in_twice_is_answered_as_the_first_time(world: Wo
     assert problem(world.ask("POST", "/v1/studies", other, by="researcher"), 409)["type"] == "/errors/conflict"
 
 
-def test_the_charter_refuses_says_what_would_pass_and_the_register_has_it_once(world: World) -> None:
+def test_the_charter_refuses_says_what_would_pass_and_the_register_has_it_once(world: CoordinatorAtWork) -> None:
     study = world.study(purpose="Marketing")
     for _ in range(2):
         document = problem(world.ask("POST", "/v1/studies", raw(study), by="researcher"), 403)
@@ -81,7 +81,7 @@ def test_the_charter_refuses_says_what_would_pass_and_the_register_has_it_once(w
     problem(world.ask("POST", "/v1/studies", raw(world.study(name=name_of(study))), by="researcher"), 409)
 
 
-def test_a_study_of_another_is_not_filed_for_her(world: World) -> None:
+def test_a_study_of_another_is_not_filed_for_her(world: CoordinatorAtWork) -> None:
     theirs = world.study(researcher="other", signer=world.other)
     problem(world.ask("POST", "/v1/studies", raw(theirs), by="researcher"), 403, "request-role")
     forged = world.study(researcher="other", signer=world.keys.researcher)
@@ -89,7 +89,7 @@ def test_a_study_of_another_is_not_filed_for_her(world: World) -> None:
     assert world.ask("POST", "/v1/studies", raw(theirs), by="other researcher").status_code == 201
 
 
-def test_a_researcher_sees_her_own_studies_and_others_all(world: World) -> None:
+def test_a_researcher_sees_her_own_studies_and_others_all(world: CoordinatorAtWork) -> None:
     mine = world.filed()
     theirs = world.study(researcher="other", signer=world.other)
     world.ask("POST", "/v1/studies", raw(theirs), by="other researcher")
@@ -103,13 +103,13 @@ def test_a_researcher_sees_her_own_studies_and_others_all(world: World) -> None:
     assert all(found == both for found in seen.values())
 
 
-def ids(world: World, query: str, role: str) -> tuple[list[str], int | None]:
+def ids(world: CoordinatorAtWork, query: str, role: str) -> tuple[list[str], int | None]:
     """A page of the list, and where it goes on."""
     page = world.ask("GET", f"/v1/studies{query}", by=role).json()
     return [one["id"] for one in page["studies"]], page.get("next")
 
 
-def test_the_list_of_studies_comes_in_pages_that_a_new_study_does_not_shift(world: World) -> None:
+def test_the_list_of_studies_comes_in_pages_that_a_new_study_does_not_shift(world: CoordinatorAtWork) -> None:
     mine, every = [], []
     for _ in range(3):
         theirs = world.docket.file(world.study(researcher="other", signer=world.other)).id
@@ -129,7 +129,7 @@ def test_the_list_of_studies_comes_in_pages_that_a_new_study_does_not_shift(worl
     assert ids(world, f"?after={10**6}", "member") == ([], None)
 
 
-def test_large_studies_come_one_by_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_studies_come_one_by_one(world: CoordinatorAtWork, monkeypatch: pytest.MonkeyPatch) -> None:
     names = [world.filed() for _ in range(3)]
     monkeypatch.setattr("coordinator.api.studies._MOST_BYTES", 1)
     seen, then = ids(world, "", "member")
@@ -137,7 +137,7 @@ def test_large_studies_come_one_by_one(world: World, monkeypatch: pytest.MonkeyP
     assert ids(world, "?after=2", "member") == (names[2:], None)
 
 
-def test_signatures_are_of_the_member_who_asks_and_twice_is_once(world: World) -> None:
+def test_signatures_are_of_the_member_who_asks_and_twice_is_once(world: CoordinatorAtWork) -> None:
     name = world.filed()
     first, second, *_ = world.keys.members
     body = raw(world.signature(name, first))
@@ -153,7 +153,7 @@ def test_signatures_are_of_the_member_who_asks_and_twice_is_once(world: World) -
     assert (late.status_code, late.json()["state"]) == (200, "running")
 
 
-def test_votes_and_revocations_twice_are_once(world: World) -> None:
+def test_votes_and_revocations_twice_are_once(world: CoordinatorAtWork) -> None:
     members = world.keys.members
     name = world.filed()
     vote = raw(world.vote(name, members[2]))
@@ -176,7 +176,7 @@ def test_votes_and_revocations_twice_are_once(world: World) -> None:
 
 
 @pytest.mark.parametrize("role", ["researcher", "operator"])
-def test_a_study_is_withdrawn_once_and_says_by_whom(world: World, role: str) -> None:
+def test_a_study_is_withdrawn_once_and_says_by_whom(world: CoordinatorAtWork, role: str) -> None:
     name = world.filed("running")
     answers = [world.ask("POST", f"/v1/studies/{name}/cancel", by=role) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [200, 200]
@@ -190,7 +190,7 @@ def test_a_study_is_withdrawn_once_and_says_by_whom(world: World, role: str) -> 
 
 
 def test_no_more_wait_for_the_committee_than_one_researcher_may_have(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: CoordinatorAtWork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = [world.ask("POST", "/v1/studies", raw(world.study()), by="researcher").json()["id"] for _ in range(2)]
     mine = sum(1 for filed in world.docket.studies() if filed.state == "filed" and filed.id in names)
@@ -205,7 +205,7 @@ def test_no_more_wait_for_the_committee_than_one_researcher_may_have(
 # ---- roots
 
 
-def test_the_next_root_is_in_force_for_every_request_after_it(world: World) -> None:
+def test_the_next_root_is_in_force_for_every_request_after_it(world: CoordinatorAtWork) -> None:
     assert world.ask("GET", "/v1/status", by="member").status_code == 200
     root = world.next_root()
     answers = [world.ask("POST", "/v1/roots", raw(root), by=role) for role in ("operator", "operator", "member")]
@@ -218,14 +218,14 @@ def test_the_next_root_is_in_force_for_every_request_after_it(world: World) -> N
     assert world.send("GET", "/v1/trust").json()["version"] == 3
 
 
-def test_a_key_that_the_next_root_leaves_out_is_refused_at_once(world: World) -> None:
+def test_a_key_that_the_next_root_leaves_out_is_refused_at_once(world: CoordinatorAtWork) -> None:
     gone = world.keys.partners["east"].sign
     assert world.ask("GET", "/v1/studies", by=gone).status_code == 200
     assert world.ask("POST", "/v1/roots", raw(world.next_root(without="east")), by="operator").status_code == 201
     assert "no role" in problem(world.ask("GET", "/v1/studies", by=gone), 403, "request-role")["detail"]
 
 
-def test_a_root_that_too_few_have_signed_is_refused(world: World) -> None:
+def test_a_root_that_too_few_have_signed_is_refused(world: CoordinatorAtWork) -> None:
     root = world.next_root()
     few = root.model_copy(update={"signatures": root.signatures[:1]})
     problem(world.ask("POST", "/v1/roots", raw(few), by="operator"), 403, "signature")
@@ -237,7 +237,7 @@ def test_a_root_that_too_few_have_signed_is_refused(world: World) -> None:
 # ---- what is public
 
 
-def test_what_is_public_is_what_the_root_names(world: World) -> None:
+def test_what_is_public_is_what_the_root_names(world: CoordinatorAtWork) -> None:
     root = TrustRoot.chain([Envelope.read(one) for one in world.send("GET", "/v1/roots").json()]).root
     trust = world.send("GET", "/v1/trust").json()
     assert (trust["trust"], trust["version"], trust["charter"]["digest"]) == (root.trust, 2, root.charter)
@@ -249,7 +249,7 @@ def test_what_is_public_is_what_the_root_names(world: World) -> None:
     assert {name: text.encode() for name, text in files.items()} == dict(world.docket.trust.charter.files)
 
 
-def test_a_policy_that_a_partner_publishes_is_shown_and_asked(world: World) -> None:
+def test_a_policy_that_a_partner_publishes_is_shown_and_asked(world: CoordinatorAtWork) -> None:
     folder = world.folder / "policies" / "north"
     folder.mkdir(parents=True)
     (folder / "partner.toml").write_text('name = "north"\nversion = 1\npublished = true\n[floor]\npersons = 500\n')
@@ -260,7 +260,7 @@ def test_a_policy_that_a_partner_publishes_is_shown_and_asked(world: World) -> N
     assert "persons" in document["explanation"]
 
 
-def test_the_register_can_be_checked_from_outside(world: World) -> None:
+def test_the_register_can_be_checked_from_outside(world: CoordinatorAtWork) -> None:
     for _ in range(5):
         world.filed()
     keys = TrustRoot.chain(world.versions).root.keys_of("coordinator").values()
@@ -284,7 +284,7 @@ def test_the_register_can_be_checked_from_outside(world: World) -> None:
     assert world.send("GET", f"/v1/register/entries?start={head.size}").json() == {"entries": [], "size": head.size}
 
 
-def test_large_entries_come_in_parts(world: World) -> None:
+def test_large_entries_come_in_parts(world: CoordinatorAtWork) -> None:
     for at in range(9):
         world.docket.publish("sum-record", "large", {"text": f"{at}" * (1 << 19)})
     size = world.send("GET", "/v1/register/entries?limit=1").json()["size"]
@@ -297,7 +297,7 @@ def test_large_entries_come_in_parts(world: World) -> None:
     assert seen == list(range(size))
 
 
-def test_every_type_of_a_problem_has_its_page(world: World) -> None:
+def test_every_type_of_a_problem_has_its_page(world: CoordinatorAtWork) -> None:
     for path in ("/nothing", "/v1/studies", "/v1/trust?x=1"):
         kind = world.send("GET", path).json()["type"]
         page = world.send("GET", kind)
@@ -308,7 +308,7 @@ def test_every_type_of_a_problem_has_its_page(world: World) -> None:
 # ---- status and health
 
 
-def test_the_status_counts_and_says_what_runs_and_who_is_there(world: World) -> None:
+def test_the_status_counts_and_says_what_runs_and_who_is_there(world: CoordinatorAtWork) -> None:
     world.filed()
     running = world.filed("running")
     world.docket.tell(running, "sum 1 of about 2")
@@ -325,7 +325,7 @@ def test_the_status_counts_and_says_what_runs_and_who_is_there(world: World) -> 
         assert world.ask("GET", "/v1/status", by="operator").json()["partners"]["east"]["online"] == "unknown"
 
 
-def test_readiness_names_what_is_wrong(world: World) -> None:
+def test_readiness_names_what_is_wrong(world: CoordinatorAtWork) -> None:
     def wrong() -> list[str]:
         answer = world.send("GET", "/readyz")
         bad = [one["check"] for one in answer.json() if not one["ok"]]

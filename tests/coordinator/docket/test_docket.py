@@ -47,7 +47,7 @@ def test_a_filed_study_waits_with_a_mandate_that_nodes_would_compute(filed: Desk
     found = filed.docket.find(NAME)
     assert (found.state, found.number, found.signers, found.against) == ("filed", "2026-0001", frozenset(), ())
     assert filed.docket.find("2026-0001") == found
-    assert found.drafted == filed.docket.trust.draft(study(), found.drafted.study, "2026-0001")
+    assert found.drafted == filed.docket.trust.draft_mandate(study(), found.drafted.study, "2026-0001")
     assert filed.kinds() == ["root", "charter", "study"]
 
 

@@ -15,22 +15,14 @@ from coordinator.flower.grid import FlowerChannel, InMemoryGrid
 from coordinator.study.conductor import Coordinator, conduct
 from nodes.serve.flower import FIELD, RECORD, client_app
 from nodes.study.session import Session
-from tests.support.federation import World
+from tests.support.example import contract, number, small_trust
+from tests.support.trust_parts import TrustParts
 from trust.protocol.messages import UP, unpack
 
-DATASET = """
-apiVersion: v3.1.0
-kind: DataContract
-id: flower
-name: flower
-version: 1.0.0
-status: active
-schema:
-  - name: t
-    logicalType: object
-    properties:
-      - {name: x, logicalType: integer, logicalTypeOptions: {minimum: 0, maximum: 100}}
-"""
+DATASET = contract(
+    number("x", 0, 100, "integer"),
+    name="flower",
+)
 IDS = {"a": 1, "b": 2, "c": 3}
 
 
@@ -62,9 +54,9 @@ def through_wire(request: pytest.FixtureRequest) -> bool:
     return bool(request.param)
 
 
-def world() -> World:
+def world() -> TrustParts:
     frames = {name: pd.DataFrame({"x": np.arange(seed, seed + 40)}) for seed, name in enumerate(IDS)}
-    return World(dt.local(frames, dt.Dataset.parse(DATASET)))
+    return TrustParts(small_trust(frames, DATASET))
 
 
 # ---- the same bytes

@@ -10,14 +10,14 @@ import pytest
 
 from coordinator.serve.study_process import _carry
 from coordinator.settings import CoordinatorSettings
-from tests.support.restartable_trust import ASKED, Places
+from tests.support.restartable_trust import ASKED, RestartableTrust
 from trust.errors import InvalidInput
 
 
 @pytest.fixture
 def released(tmp_path: Path) -> tuple[CoordinatorSettings, str]:
     """A coordinator's folder with a study that was released, and no SuperLink."""
-    places = Places(tmp_path)
+    places = RestartableTrust(tmp_path)
     result = places.trust.study("many", purpose="AcademicResearch", analyses=ASKED).run()
     return CoordinatorSettings(tmp_path / "state"), result.study.id
 

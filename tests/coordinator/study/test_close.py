@@ -16,14 +16,14 @@ from coordinator.study.close import tell_the_end
 from coordinator.study.replay import LeaveForAnother, Replay, _write
 from nodes.state.store import SqliteStore
 from tests.support.committee import revocation
-from tests.support.restartable_trust import NAMES, Places
+from tests.support.restartable_trust import NAMES, RestartableTrust
 from trust.protocol.messages import DOWN, unpack
 
 
 class Left:
     """A channel to nodes of whose coordinator nothing is heard after so many exchanges."""
 
-    def __init__(self, places: Places, exchanges: int = 99) -> None:
+    def __init__(self, places: RestartableTrust, exchanges: int = 99) -> None:
         self._places, self._left = places, exchanges
         self.told: list[tuple[str, str]] = []
 
@@ -39,7 +39,7 @@ class Begun:
     """A study that was under way when its process, and the worker, ended."""
 
     def __init__(self, folder: Path, exchanges: int) -> None:
-        self.places = Places(folder)
+        self.places = RestartableTrust(folder)
         self.settings = CoordinatorSettings(folder / "state")
         self.docket: Docket = self.settings.docket()
         _, signed, _, _ = self.places.study()

@@ -19,7 +19,8 @@ from coordinator.study.conductor import Coordinator, StudyOutcome, conduct
 from nodes.state.store import SqliteStore
 from nodes.study.session import Session
 from tests.nodes.study.test_session import forgotten
-from tests.support.federation import Sessions, World
+from tests.support.example import contract, number, small_trust
+from tests.support.trust_parts import Sessions, TrustParts
 from trust.documents.study import Study
 from trust.errors import DataTrustError, Fault, MessageInvalid, Refused
 from trust.logs.checkpoint import Checkpoint, journal_origin, sign_checkpoint
@@ -27,21 +28,12 @@ from trust.protocol.messages import DOWN, UP, pack, pack_signed, unpack
 from trust.secure_sum.errors import CheckNumber, TranscriptDiffers, UploadShape, UploadSignature
 from trust.secure_sum.messages import Upload
 
-DATASET = """
-apiVersion: v3.1.0
-kind: DataContract
-id: conductor
-name: conductor
-version: 1.0.0
-status: active
-schema:
-  - name: t
-    logicalType: object
-    properties:
-      - {name: x, logicalType: number, logicalTypeOptions: {minimum: 0, maximum: 100}}
-      - {name: y, logicalType: number, logicalTypeOptions: {minimum: 0, maximum: 500}}
-      - {name: high, logicalType: boolean}
-"""
+DATASET = contract(
+    number("x", 0, 100),
+    number("y", 0, 500),
+    "name: high, logicalType: boolean",
+    name="conductor",
+)
 
 
 def frame(seed: int) -> pd.DataFrame:
@@ -81,7 +73,7 @@ class Trial:
     """A study of these partners, conducted over a tampered channel."""
 
     def __init__(self, partners: str = "abc", frames: Mapping[str, pd.DataFrame] = FRAMES, **options: Any) -> None:
-        self.of = World(dt.local({name: frames[name] for name in partners}, dt.Dataset.parse(DATASET)))
+        self.of = TrustParts(small_trust({name: frames[name] for name in partners}, DATASET))
         options.setdefault("analyses", {"m": dt.Glm("y ~ x")})
         self.study: Study = self.of.trust.study("conductor", purpose="AcademicResearch", **options).study
         self.channel: Tampered
@@ -425,7 +417,7 @@ def test_a_mandate_of_another_root_or_without_quorum_is_not_even_sent() -> None:
 
 def test_a_head_that_is_shorter_than_the_last_one_stays_out_of_the_register() -> None:
     """One partner could else break the register's check for good, and its own."""
-    trust = dt.local({name: FRAMES[name] for name in "abc"}, dt.Dataset.parse(DATASET))
+    trust = small_trust({name: FRAMES[name] for name in "abc"}, DATASET)
     study = {"purpose": "AcademicResearch", "analyses": {"m": dt.Glm("y ~ x")}}
     trust.study("one", **study).run()
     before = trust.docket.head("a")

@@ -13,7 +13,7 @@ import datatrust as dt
 from coordinator.operate.certificates import certify
 from datatrust.demo.deployment import DeployedTrust, Processes, _toml
 from nodes.rows.source import Source
-from tests.test_study_flow import DATASET, HOSPITALS
+from tests.support.example import DATASET, HOSPITALS
 from trust.charters.charter import Charter
 from trust.charters.partner_policy import PartnerPolicy
 from trust.errors import InvalidInput

@@ -98,7 +98,7 @@ def test_a_trust_that_cannot_be(arguments: dict[str, Any], error: type[DataTrust
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
-        ({"analyses": dt.Describe(["bmi"])}, "analyses is a Question; expected such as"),
+        ({"analyses": dt.Describe(["bmi"])}, "analyses is a AnalysisText; expected such as"),
         ({"analyses": {}}, "analyses"),
         ({"analyses": {"t": "bmi"}}, "analysis 't' is a str; expected such as dt.Describe([…])"),
         ({"analyses": {"T 1": dt.Describe(["bmi"])}}, "an analysis' name is small letters, digits, - and _"),

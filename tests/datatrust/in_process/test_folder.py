@@ -16,8 +16,8 @@ import datatrust as dt
 from datatrust.in_process.folder import TrustFolder
 from datatrust.in_process.keys import RoleKeys
 from tests.support.committee import rotated, without
+from tests.support.example import DATASET, HOSPITALS, small_trust
 from tests.support.trust_copies import PASSPHRASE, close, copy, key, only, opened, quick
-from tests.test_study_flow import DATASET, HOSPITALS
 from trust.canonical import canonical
 from trust.errors import Fault, InvalidInput, Refused
 from trust.signing.envelope import Signer
@@ -211,7 +211,7 @@ def test_a_role_of_many_members_has_as_many(tmp_path: Path) -> None:
     shutil.copytree(Path(dt.__file__).parents[1] / "trust" / "charters" / "research", tmp_path / "charter")
     toml = tmp_path / "charter" / "charter.toml"
     toml.write_text(toml.read_text().replace("lay = 1", "lay = 4"))
-    trust = dt.local(HOSPITALS, dt.Dataset.parse(DATASET), charter=str(tmp_path / "charter"))
+    trust = small_trust(charter=str(tmp_path / "charter"))
     assert (len(trust._keys.members), trust._keys.quorum) == (4, 4)
     study = trust.study("Age", purpose="AcademicResearch", analyses={"table": dt.Describe(["age"])})
     assert study.run()["table"].nobs > 0

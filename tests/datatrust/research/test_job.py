@@ -22,9 +22,9 @@ from datatrust.in_process import trust as federation
 from datatrust.in_process.folder import TrustFolder
 from datatrust.research.result import Job, Result
 from tests.datatrust.conftest import Run
+from tests.support.example import DATASET, HOSPITALS, small_trust
 from tests.support.log_tampering import CHANGES
 from tests.support.trust_copies import ASKED, PASSPHRASE, close, copy, key, member, only, opened
-from tests.test_study_flow import DATASET, HOSPITALS
 from trust.errors import InvalidInput, Refused
 from trust.signing.key_files import ENVIRONMENT
 
@@ -33,8 +33,8 @@ PROGRAM = Path(sys.executable).with_name("datatrust")
 FRESH = """
 import json, sys
 import datatrust as dt
-from tests.test_study_flow import DATASET, HOSPITALS
-trust = dt.local(HOSPITALS, dt.Dataset.parse(DATASET), state=sys.argv[1])
+from tests.support.example import small_trust
+trust = small_trust(state=sys.argv[1])
 job = trust.job(sys.argv[2])
 before = job.state
 found = job.result(progress=False)
@@ -118,7 +118,7 @@ def test_filed_here_signed_by_two_commands_and_answered_in_a_fresh_process(tmp_p
     before, after, done, verified, found = json.loads(out)
     assert (before, after, done, verified) == ("mandate in force", "released", True, True)
 
-    trust = dt.local(HOSPITALS, dt.Dataset.parse(DATASET))
+    trust = small_trust()
     mine = trust.study("x", purpose="AcademicResearch", cohort="age >= 40", analyses=ASKED).run().to_dict()
     assert found["results"].keys() == mine["results"].keys()
 
@@ -327,9 +327,7 @@ def test_a_study_that_a_rule_refuses_says_so_ever_after(tmp_path: Path) -> None:
 
 def test_a_title_cannot_steer_the_terminal() -> None:
     title = "Quiet\x1b[2J \u202e day's"
-    study = dt.local(HOSPITALS, dt.Dataset.parse(DATASET)).study(
-        title, purpose="AcademicResearch", analyses={"d": dt.Describe(["age"])}
-    )
+    study = small_trust().study(title, purpose="AcademicResearch", analyses={"d": dt.Describe(["age"])})
     assert "\x1b" not in repr(study)
     assert "\u202e" not in repr(study)
     result = study.run()
@@ -351,7 +349,7 @@ def test_a_partners_policy_and_its_opt_outs_do_not_end_by_being_forgotten(tmp_pa
 
 
 def test_a_lost_register_is_not_begun_anew_by_who_reads_it(tmp_path: Path) -> None:
-    dt.local(HOSPITALS, dt.Dataset.parse(DATASET), state=tmp_path / "s").docket.close()
+    small_trust(state=tmp_path / "s").docket.close()
     for file in (tmp_path / "s" / "coordinator").glob("state.sqlite*"):
         file.unlink()
     with pytest.raises(InvalidInput, match="has lost its register"):
@@ -363,7 +361,7 @@ def test_the_change_that_is_proposed_passes_a_partners_policy_too(tmp_path: Path
     policy = tmp_path / "north"
     policy.mkdir()
     (policy / "partner.toml").write_text('name = "north"\nversion = 1\npublished = true\n[floor]\npersons = 30\n')
-    trust = dt.local(HOSPITALS, dt.Dataset.parse(DATASET), policies={"north": policy})
+    trust = small_trust(policies={"north": policy})
     study = trust.study("x", purpose="Marketing", analyses={"d": dt.Describe(["age"])}, protections={"persons": 5})
     (change, *_) = study.explain().changes
     assert change["persons"] == 30

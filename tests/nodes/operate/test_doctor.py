@@ -21,10 +21,10 @@ from nodes.rows import from_database as databases
 from nodes.rows.from_database import writes_allowed
 from nodes.settings import NodeSettings
 from nodes.state.lock import locked
+from tests.support.example import DATASET, HOSPITALS
 from tests.support.node_homes import Founders, enrol_offline, make_homes, partner_of
 from tests.support.postgres import postgres
 from tests.support.tls_server import tls_server
-from tests.test_study_flow import DATASET, HOSPITALS
 from trust.errors import DataTrustError, Fault
 
 __all__ = ["postgres"]

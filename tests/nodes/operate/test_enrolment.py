@@ -13,9 +13,9 @@ from nodes.keys import NodeKeys, rotate
 from nodes.operate.enrolment import Shared, enrol, fetched, given, init, newer_of
 from nodes.settings import NodeSettings
 from nodes.state.restored import require_caught_up, restored
+from tests.support.example import DATASET
 from tests.support.node_homes import CHARTER, Founders, contents, enrol_offline, make_homes, partner_of
 from tests.support.tls_server import tls_server
-from tests.test_study_flow import DATASET
 from trust.documents.root import TrustRoot
 from trust.errors import DataTrustError, Fault, InvalidInput, Refused
 

@@ -14,10 +14,10 @@ from coordinator.study.conductor import Coordinator, conduct
 from nodes.operate.rehearsal import Rehearsal, asked_of, from_register, rehearse
 from nodes.settings import NodeSettings
 from nodes.study.session import Session
-from tests.support.federation import Sessions
+from tests.support.example import HOSPITALS
 from tests.support.node_homes import CHARTER, PARTNERS, Founders, contents, enrol_offline, make_homes
 from tests.support.tls_server import tls_server
-from tests.test_study_flow import HOSPITALS
+from tests.support.trust_parts import Sessions
 from trust.analyses import Describe
 from trust.analyses.base import Scope
 from trust.documents.mandate import draft_mandate

@@ -27,7 +27,7 @@ from nodes.study.sessions import Sessions
 from tests.faults.test_node_restarts import same
 from tests.support.live_tables import BY_ID
 from tests.support.postgres import Server, mortal, own_server
-from tests.support.restartable_trust import NAMES, Places, frame
+from tests.support.restartable_trust import NAMES, RestartableTrust, frame
 from trust.documents.study import Study
 from trust.errors import Fault, Refused
 from trust.protocol.messages import DOWN, UP, pack_signed, unpack
@@ -43,7 +43,7 @@ OURS = "b"
 class Trust:
     """Three nodes, one of which has its rows in a database, and a clock that only moves between two copies."""
 
-    def __init__(self, places: Places, server: Server) -> None:
+    def __init__(self, places: RestartableTrust, server: Server) -> None:
         self.places, self.server, self.now = places, server, 0.0
         self.source = Source(f"{server.url}#people")
         self.sent: list[tuple[str, str]] = []
@@ -93,7 +93,7 @@ class Trust:
 
 @pytest.fixture
 def trust(tmp_path: Any, mortal: Server) -> Trust:
-    return Trust(Places(tmp_path), mortal)
+    return Trust(RestartableTrust(tmp_path), mortal)
 
 
 def test_killed_before_and_after_its_rows_are_read_and_under_a_node_that_starts_again(trust: Trust) -> None:

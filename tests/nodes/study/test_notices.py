@@ -18,7 +18,7 @@ from nodes.state.store import SqliteStore
 from nodes.study.notices import Notices
 from nodes.study.session import Session
 from tests.nodes.study.test_session import Scene, scene, world, written
-from tests.support.federation import World
+from tests.support.trust_parts import TrustParts
 from trust.canonical import canonical
 from trust.documents.mandate import SignedMandate
 from trust.documents.root import TrustRoot
@@ -35,7 +35,7 @@ NOW = "2026-11-25T00:00:00Z"
 
 
 @pytest.fixture(scope="module")
-def of() -> World:
+def of() -> TrustParts:
     return world()
 
 
@@ -62,7 +62,7 @@ def entries(on: Scene) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("stage", ["mandate", "start", "ask 0", "ask 1"])
-def test_a_revocation_in_any_message_ends_the_study_before_the_next_sum(of: World, stage: str) -> None:
+def test_a_revocation_in_any_message_ends_the_study_before_the_next_sum(of: TrustParts, stage: str) -> None:
     on = scene(of, stage)
     header, body = on.next(stage)
     before = len(on.uploads)
@@ -81,7 +81,7 @@ def test_a_revocation_in_any_message_ends_the_study_before_the_next_sum(of: Worl
         assert again.trouble is not None
 
 
-def test_a_revocation_with_the_close_is_kept(of: World) -> None:
+def test_a_revocation_with_the_close_is_kept(of: TrustParts) -> None:
     on = scene(of, "ask 1")
     header = {"kind": "close", "mandate": on.next("ask 1")[0]["mandate"]}
     answer = on.answer(on.signed({**header, "revocations": [revocation(on).document()]}))
@@ -110,7 +110,7 @@ def test_a_file_that_nobody_can_read_as_a_revocation_stops_every_study(tmp_path:
     assert on.answer(on.raw["ask 1"])["rule"] == "revocation-unreadable"
 
 
-def test_a_revocation_of_another_mandate_stops_nothing(of: World) -> None:
+def test_a_revocation_of_another_mandate_stops_nothing(of: TrustParts) -> None:
     on = scene(of, "ask 1")
     other = revocation(on, mandate="sha256:" + 64 * "0")
     header, body = on.next("ask 1")
@@ -119,7 +119,7 @@ def test_a_revocation_of_another_mandate_stops_nothing(of: World) -> None:
 
 
 @pytest.mark.parametrize("who", ["coordinator", "stranger", "member under another's name", "vote"])
-def test_nobody_but_a_member_revokes(of: World, who: str) -> None:
+def test_nobody_but_a_member_revokes(of: TrustParts, who: str) -> None:
     on = scene(of, "ask 1")
     match who:
         case "coordinator":
@@ -137,7 +137,7 @@ def test_nobody_but_a_member_revokes(of: World, who: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["x", {}, [1], [{}], [None] * 101, True])
-def test_notices_that_are_no_list_of_envelopes_are_an_invalid_message(of: World, value: Any) -> None:
+def test_notices_that_are_no_list_of_envelopes_are_an_invalid_message(of: TrustParts, value: Any) -> None:
     on = scene(of, "ask 0")
     header, body = on.next("ask 0")
     for name in ("revocations", "roots"):
@@ -171,11 +171,11 @@ def replacing(old: Signer, new: Signer, *roles: str) -> Callable[[dict[str, Any]
     return change
 
 
-def rotated(of: World, change: Callable[[dict[str, Any]], object] = lambda d: None, signers: int = 2) -> Envelope:
+def rotated(of: TrustParts, change: Callable[[dict[str, Any]], object] = lambda d: None, signers: int = 2) -> Envelope:
     return sign("root", following(of.keys.root, change), *of.keys.members[:signers])
 
 
-def asked(of: World, study: Study, root: TrustRoot, roots: list[Envelope], signer: Signer | None = None) -> bytes:
+def asked(of: TrustParts, study: Study, root: TrustRoot, roots: list[Envelope], signer: Signer | None = None) -> bytes:
     signed = of.keys.study(study)
     document = of.mandate_of(study, signed).document() | {"root": root.root.version}
     mandate = sign("mandate", document, *of.keys.members[:2])
@@ -194,7 +194,7 @@ def _by(signer: Signer, header: dict[str, Any]) -> bytes:
     return pack_signed(header, signer)
 
 
-def answered(of: World, raw: bytes) -> dict[str, Any]:
+def answered(of: TrustParts, raw: bytes) -> dict[str, Any]:
     return Scene(of, written(of), Session(of.nodes["a"]), {}).answer(raw)
 
 
@@ -276,12 +276,12 @@ def test_a_new_root_in_the_middle_ends_studies_of_the_old_one() -> None:
 # ---- the journal's head, as the register has it
 
 
-def head(of: World, size: int, root: bytes, signer: Signer | None = None) -> str:
+def head(of: TrustParts, size: int, root: bytes, signer: Signer | None = None) -> str:
     node = of.nodes["a"]
     return sign_checkpoint(Checkpoint(journal_origin("local", "a"), size, root), signer or node.identity)
 
 
-def with_head(of: World, note: Any) -> dict[str, Any]:
+def with_head(of: TrustParts, note: Any) -> dict[str, Any]:
     study = written(of)
     signed = of.keys.study(study)
     mandate = of.keys.mandate(of.mandate_of(study, signed))
@@ -290,25 +290,25 @@ def with_head(of: World, note: Any) -> dict[str, Any]:
     return on.answer(on.signed(header))
 
 
-def test_the_journals_own_head_is_fine(of: World) -> None:
+def test_the_journals_own_head_is_fine(of: TrustParts) -> None:
     scene(of, "over")
     size, root = of.nodes["a"].store.head()
     assert with_head(of, head(of, size, root))["kind"] == "approval"
     assert with_head(of, "")["kind"] == "approval"
 
 
-def test_a_journal_that_is_behind_its_head_in_the_register_stops_the_node(of: World) -> None:
+def test_a_journal_that_is_behind_its_head_in_the_register_stops_the_node(of: TrustParts) -> None:
     size, root = of.nodes["a"].store.head()
     assert with_head(of, head(of, size + 1, bytes(32)))["rule"] == "state-rolled-back"
     assert with_head(of, head(of, size + 100, root))["rule"] == "state-rolled-back"
 
 
-def test_a_journal_that_was_rewritten_stops_the_node(of: World) -> None:
+def test_a_journal_that_was_rewritten_stops_the_node(of: TrustParts) -> None:
     size, _ = of.nodes["a"].store.head()
     assert with_head(of, head(of, size - 1, bytes(32)))["rule"] == "journal-corrupt"
 
 
-def test_a_head_of_another_key_log_or_form_is_refused(of: World) -> None:
+def test_a_head_of_another_key_log_or_form_is_refused(of: TrustParts) -> None:
     size, root = of.nodes["a"].store.head()
     assert with_head(of, head(of, size, root, of.keys.coordinator))["rule"] == "checkpoint-signature"
     other = sign_checkpoint(Checkpoint(journal_origin("local", "b"), size, root), of.nodes["a"].identity)
@@ -354,14 +354,14 @@ def test_an_empty_journal_has_the_empty_trees_root(tmp_path: Path) -> None:
 # ---- the reading functions, alone
 
 
-def test_a_mandate_of_an_old_root_is_not_read_under_the_new_one(of: World) -> None:
+def test_a_mandate_of_an_old_root_is_not_read_under_the_new_one(of: TrustParts) -> None:
     study = written(of)
     envelope = of.keys.mandate(of.mandate_of(study, of.keys.study(study)))
     with pytest.raises(Refused, match="another version"):
         SignedMandate(envelope, of.keys.root.next(rotated(of)))
 
 
-def test_accepting_nothing_is_fine(of: World) -> None:
+def test_accepting_nothing_is_fine(of: TrustParts) -> None:
     notices = Notices(of.keys.root, of.nodes["a"].store, of.nodes["a"].clock)
     assert notices.newer([]) == []
     notices.accept_roots([])
@@ -371,7 +371,7 @@ def test_accepting_nothing_is_fine(of: World) -> None:
     assert write_time(of.nodes["a"].clock()).endswith("Z")
 
 
-def test_a_revocation_told_twice_stands_once_in_the_journal(of: World) -> None:
+def test_a_revocation_told_twice_stands_once_in_the_journal(of: TrustParts) -> None:
     on = scene(of, "ask 0")
     header, body = on.next("ask 0")
     told = {**header, "revocations": [revocation(on).document()] * 2}
@@ -391,7 +391,7 @@ def test_a_node_whose_pin_is_newer_than_what_it_has_kept_goes_by_its_pin() -> No
 # ---- what an outsider, a former coordinator or a former member may not do
 
 
-def test_an_outsiders_root_changes_nothing_of_a_running_study(of: World) -> None:
+def test_an_outsiders_root_changes_nothing_of_a_running_study(of: TrustParts) -> None:
     """Whoever has no key may send what she likes: the study goes on, and no journal grows."""
     on = scene(of, "ask 1")
     before = len(entries(on))
@@ -405,7 +405,7 @@ def test_an_outsiders_root_changes_nothing_of_a_running_study(of: World) -> None
     assert on.answer(on.raw["ask 1"])["kind"] == "upload"
 
 
-def test_garbage_to_a_new_session_leaves_the_journal_as_it_is(of: World) -> None:
+def test_garbage_to_a_new_session_leaves_the_journal_as_it_is(of: TrustParts) -> None:
     node = of.nodes["a"]
     before = node.store.head()
     for raw in (b"", b"x" * 100, _by(Signer(), {"kind": "mandate"})):

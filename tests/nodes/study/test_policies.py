@@ -9,7 +9,8 @@ import pytest
 
 import datatrust as dt
 from tests.nodes.study.test_session import DATASET, frame, world, written
-from tests.support.federation import World
+from tests.support.example import small_trust
+from tests.support.trust_parts import TrustParts
 from trust.charters.charter import Charter
 from trust.charters.partner_policy import PartnerPolicy
 from trust.errors import CharterInvalid, Refused, StudyInvalid
@@ -65,7 +66,7 @@ def test_the_stricter_of_two_floors_counts(tmp_path: Path, persons: int, ok: boo
 def test_check_knows_every_partners_policy_and_says_what_would_pass(tmp_path: Path) -> None:
     own = policy(tmp_path, floor="[floor]\npersons = 20\n")
     frames = {name: frame(seed) for seed, name in enumerate("abc")}
-    trust = dt.local(frames, dt.Dataset.parse(DATASET), policies={"B": own})
+    trust = small_trust(frames, DATASET, policies={"B": own})
     study = trust.study("x", purpose="AcademicResearch", analyses={"d": dt.Describe(["x", "y"])})
     said = study.check()
     assert [d.rule for d in said.refusals] == ["b/never-y", "floor/persons"]
@@ -84,17 +85,17 @@ def test_check_knows_every_partners_policy_and_says_what_would_pass(tmp_path: Pa
 def test_policies_may_be_folders_and_are_of_partners_that_there_are(tmp_path: Path) -> None:
     policy(tmp_path)
     frames = {name: frame(seed) for seed, name in enumerate("abc")}
-    trust = dt.local(frames, dt.Dataset.parse(DATASET), policies={"b": tmp_path / "b"})
+    trust = small_trust(frames, DATASET, policies={"b": tmp_path / "b"})
     assert not trust.study("x", purpose="AcademicResearch", analyses={"d": dt.Describe(["y"])}).check().ok
     with pytest.raises(StudyInvalid, match="no source"):
-        dt.local(frames, dt.Dataset.parse(DATASET), policies={"z": tmp_path / "b"})
+        small_trust(frames, DATASET, policies={"z": tmp_path / "b"})
     with pytest.raises(CharterInvalid):
-        dt.local(frames, dt.Dataset.parse(DATASET), policies={"b": tmp_path / "none"})
+        small_trust(frames, DATASET, policies={"b": tmp_path / "none"})
 
 
 def test_a_sandbox_is_no_charter_of_a_trust_that_is_not_in_one_process() -> None:
     frames = {name: frame(seed) for seed, name in enumerate("abc")}
-    of = World(dt.local(frames, dt.Dataset.parse(DATASET), charter="sandbox"))
+    of = TrustParts(small_trust(frames, DATASET, charter="sandbox"))
     study = written(of)
     assert {a["kind"] for a in of.mandate_answers(study, lambda drafted: drafted)} == {"approval"}
     of.found({**of.keys.root.root.document(), "trust": "region"})

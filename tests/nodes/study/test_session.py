@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 import datatrust as dt
 from nodes.study import gate
 from nodes.study.session import Session
-from tests.support.federation import World
+from tests.support.example import contract, number, small_trust
 from tests.support.sizes import FULL
+from tests.support.trust_parts import TrustParts
 from trust.analyses.base import Ask
 from trust.analyses.glm import Glm
 from trust.documents.mandate import SignedMandate
@@ -30,22 +31,13 @@ from trust.secure_sum.errors import StoreUnavailable
 from trust.signing.envelope import Signer
 from trust.times import read_time
 
-DATASET = """
-apiVersion: v3.1.0
-kind: DataContract
-id: sessions
-name: sessions
-version: 1.0.0
-status: active
-schema:
-  - name: t
-    logicalType: object
-    properties:
-      - {name: x, logicalType: number, logicalTypeOptions: {minimum: 0, maximum: 100}}
-      - {name: y, logicalType: boolean}
-      - {name: money, logicalType: number, customProperties: [{property: magnitude, value: true}]}
-      - {name: z, logicalType: number}
-"""
+DATASET = contract(
+    number("x", 0, 100),
+    "name: y, logicalType: boolean",
+    "name: money, logicalType: number, customProperties: [{property: magnitude, value: true}]",
+    number("z"),
+    name="sessions",
+)
 STAGES = ("mandate", "start", "ask 0", "ask 1", "over")
 """What partner a is to be sent next; `over`: the study was closed."""
 STATES = {"mandate": "new", "start": "approved", "ask 0": "started", "ask 1": "started", "over": "closed"}
@@ -59,12 +51,12 @@ def frame(seed: int, n: int = 60) -> pd.DataFrame:
     )
 
 
-def world(**frames: pd.DataFrame) -> World:
+def world(**frames: pd.DataFrame) -> TrustParts:
     frames = frames or {name: frame(seed) for seed, name in enumerate("abc")}
-    return World(dt.local(frames, dt.Dataset.parse(DATASET)))
+    return TrustParts(small_trust(frames, DATASET))
 
 
-def written(of: World, cohort: str = "", **analyses: Any) -> Study:
+def written(of: TrustParts, cohort: str = "", **analyses: Any) -> Study:
     asked = analyses or {"m": dt.Glm("y ~ x", family="binomial")}
     return of.trust.study("sessions", purpose="AcademicResearch", cohort=cohort, analyses=asked).study
 
@@ -77,7 +69,7 @@ class Paused(Exception):
 class Scene:
     """A study up to a stage: partner a's session, and the messages that are its own."""
 
-    of: World
+    of: TrustParts
     study: Study
     session: Session
     raw: dict[str, bytes]
@@ -103,7 +95,7 @@ class Scene:
         return self.of.nodes["a"].store.study(self.study.id)
 
 
-def scene(of: World, stage: str, study: Study | None = None) -> Scene:
+def scene(of: TrustParts, stage: str, study: Study | None = None) -> Scene:
     """A new study in this world, stopped where a is to be sent the message of `stage`."""
     study = study or written(of)
     raw: dict[str, bytes] = {}
@@ -139,12 +131,12 @@ def forgotten(session: Session) -> bool:
 
 
 @pytest.fixture(scope="module")
-def of() -> World:
+def of() -> TrustParts:
     return world()
 
 
 @pytest.fixture(scope="module")
-def others(of: World) -> dict[str, bytes]:
+def others(of: TrustParts) -> dict[str, bytes]:
     """Every genuine message to a of another study of the same partners, which is over."""
     return scene(of, "over").raw
 
@@ -152,7 +144,7 @@ def others(of: World) -> dict[str, bytes]:
 # ---- the conversation
 
 
-def test_a_study_is_approved_started_asked_and_closed(of: World) -> None:
+def test_a_study_is_approved_started_asked_and_closed(of: TrustParts) -> None:
     over = scene(of, "over")
     sent = over.session.egress.sent
     assert [s.kind for s in sent][:2] == ["approval", "ready"]
@@ -165,7 +157,7 @@ def test_a_study_is_approved_started_asked_and_closed(of: World) -> None:
 @pytest.mark.parametrize(
     ("stage", "kind"), [("mandate", "approval"), ("start", "ready"), ("ask 0", "upload"), ("ask 1", "upload")]
 )
-def test_the_message_that_is_due_is_answered(of: World, stage: str, kind: str) -> None:
+def test_the_message_that_is_due_is_answered(of: TrustParts, stage: str, kind: str) -> None:
     """The positive control of every refusal below."""
     on = scene(of, stage)
     assert on.answer(on.raw[stage])["kind"] == kind
@@ -185,7 +177,7 @@ def test_the_message_that_is_due_is_answered(of: World, stage: str, kind: str) -
     ],
 )
 def test_a_message_out_of_order_is_refused_and_ends_the_study(
-    of: World, others: dict[str, bytes], stage: str, message: str
+    of: TrustParts, others: dict[str, bytes], stage: str, message: str
 ) -> None:
     on = scene(of, stage)
     before = len(on.session.egress.sent)
@@ -201,14 +193,14 @@ def test_a_message_out_of_order_is_refused_and_ends_the_study(
 
 
 @pytest.mark.parametrize("message", ["mandate", "start", "ask 0", "ask 1", "close"])
-def test_after_the_close_every_message_is_refused(of: World, message: str) -> None:
+def test_after_the_close_every_message_is_refused(of: TrustParts, message: str) -> None:
     on = scene(of, "over")
     answer = on.answer(on.raw[message])
     assert (answer["kind"], answer["rule"]) == ("refusal", "study-closed")
     assert on.kept().keys == {}
 
 
-def test_a_second_session_of_a_closed_study_approves_nothing(of: World) -> None:
+def test_a_second_session_of_a_closed_study_approves_nothing(of: TrustParts) -> None:
     """A coordinator that delivers an old mandate again, to a node that has been restarted."""
     on = scene(of, "over")
     again = Session(of.nodes["a"])
@@ -217,7 +209,7 @@ def test_a_second_session_of_a_closed_study_approves_nothing(of: World) -> None:
     assert [s.kind for s in again.egress.sent] == ["refusal"]
 
 
-def test_a_second_session_of_a_running_study_neither_answers_nor_ends_it(of: World) -> None:
+def test_a_second_session_of_a_running_study_neither_answers_nor_ends_it(of: TrustParts) -> None:
     on = scene(of, "ask 1")
     again = Session(of.nodes["a"])
     assert unpack(again.handle(on.raw["mandate"]), UP)[0]["rule"] == "already-started"
@@ -273,7 +265,7 @@ def broken(on: Scene, stage: str) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("stage", ["mandate", "start", "ask 0", "ask 1", "close"])
-def test_what_is_no_message_of_the_study_is_refused_and_changes_nothing(of: World, stage: str) -> None:
+def test_what_is_no_message_of_the_study_is_refused_and_changes_nothing(of: TrustParts, stage: str) -> None:
     """So that neither garbage nor a clumsy coordinator ends a study: the genuine message is answered afterwards."""
     on = scene(of, "ask 1" if stage == "close" else stage)
     if stage == "close":
@@ -286,7 +278,7 @@ def test_what_is_no_message_of_the_study_is_refused_and_changes_nothing(of: Worl
     assert on.answer(on.raw[stage])["kind"] in ("approval", "ready", "upload")
 
 
-def test_a_record_that_is_none_ends_the_study(of: World) -> None:
+def test_a_record_that_is_none_ends_the_study(of: TrustParts) -> None:
     """It is the coordinator's signed word on a total, not a message that went wrong on the way."""
     on = scene(of, "ask 1")
     header, body = on.next("ask 1")
@@ -296,7 +288,7 @@ def test_a_record_that_is_none_ends_the_study(of: World) -> None:
 
 @pytest.mark.parametrize("stage", ["start", "ask 0", "ask 1", "close"])
 def test_a_message_of_another_study_of_the_same_partners_is_refused_and_changes_nothing(
-    of: World, others: dict[str, bytes], stage: str
+    of: TrustParts, others: dict[str, bytes], stage: str
 ) -> None:
     """A replay: the coordinator did sign these bytes."""
     on = scene(of, "ask 1" if stage == "close" else stage)
@@ -306,7 +298,7 @@ def test_a_message_of_another_study_of_the_same_partners_is_refused_and_changes_
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_message_that_is_too_long_is_refused_before_it_is_read(of: World, stage: str) -> None:
+def test_a_message_that_is_too_long_is_refused_before_it_is_read(of: TrustParts, stage: str) -> None:
     on = scene(of, stage)
     kind = "close" if stage == "over" else stage.split()[0]
     huge = on.signed({"kind": kind, "mandate": "00" * 32}, bytes(1 << 10))[: -(1 << 10)] + bytes(100_000_000)
@@ -323,7 +315,7 @@ def test_a_message_that_is_too_long_is_refused_before_it_is_read(of: World, stag
 # ---- sums asked again
 
 
-def test_the_same_question_again_is_answered_with_the_same_bytes(of: World) -> None:
+def test_the_same_question_again_is_answered_with_the_same_bytes(of: TrustParts) -> None:
     on = scene(of, "ask 1")
     first = on.session.handle(on.raw["ask 1"])
     assert unpack(first, UP)[0]["kind"] == "upload"
@@ -333,7 +325,7 @@ def test_the_same_question_again_is_answered_with_the_same_bytes(of: World) -> N
     assert on.kept().epoch == 2
 
 
-def test_another_partner_set_for_the_same_sum_is_a_conflict(of: World) -> None:
+def test_another_partner_set_for_the_same_sum_is_a_conflict(of: TrustParts) -> None:
     four = world(**{name: frame(seed) for seed, name in enumerate("abcd")})
     on = scene(four, "ask 0")
     header, body = on.next("ask 0")
@@ -343,7 +335,7 @@ def test_another_partner_set_for_the_same_sum_is_a_conflict(of: World) -> None:
     assert on.uploads == [0]
 
 
-def test_other_values_for_the_same_sum_are_a_conflict(of: World) -> None:
+def test_other_values_for_the_same_sum_are_a_conflict(of: TrustParts) -> None:
     on = scene(of, "ask 1")
     assert on.answer(on.raw["ask 1"])["kind"] == "upload"
     header, body = on.next("ask 1")
@@ -354,7 +346,7 @@ def test_other_values_for_the_same_sum_are_a_conflict(of: World) -> None:
     assert on.uploads == [0, 1]
 
 
-def test_an_invalid_question_with_totals_leaves_the_totals_to_be_shown_again(of: World) -> None:
+def test_an_invalid_question_with_totals_leaves_the_totals_to_be_shown_again(of: TrustParts) -> None:
     """Nothing of a message is used before all of it has been read."""
     on = scene(of, "ask 1")
     header, body = on.next("ask 1")
@@ -377,7 +369,7 @@ def ended(on: Scene, rule: str, raw: bytes) -> None:
 
 
 @pytest.mark.parametrize("stage", ["start", "ask 0", "ask 1"])
-def test_a_refusal_ends_the_study_and_forgets_its_keys(of: World, stage: str) -> None:
+def test_a_refusal_ends_the_study_and_forgets_its_keys(of: TrustParts, stage: str) -> None:
     on = scene(of, stage)
     assert on.kept().ephemeral or on.kept().keys
     header, body = on.next(stage)
@@ -423,7 +415,7 @@ def test_a_clock_that_is_being_corrected_may_go_back_five_seconds(seconds: int, 
 
 @pytest.mark.parametrize("stage", ["mandate", "ask 1"])
 def test_an_exception_of_an_analysis_leaves_without_its_text(
-    of: World, stage: str, monkeypatch: pytest.MonkeyPatch
+    of: TrustParts, stage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     on = scene(of, stage)
 
@@ -444,7 +436,7 @@ def test_an_exception_of_an_analysis_leaves_without_its_text(
         assert forgotten(on.session)
 
 
-def test_an_exception_between_approval_and_start_ends_the_study(of: World) -> None:
+def test_an_exception_between_approval_and_start_ends_the_study(of: TrustParts) -> None:
     on = scene(of, "start")
     calls = iter([ZeroDivisionError("4711")])
 
@@ -551,7 +543,7 @@ def test_a_refusal_is_the_same_to_the_byte_whatever_the_rows_are(
     ],
 )
 def test_a_study_against_the_charter_is_refused_though_its_mandate_is_signed(
-    of: World, change: dict[str, Any], rule: str
+    of: TrustParts, change: dict[str, Any], rule: str
 ) -> None:
     study = written(of)
     if "protections" in change:
@@ -562,7 +554,7 @@ def test_a_study_against_the_charter_is_refused_though_its_mandate_is_signed(
 
 
 @pytest.mark.parametrize(("over", "ok"), [(0, True), (1, False)])
-def test_no_byte_more_than_the_mandate_allows_is_given(of: World, over: int, ok: bool) -> None:
+def test_no_byte_more_than_the_mandate_allows_is_given(of: TrustParts, over: int, ok: bool) -> None:
     """The plan's own bounds on sums keep a session below it; the gate does not lean on that."""
     study = written(of)
     mandate = SignedMandate(of.keys.mandate(of.mandate_of(study, of.keys.study(study))), of.keys.root)
@@ -595,7 +587,7 @@ def test_any_key_of_the_coordinators_role_signs_messages_and_records(which: int)
     assert all(session.trouble is None for session in of.sessions.values())
 
 
-def test_a_record_signed_by_a_key_outside_the_role_is_refused(of: World) -> None:
+def test_a_record_signed_by_a_key_outside_the_role_is_refused(of: TrustParts) -> None:
     on = scene(of, "ask 1")
     header, body = on.next("ask 1")
     header["record"]["sig"] = Signer().sign(b"record").hex()
@@ -608,7 +600,7 @@ def test_a_record_signed_by_a_key_outside_the_role_is_refused(of: World) -> None
 class Fuzzed:
     """Sessions to throw bytes at: a new one whenever the last one was ended or moved on."""
 
-    def __init__(self, of: World, others: dict[str, bytes]) -> None:
+    def __init__(self, of: TrustParts, others: dict[str, bytes]) -> None:
         self.of, self.others = of, others
         self.scenes: dict[str, Scene] = {}
 
@@ -630,7 +622,7 @@ class Fuzzed:
 
 
 @pytest.fixture(scope="module")
-def fuzzed(of: World, others: dict[str, bytes]) -> Fuzzed:
+def fuzzed(of: TrustParts, others: dict[str, bytes]) -> Fuzzed:
     return Fuzzed(of, others)
 
 

@@ -11,25 +11,17 @@ import pytest
 import datatrust as dt
 from coordinator.study.conductor import Coordinator, conduct
 from nodes.study.sessions import Sessions
-from tests.support.federation import World
+from tests.support.example import contract, number, small_trust
+from tests.support.trust_parts import TrustParts
 from trust.analyses.base import Scope
 from trust.documents.study import Study
 from trust.protocol.messages import DOWN, UP, unpack
 from trust.signing.envelope import Envelope
 
-DATASET = """
-apiVersion: v3.1.0
-kind: DataContract
-id: many
-name: many
-version: 1.0.0
-status: active
-schema:
-  - name: t
-    logicalType: object
-    properties:
-      - {name: x, logicalType: integer, logicalTypeOptions: {minimum: 0, maximum: 100}}
-"""
+DATASET = contract(
+    number("x", 0, 100, "integer"),
+    name="many",
+)
 NAMES = ("a", "b", "c")
 
 
@@ -57,7 +49,7 @@ class Trust:
 
     def __init__(self, **limits: float) -> None:
         frames = {name: pd.DataFrame({"x": np.arange(seed, seed + 40)}) for seed, name in enumerate(NAMES)}
-        self.of = World(dt.local(frames, dt.Dataset.parse(DATASET)))
+        self.of = TrustParts(small_trust(frames, DATASET))
         self.time = 0.0
         self.nodes = {
             name: Sessions(node, clock=lambda: self.time, **limits)  # type: ignore[arg-type]

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 import datatrust as dt
-from tests.support.federation import World
+from tests.support.example import contract, number
+from tests.support.trust_parts import TrustParts
 from trust.canonical import canonical, parse
 from trust.documents.mandate import Mandate, SignedMandate
 from trust.documents.root import TrustRoot
@@ -19,27 +20,18 @@ from trust.protocol.asks import upload_bytes
 from trust.signing.envelope import Envelope, Signer, sha256, sign
 from trust.times import read_time, write_time
 
-DATASET = """
-apiVersion: v3.1.0
-kind: DataContract
-id: mandates
-name: mandates
-version: 1.0.0
-status: active
-schema:
-  - name: t
-    logicalType: object
-    properties:
-      - {name: x, logicalType: number, logicalTypeOptions: {minimum: 0, maximum: 100}}
-      - {name: y, logicalType: boolean}
-"""
+DATASET = contract(
+    number("x", 0, 100),
+    "name: y, logicalType: boolean",
+    name="mandates",
+)
 FRAME = pd.DataFrame({"x": [1.0, 2.0], "y": [True, False]})
 NONE = "sha256:" + 64 * "0"
 SECOND = timedelta(seconds=1)
 
 
-def world(*partners: str) -> World:
-    return World(dt.local(dict.fromkeys(partners or ("a", "b", "c"), FRAME), dt.Dataset.parse(DATASET)))
+def world(*partners: str) -> TrustParts:
+    return TrustParts(dt.local(dict.fromkeys(partners or ("a", "b", "c"), FRAME), dt.Dataset.parse(DATASET)))
 
 
 OF = world()

@@ -23,6 +23,7 @@ from coordinator.operate.certificates import certify
 from coordinator.settings import CoordinatorSettings
 from datatrust.in_process.keys import RoleKeys
 from tests.support.committee import CHARTER, study
+from tests.support.example import DATASET
 from trust.documents.filed_study import write_text
 from trust.documents.root import Root
 from trust.documents.votes import Refusal, Revocation
@@ -44,23 +45,10 @@ ROLES = (
     "expired",
 )
 PLENTY = Limits(address_burst=10**6, key_burst=10**6)
-DATASET = """
-apiVersion: v3.1.0
-kind: DataContract
-id: pressure
-name: pressure
-version: 1.0.0
-status: active
-schema:
-  - name: patients
-    logicalType: object
-    properties:
-      - {name: age, logicalType: integer, logicalTypeOptions: {minimum: 18, maximum: 110}}
-"""
 
 
 @dataclass
-class World:
+class CoordinatorAtWork:
     """The folder, the keys, and an application over them.
 
     Attributes:
@@ -271,8 +259,8 @@ def raw(envelope: Envelope) -> bytes:
 
 
 @contextmanager
-def opened(folder: Path, **options: Any) -> Iterator[World]:
-    world = World(folder, **options)
+def opened(folder: Path, **options: Any) -> Iterator[CoordinatorAtWork]:
+    world = CoordinatorAtWork(folder, **options)
     try:
         yield world
     finally:

@@ -44,7 +44,7 @@ class Sessions:
         return answers
 
 
-class World:
+class TrustParts:
     """A local trust taken apart: its nodes, its keys, and a conductor whose messages can be changed.
 
     Attributes:
