@@ -125,7 +125,7 @@ class Federation:
     def context(self, asked: Question) -> Context:
         state = self.stores[self.names[0]].study(self.parameters.study)
         assert state is not None
-        return Context(state.transcript, asked.r, asked.plan_digest, self.names)
+        return Context(state.transcript, asked.r, asked.question_digest, self.names)
 
     def opening(self, asked: Question) -> Opening:
         return Opening(self.parameters, self.context(asked), asked.layout)
