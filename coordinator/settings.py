@@ -53,8 +53,8 @@ _LOOPBACK = ("127.0.0.1", "[::1]", "localhost")
 
 
 def _listen(text: str) -> str:
-    found = re.fullmatch(r"([A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]):([1-9][0-9]{0,4})", text)
-    if not found or int(found[2]) > 65535:
+    match = re.fullmatch(r"([A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]):([1-9][0-9]{0,4})", text)
+    if not match or int(match[2]) > 65535:
         raise ValueError("no place to listen of the form address:port, such as 0.0.0.0:8443")
     return text
 
@@ -209,19 +209,19 @@ class CoordinatorSettings:
         return f"PostgreSQL, {url.database or ''} at {url.host or 'this machine'}:{url.port or 5432}"
 
     def _url(self) -> URL | None:
-        said = self.said.database
-        if not said:
+        database_url = self.said.database
+        if not database_url:
             return None
-        kind, _, rest = said.partition(":")
+        kind, _, rest = database_url.partition(":")
         if kind == "env":
             text = os.environ.get(rest, "")
-            where = f"the environment's variable {rest!r}"
+            place = f"the environment's variable {rest!r}"
         elif kind == "file":
             text = read_secret(self.folder / rest).decode("utf-8", "replace").strip()
-            where = f"the file {rest!r}"
+            place = f"the file {rest!r}"
         else:
             check_closed_to_others(self.file, self.file.stat().st_mode)  # a password may stand in it
-            text, where = said, f"database in {str(self.file)!r}"
+            text, place = database_url, f"database in {str(self.file)!r}"
         from sqlalchemy.engine import make_url  # here, since only this needs it of what many commands load
         from sqlalchemy.exc import ArgumentError
 
@@ -231,7 +231,7 @@ class CoordinatorSettings:
             url = None
         if url is None or url.drivername not in _POSTGRESQL:
             raise InvalidInput(
-                f"{where} is no address of a database",
+                f"{place} is no address of a database",
                 expected="postgresql://user:password@host/name; for SQLite, database is empty",
             )
         return url
@@ -262,12 +262,12 @@ class CoordinatorSettings:
         """How its certificate is renewed, in words."""
         return f"datatrust coordinator certify --home {self.folder}"
 
-    def days_left(self, at: datetime) -> int:
+    def days_left(self, moment: datetime) -> int:
         """Whole days that the server's certificate has left.  Raises: InvalidInput once it has expired."""
         ends = self.certificate.not_valid_after_utc
-        if at >= ends:
+        if moment >= ends:
             raise InvalidInput(f"the server's certificate has expired ({ends:%Y-%m-%d})", remedy=self.renew)
-        return (ends - at).days
+        return (ends - moment).days
 
     def secrets(self) -> Secrets:
         """What the SuperLink knows the coordinator by."""
@@ -288,14 +288,14 @@ class CoordinatorSettings:
         From the trust root; where that has none, from `engine/nodes`.  A partner without either cannot be let in: in a
         demo's folder that is an error, and elsewhere the others go on without it.
         """
-        found = {}
+        nodes_by_name = {}
         for name, partner in (trust or self.trust).root.root.partners.items():
             file = self.engine / "nodes" / f"{name}.pem"
             if partner.flower:
-                found[name] = connection_pem(partner.flower)
+                nodes_by_name[name] = connection_pem(partner.flower)
             elif file.exists() or not self.file.exists():
-                found[name] = read_file(file)
-        return found
+                nodes_by_name[name] = read_file(file)
+        return nodes_by_name
 
     def docket(self) -> Docket:
         """The docket and the register; one object a thread."""

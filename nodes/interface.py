@@ -60,10 +60,10 @@ class CoordinatorReader:
 
     def roots(self) -> list[Any]:
         """Envelopes of every version, as JSON values.  Raises: Fault, MessageInvalid."""
-        found = self._json("/v1/roots")
-        if not isinstance(found, list):
+        envelopes = self._json("/v1/roots")
+        if not isinstance(envelopes, list):
             raise MessageInvalid("an answer that is no list of trust roots", expected="GET /v1/roots")
-        return found
+        return envelopes
 
     def dataset(self) -> str:
         """The dataset's YAML.  Raises: Fault, MessageInvalid."""
@@ -71,30 +71,30 @@ class CoordinatorReader:
 
     def charter(self) -> dict[str, str]:
         """The charter's files: name -> text.  Raises: Fault, MessageInvalid."""
-        found = self._json("/v1/charter")
-        files = found.get("files") if isinstance(found, dict) else None
+        document = self._json("/v1/charter")
+        files = document.get("files") if isinstance(document, dict) else None
         if not isinstance(files, dict) or not all(isinstance(text, str) for text in files.values()):
             raise MessageInvalid("an answer that is no charter", expected="GET /v1/charter")
         return files
 
     def entries(self) -> list[dict[str, Any]]:
         """Every entry of the register, in order.  Raises: Fault, MessageInvalid."""
-        found: list[dict[str, Any]] = []
-        left = _MOST_BYTES
+        entries_read: list[dict[str, Any]] = []
+        bytes_left = _MOST_BYTES
         for _ in range(_MOST_PAGES):
-            raw = self.get(f"/v1/register/entries?start={len(found)}&limit=100")[0]
+            raw = self.get(f"/v1/register/entries?start={len(entries_read)}&limit=100")[0]
             page = read_json(raw, largest=_LARGEST)
             entries, size = (page.get("entries"), page.get("size")) if isinstance(page, dict) else (None, None)
             whole = isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries)
             if not isinstance(entries, list) or not whole or type(size) is not int:
                 raise MessageInvalid("an answer that is no part of the register", expected="GET /v1/register/entries")
-            found += entries
-            left -= len(raw)
-            if left < 0:
+            entries_read += entries
+            bytes_left -= len(raw)
+            if bytes_left < 0:
                 raise MessageInvalid(f"a register of more than {_MOST_BYTES} bytes", expected="less")
-            if not entries or len(found) >= size:
+            if not entries or len(entries_read) >= size:
                 break
-        return found
+        return entries_read
 
     def date(self) -> datetime:
         """The coordinator's time, as its answer is dated.  Raises: Fault, MessageInvalid."""
@@ -134,9 +134,9 @@ class CoordinatorReader:
                     raise httpx.ReadTimeout("over")
                 return bytes(body), answer.headers
         except httpx.HTTPError as wrong:
-            said = f"an answer that takes longer than {_WHOLE:.0f} s" if watch.over else why(wrong)
+            text = f"an answer that takes longer than {_WHOLE:.0f} s" if watch.over else why(wrong)
             raise Fault(
-                f"{self.url} cannot be reached ({said}); to mend it: ask who runs the coordinator, "
+                f"{self.url} cannot be reached ({text}); to mend it: ask who runs the coordinator, "
                 "and look at the firewall for outgoing connections"
             ) from None
 
@@ -153,9 +153,9 @@ class _Watch:
 
     def trace(self, event: str, info: dict[str, Any]) -> None:
         """Told by httpcore of each step: the newest connection, plain or in TLS, is the one in use."""
-        made = info.get("return_value")
-        if event.endswith(".complete") and hasattr(made, "get_extra_info"):
-            self._stream = made
+        connection = info.get("return_value")
+        if event.endswith(".complete") and hasattr(connection, "get_extra_info"):
+            self._stream = connection
 
     @contextmanager
     def timed(self) -> Iterator[None]:

@@ -101,14 +101,14 @@ def named(root: TrustRoot, name: str, keys: NodeKeys) -> list[str]:
 
     A root of a trust on one machine names no key for the connection.
     """
-    theirs, mine = root.root.partners.get(name), keys.partner(name)
+    theirs, own_entry = root.root.partners.get(name), keys.partner(name)
     if theirs is None:
         return [f"version {root.root.version} of the trust root has no partner {name!r}"]
-    found = []
-    for what, field in (("signs with", "sign"), ("receives under", "seal"), ("connects with", "flower")):
-        if getattr(theirs, field) not in (getattr(mine, field), *([""] if field == "flower" else [])):
-            found.append(f"version {root.root.version} of the trust root names another key that {name} {what}")
-    return found
+    differences = []
+    for purpose, field in (("signs with", "sign"), ("receives under", "seal"), ("connects with", "flower")):
+        if getattr(theirs, field) not in (getattr(own_entry, field), *([""] if field == "flower" else [])):
+            differences.append(f"version {root.root.version} of the trust root names another key that {name} {purpose}")
+    return differences
 
 
 # ---- rotation
@@ -131,22 +131,24 @@ def rotate(home: Path, name: str) -> PartnerFile:
             (home / place).unlink(missing_ok=True)
         NodeKeys.make().write(home, _NEXT)
     file = NodeKeys.read(home, _NEXT).public(name)
-    signed = {"keyid": using.key_id, "sig": base64.b64encode(using.sign(_CONTEXT + file.file())).decode("ascii")}
+    signature = {"keyid": using.key_id, "sig": base64.b64encode(using.sign(_CONTEXT + file.file())).decode("ascii")}
     replace_public(home / "partner.json", file.file())
-    replace_public(home / "partner.json.sig", json.dumps(signed, indent=2).encode("ascii") + b"\n")
+    replace_public(home / "partner.json.sig", json.dumps(signature, indent=2).encode("ascii") + b"\n")
     return file
 
 
-def check_rotation(partner: bytes, signature: bytes, before: Mapping[str, Partner]) -> PartnerFile:
+def check_rotation(partner: bytes, signature: bytes, earlier: Mapping[str, Partner]) -> PartnerFile:
     """The partner.json, when the key that the root before it names for this partner has signed it.
 
     Raises: Refused (`signature`), InvalidInput, MessageInvalid.
     """
     file = read_model(PartnerFile, read_json(partner, largest=_LARGEST), InvalidInput, "partner.json")
-    said = read_json(signature, largest=_LARGEST)
-    public = bytes.fromhex(before[file.name].sign) if file.name in before else b""
+    document = read_json(signature, largest=_LARGEST)
+    public = bytes.fromhex(earlier[file.name].sign) if file.name in earlier else b""
     try:
-        ok = said["keyid"] == key_id(public) and valid(public, base64.b64decode(said["sig"]), _CONTEXT + partner)
+        ok = document["keyid"] == key_id(public) and valid(
+            public, base64.b64decode(document["sig"]), _CONTEXT + partner
+        )
     except (KeyError, TypeError, ValueError):
         ok = False
     if not ok:

@@ -99,7 +99,7 @@ class Node:
                     raise
                 read_checkpoint(note, self._origin, self.abandoned)
                 return  # of the history that a quorum has let this partner give up
-            close_if_rolled_back(self.store, head, at=write_time(self.clock()))
+            close_if_rolled_back(self.store, head, time=write_time(self.clock()))
 
     @property
     def _origin(self) -> str:

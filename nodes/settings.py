@@ -182,10 +182,10 @@ class NodeSettings:
 
     def roots(self) -> tuple[Envelope, ...]:
         """The signed versions of the root that were enrolled.  Raises: InvalidInput before any was."""
-        found = read_roots(self.shared / "roots")
-        if not found:
+        roots_read = read_roots(self.shared / "roots")
+        if not roots_read:
             raise InvalidInput("a node that is not enrolled", remedy="datatrust node enrol invitation.json")
-        return found
+        return roots_read
 
     def root(self) -> TrustRoot:
         """The newest version that was enrolled.  Raises: InvalidInput, Refused, MessageInvalid."""

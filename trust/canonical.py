@@ -108,17 +108,17 @@ def parse(raw: bytes, *, largest: int = 1 << 20) -> Any:
         raise MessageInvalid("a document nested too deeply", expected=f"at most {_DEEPEST} levels")
     try:
         value = json.loads(raw)
-        same = canonical(value) == raw
+        canonical_bytes = canonical(value) == raw
     except (ValueError, RecursionError):
         raise MessageInvalid(
             "bytes that are not canonical JSON", expected="sorted keys, no spaces, no floats"
         ) from None
-    if not same:
+    if not canonical_bytes:
         raise MessageInvalid("JSON that is not in canonical form", expected="sorted keys, no spaces, no floats")
     return value
 
 
-def read_document(model: type[M], raw: bytes, error: type[InvalidInput], what: str) -> M:
+def read_document(model: type[M], raw: bytes, error: type[InvalidInput], subject: str) -> M:
     """A signed document from its bytes, which must be written exactly as a `model` writes what it was given.
 
     So a number that stands as a text, or a document that does not name its schema, is refused rather than understood.
@@ -126,11 +126,11 @@ def read_document(model: type[M], raw: bytes, error: type[InvalidInput], what: s
     Raises: MessageInvalid for bytes that are not canonical; `error`.
     """
     value = parse(raw)
-    read = read_model(model, value, error, what)
+    read = read_model(model, value, error, subject)
     if "schema_" in model.model_fields and "schema" not in value:
-        raise error(f"{what} has no field 'schema'", expected="the kind and version of the document")
+        raise error(f"{subject} has no field 'schema'", expected="the kind and version of the document")
     if canonical(read.model_dump(mode="json", exclude_none=True, exclude_unset=True, by_alias=True)) != raw:
-        raise error(f"{what} has a field of another type", expected="numbers and texts as the format says")
+        raise error(f"{subject} has a field of another type", expected="numbers and texts as the format says")
     return read
 
 
@@ -143,39 +143,39 @@ def _nesting(raw: bytes) -> int:
     return deepest
 
 
-def read_model(model: type[M], value: Any, error: type[InvalidInput], what: str) -> M:
+def read_model(model: type[M], value: Any, error: type[InvalidInput], subject: str) -> M:
     """`value` as a `model`, or `error` naming the first field that is wrong, with the nearest known name."""
     try:
         return model.model_validate(value)
     except ValidationError as wrong:
-        raise explained(wrong, model, error, what) from None
+        raise explained(wrong, model, error, subject) from None
     except RecursionError:
-        raise error(f"{what} is nested too deeply") from None
+        raise error(f"{subject} is nested too deeply") from None
 
 
-def explained(wrong: ValidationError, model: type[BaseModel], error: type[InvalidInput], what: str) -> InvalidInput:
+def explained(wrong: ValidationError, model: type[BaseModel], error: type[InvalidInput], subject: str) -> InvalidInput:
     """One complaint of pydantic in our words: an unknown key first, with the nearest name."""
     complaints = wrong.errors(include_url=False, include_input=False)
     first = next((c for c in complaints if c["type"] == "extra_forbidden"), complaints[0])
-    where = ".".join(str(p) for p in first["loc"])
+    path = ".".join(str(p) for p in first["loc"])
     if first["type"] == "extra_forbidden":
-        known = nearest(str(first["loc"][-1]), _field_names(model))
-        return error(f"{what} has an unknown field {where!r}", expected=known, remedy="correct the name")
+        suggestion = nearest(str(first["loc"][-1]), _field_names(model))
+        return error(f"{subject} has an unknown field {path!r}", expected=suggestion, remedy="correct the name")
     if first["type"] == "missing":
-        return error(f"{what} has no field {where!r}", expected="it to be given")
-    place = f"{what}, field {where!r}" if where else what
+        return error(f"{subject} has no field {path!r}", expected="it to be given")
+    place = f"{subject}, field {path!r}" if path else subject
     return error(f"{place}: {first['msg'].removeprefix('Value error, ')}")
 
 
 def _field_names(annotation: Any) -> set[str]:
     """Every field name of the models that an annotation reaches."""
     names: set[str] = set()
-    waiting, seen = [annotation], set()
+    waiting, names_seen = [annotation], set()
     while waiting:
         current = waiting.pop()
-        if id(current) in seen:
+        if id(current) in names_seen:
             continue
-        seen.add(id(current))
+        names_seen.add(id(current))
         if isinstance(current, type) and issubclass(current, BaseModel):
             names |= {f.alias or name for name, f in current.model_fields.items()}
             waiting += [f.annotation for f in current.model_fields.values()]

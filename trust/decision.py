@@ -47,10 +47,10 @@ class Decisions(tuple[Decision, ...]):
 
 def require(decisions: Iterable[Decision]) -> Decisions:
     """The same decisions, or `Refused` for the first that said no.  An empty list refuses."""
-    taken = Decisions(decisions)
-    for decision in taken:
+    judged = Decisions(decisions)
+    for decision in judged:
         if not decision.ok:
             raise Refused(decision.rule, decision.text, decision.remedy)
-    if not taken:
+    if not judged:
         raise Refused("no-decision", "no rule was asked, and what no rule allows is refused")
-    return taken
+    return judged

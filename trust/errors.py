@@ -187,11 +187,11 @@ def sentence(got: str, expected: str, remedy: str) -> str:
     return "; ".join(parts)
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
+def nearest(word: str, candidates: Iterable[str]) -> str:
     """`'minimum', perhaps`, or the names that are known: what was expected in place of an unknown name."""
-    names = sorted(set(known))
+    names = sorted(set(candidates))
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     if close:
         return f"{close[0]!r}, perhaps"
-    shown = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
-    return f"one of: {shown}" if names else "none is known"
+    listing = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
+    return f"one of: {listing}" if names else "none is known"

@@ -95,6 +95,6 @@ def write_new(path: Path, content: bytes, mode: int) -> None:
 
 def data_folder() -> Path:
     """DATATRUST_HOME, else `datatrust` under XDG_DATA_HOME, else ~/.local/share/datatrust."""
-    if named := os.environ.get("DATATRUST_HOME"):
-        return Path(named)
+    if folder := os.environ.get("DATATRUST_HOME"):
+        return Path(folder)
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "datatrust"

@@ -20,19 +20,19 @@ def now() -> datetime:
 def read_time(text: str) -> datetime:
     """A time of the form YYYY-MM-DDTHH:MM:SSZ.  Raises: StudyInvalid."""
     try:
-        at = datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
-        if write_time(at) != text:
+        moment = datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+        if write_time(moment) != text:
             raise ValueError("another spelling of a time")
     except (ValueError, TypeError):
         raise StudyInvalid(f"{text!r} is no time", expected="YYYY-MM-DDTHH:MM:SSZ, in UTC") from None
-    return at
+    return moment
 
 
-def write_time(at: datetime) -> str:
+def write_time(moment: datetime) -> str:
     """The text of a time.  Raises: StudyInvalid for a time without a zone."""
-    if at.tzinfo is None:
+    if moment.tzinfo is None:
         raise StudyInvalid("a time without a zone", expected="a datetime with tzinfo, such as datetime.now(UTC)")
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _exists(text: str) -> str:

@@ -18,7 +18,9 @@ def main(arguments: list[str]) -> int:
         print("usage: python -m coordinator.api HOME", file=sys.stderr)
         return 2
     try:
-        serve(CoordinatorSettings(Path(arguments[0])), ready=lambda at: print(f"listening at {at}", flush=True))
+        serve(
+            CoordinatorSettings(Path(arguments[0])), ready=lambda address: print(f"listening at {address}", flush=True)
+        )
     except DataTrustError as wrong:
         print(wrong, file=sys.stderr)
         return wrong.exit_code

@@ -69,18 +69,20 @@ class Directory:
     def asker(self, keyid: str, now: datetime) -> Asker:
         """What a key is today.  Raises: Refused (`request-role`) for one that is nothing any more."""
         root = self._root
-        named = {name: person for name, person in root.researchers.items() if person.key == keyid}
-        accredited = frozenset(name for name, one in named.items() if now < read_time(one.accredited_until))
+        researchers = {name: person for name, person in root.researchers.items() if person.key == keyid}
+        accredited = frozenset(
+            name for name, researcher_of in researchers.items() if now < read_time(researcher_of.accredited_until)
+        )
         partners = frozenset(name for name, key in root.verify_keys().items() if key_id(key) == keyid)
-        held: dict[Role, bool] = {
+        roles_held: dict[Role, bool] = {
             "researcher": bool(accredited),
             "member": keyid in root.roles["committee"].keys,
             "partner": bool(partners),
             "operator": keyid in root.roles["coordinator"].keys,
             "auditor": keyid in root.roles["auditor"].keys,
         }
-        roles = frozenset(role for role, holds in held.items() if holds)
-        if not roles and named:
+        roles = frozenset(role for role, holds in roles_held.items() if holds)
+        if not roles and researchers:
             raise Refused("request-role", "the researcher's accreditation is over", "have the accreditation renewed")
         if not roles:
             text = "the key has no role in the trust root in force"
@@ -95,25 +97,29 @@ class Nonces:
         self._until: dict[tuple[str, str], int] = {}
         self._most, self._lock, self._next = most, threading.Lock(), 0.0
 
-    def take(self, signed: Signed, now: datetime) -> None:
+    def take(self, request: Signed, now: datetime) -> None:
         """Raises: Refused (`request-replayed`); Http (`too-many`) where no more can be remembered."""
-        name, seconds = (signed.keyid, signed.nonce), now.timestamp()
+        name, seconds = (request.keyid, request.nonce), now.timestamp()
         with self._lock:
             if name in self._until:
                 raise Refused("request-replayed", "the request was received before", "sign it anew")
             if seconds >= self._next or len(self._until) >= self._most:
-                self._until = {key: until for key, until in self._until.items() if until >= seconds}
+                self._until = {
+                    key: expiries_by_nonce
+                    for key, expiries_by_nonce in self._until.items()
+                    if expiries_by_nonce >= seconds
+                }
                 self._next = seconds + TOLERANCE
             if len(self._until) >= self._most:
                 raise too_many(TOLERANCE)
-            self._until[name] = signed.until
+            self._until[name] = request.until
 
 
 class Door:
     """The five steps, with what they remember.  `authority` is the coordinator's own, such as `trust.example:8443`."""
 
-    def __init__(self, authority: str, limits: Limits, started: datetime) -> None:
-        self._authority, self._started = authority, int(started.timestamp())
+    def __init__(self, authority: str, limits: Limits, started_at: datetime) -> None:
+        self._authority, self._started = authority, int(started_at.timestamp())
         self._buckets = TokenBuckets(limits.key_burst, limits.key_per_second)
         self._nonces = Nonces()
         self._directories: dict[bytes, Directory] = {}
@@ -126,11 +132,11 @@ class Door:
         if directory is None:
             directory = Directory(trust.roots)
             self._directories = {trust.root.digest: directory}
-        signed = self._signed(directory.keys, request, body, now)
-        if seconds := self._buckets.take(signed.keyid):
+        request_ = self._signed(directory.keys, request, body, now)
+        if seconds := self._buckets.take(request_.keyid):
             raise too_many(seconds)
-        self._nonces.take(signed, now)
-        return directory.asker(signed.keyid, now)
+        self._nonces.take(request_, now)
+        return directory.asker(request_.keyid, now)
 
     def _signed(self, keys: Mapping[str, bytes], request: Request, body: bytes, now: datetime) -> Signed:
         scope = request.scope
@@ -141,23 +147,23 @@ class Door:
             raise Refused("request-signature", text, f"ask https://{self._authority}")
         path = (scope.get("raw_path") or b"").partition(b"?")[0].decode("latin-1")
         query = scope["query_string"].decode("latin-1")
-        signed = verify_request(keys, scope["method"], hosts[0], path, query, lines, body, now)
-        if signed.created < self._started:
+        request_ = verify_request(keys, scope["method"], hosts[0], path, query, lines, body, now)
+        if request_.created < self._started:
             text = "the request was signed before the coordinator started"
             raise Refused("request-expired", text, "sign it anew; check the clock")
-        return signed
+        return request_
 
 
-def only(asker: Asker, *allowed: Role) -> Asker:
+def only(asker: Asker, *roles_allowed: Role) -> Asker:
     """Raises: Refused (`request-role`) where the asker is none of these."""
-    if not asker.roles & set(allowed):
-        text = f"this is for {', '.join(allowed)}; the key is {', '.join(sorted(asker.roles))}"
+    if not asker.roles & set(roles_allowed):
+        text = f"this is for {', '.join(roles_allowed)}; the key is {', '.join(sorted(asker.roles))}"
         raise Refused("request-role", text, "sign with a key of such a role")
     return asker
 
 
 def json_only(request: Request) -> None:
     """Raises: Http (`media-type`) for a body that says that it is something else than JSON."""
-    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if given != "application/json":
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type != "application/json":
         raise Http("media-type", "the body is not said to be JSON", expected="Content-Type: application/json")

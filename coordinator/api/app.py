@@ -60,7 +60,7 @@ def create_app(
 
     Raises: DataTrustError of whatever in its folder cannot be used: docket, register and charter are opened here.
     """
-    taken = limits or Limits()
+    bounds = limits or Limits()
     dockets = Dockets(settings.docket)
     docket = dockets.take()
     assert docket is not None  # noqa: S101 - the first one
@@ -88,15 +88,15 @@ def create_app(
         lifespan=lifespan,
         dependencies=[Depends(known_query)],
     )
-    door = Door(authority_of(settings.url or f"https://{settings.api_here}"), taken, clock())
-    app.state.context = Context(settings, dockets, door, published, clock, taken.large)
+    door = Door(authority_of(settings.url or f"https://{settings.api_here}"), bounds, clock())
+    app.state.context = Context(settings, dockets, door, published, clock, bounds.large)
     for module in (public, studies, trustees, health):
         app.include_router(module.router)
     app.add_exception_handler(DataTrustError, _ours)
     app.add_exception_handler(HTTPException, _of_http)
     app.add_exception_handler(RequestValidationError, _of_request)
-    app.add_middleware(Bodies, limits=taken)  # the last one added is the outermost
-    app.add_middleware(Bursts, limits=taken)
+    app.add_middleware(Bodies, limits=bounds)  # the last one added is the outermost
+    app.add_middleware(Bursts, limits=bounds)
     app.add_middleware(Guard)
     return app
 
@@ -112,12 +112,12 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        begun = False
+        response_begun = False
 
         async def guarded(message: Message) -> None:
-            nonlocal begun
+            nonlocal response_begun
             if message["type"] == "http.response.start":
-                begun = True
+                response_begun = True
                 headers = MutableHeaders(scope=message)
                 for name, value in _FIELDS.items():
                     headers[name] = value
@@ -127,7 +127,7 @@ class Guard:
             await self._app(scope, receive, guarded)
         except Exception as wrong:
             _log(wrong)
-            if not begun:
+            if not response_begun:
                 await respond(Fault("unforeseen"))(scope, receive, guarded)
 
 
@@ -168,5 +168,5 @@ def _of_request(request: Request, wrong: Exception) -> Response:
     """The first parameter that is wrong, without its value."""
     assert isinstance(wrong, RequestValidationError)  # noqa: S101 - what the handler is registered for
     first = wrong.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return respond(Http("request", f"the parameter {where!r} is not usable", expected=str(first["msg"])))
+    path = ".".join(str(part) for part in first["loc"])
+    return respond(Http("request", f"the parameter {path!r} is not usable", expected=str(first["msg"])))

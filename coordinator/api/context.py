@@ -95,8 +95,8 @@ async def known_query(request: Request) -> None:
     """Raises: Http (`request`) for a parameter that the address does not know, or that stands twice."""
     route = request.scope.get("route")
     assert isinstance(route, APIRoute)  # noqa: S101 - the only kind that depends on this
-    known = {field.alias for field in route.dependant.query_params}
-    given = [name for name, _ in request.query_params.multi_items()]
-    if len(given) != len(set(given)) or not set(given) <= known:
-        named = ", ".join(sorted(known)) or "no parameter"
-        raise Http("request", "a parameter that this address does not know, or one twice", expected=named)
+    known_parameters = {field.alias for field in route.dependant.query_params}
+    given_parameters = [name for name, _ in request.query_params.multi_items()]
+    if len(given_parameters) != len(set(given_parameters)) or not set(given_parameters) <= known_parameters:
+        listing = ", ".join(sorted(known_parameters)) or "no parameter"
+        raise Http("request", "a parameter that this address does not know, or one twice", expected=listing)

@@ -44,9 +44,9 @@ class Dockets:
         Raises: Fault where none becomes free, or where the trust root names another charter than this process has;
         what opening one raises.
         """
-        until = time.monotonic() + self._patience
+        deadline = time.monotonic() + self._patience
         while (docket := await run_in_threadpool(self.take)) is None:
-            if time.monotonic() > until:
+            if time.monotonic() > deadline:
                 raise Fault("all dockets are in use; the coordinator is too busy")
             await asyncio.sleep(_LOOK)
         try:

@@ -109,20 +109,20 @@ class FiledDocument(Answer):
     told: str
 
     @classmethod
-    def of(cls, filed: FiledStudy, docket: Docket) -> FiledDocument:
+    def of(cls, study: FiledStudy, docket: Docket) -> FiledDocument:
         """As the docket has it now."""
-        ended = filed.ended
+        ending = study.ended
         return cls(
-            id=filed.id,
-            number=filed.number,
-            state=filed.state,
-            study=filed.study,
-            mandate=filed.mandate,
-            votes=tuple(docket.votes(filed.mandate_digest)),
-            revocations=tuple(docket.revocations(filed.mandate_digest)),
-            at=filed.at,
-            ended=Ended(rule=ended.rule, text=ended.text, remedy=ended.remedy) if ended else None,
-            told=docket.told(filed.id),
+            id=study.id,
+            number=study.number,
+            state=study.state,
+            study=study.study,
+            mandate=study.mandate,
+            votes=tuple(docket.votes(study.mandate_digest)),
+            revocations=tuple(docket.revocations(study.mandate_digest)),
+            at=study.at,
+            ended=Ended(rule=ending.rule, text=ending.text, remedy=ending.remedy) if ending else None,
+            told=docket.told(study.id),
         )
 
 

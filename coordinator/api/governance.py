@@ -38,14 +38,14 @@ router = APIRouter()
 def accept(office: Office, docket: Lent, asker: Asking, root: Body, response: Response) -> Envelope:
     """Signed by a quorum of the root in force and of its own; as it is kept."""
     only(asker, "operator", "member")
-    before = len(docket.trust.roots)
-    known = docket.accept_root(root).roots
-    kept = next(envelope for envelope in reversed(known) if envelope.payload == root.payload)
-    if len(known) == before:
+    count_before = len(docket.trust.roots)
+    roots_now = docket.accept_root(root).roots
+    stored_root = next(envelope for envelope in reversed(roots_now) if envelope.payload == root.payload)
+    if len(roots_now) == count_before:
         response.status_code = 200
-    number = Root.read(kept.unverified_payload).version
-    _keep(office.settings.folder / "roots" / f"{number}.json", kept)
-    return kept
+    number = Root.read(stored_root.unverified_payload).version
+    _keep(office.settings.folder / "roots" / f"{number}.json", stored_root)
+    return stored_root
 
 
 def _keep(path: Path, envelope: Envelope) -> None:
@@ -58,14 +58,14 @@ def _keep(path: Path, envelope: Envelope) -> None:
 def status(docket: Lent, asker: Asking) -> StatusDocument:
     """Counts of studies, those that run, partners' connections, the register."""
     only(asker, "operator", "member", "partner")
-    running = []
+    studies_running = []
     for study in docket.ids("running"):
-        told, at = docket.told_at(study)
-        running.append(Run(study=study, told=told, at=at))
+        report, reported_at = docket.told_at(study)
+        studies_running.append(Run(study=study, told=report, at=reported_at))
     size = docket.register.head()[0]
     return StatusDocument(
         states={state: len(docket.ids(state)) for state in get_args(State)},
-        running=running,
+        running=studies_running,
         partners=_partners(docket),
         version=_version(),
         register=RegisterHead(size=size, checkpoint=checkpoint_of(docket)),
@@ -74,18 +74,18 @@ def status(docket: Lent, asker: Asking) -> StatusDocument:
 
 def _partners(docket: Docket) -> dict[str, Online]:
     """What the worker has told of connections, under no study's name: `{"partners": {name: {online, since}}}`."""
-    said: Any = {}
+    report: Any = {}
     with suppress(ValueError):
-        said = json.loads(docket.told("") or "{}")
-    told = said.get("partners", {}) if isinstance(said, dict) else {}
-    found = {}
+        report = json.loads(docket.told("") or "{}")
+    partner_reports = report.get("partners", {}) if isinstance(report, dict) else {}
+    partners = {}
     for name in sorted(docket.trust.root.root.partners):
-        one = told.get(name) if isinstance(told, dict) else None
-        if isinstance(one, dict) and isinstance(one.get("online"), bool):
-            found[name] = Online(online=one["online"], since=str(one.get("since", "")))
+        partner_report = partner_reports.get(name) if isinstance(partner_reports, dict) else None
+        if isinstance(partner_report, dict) and isinstance(partner_report.get("online"), bool):
+            partners[name] = Online(online=partner_report["online"], since=str(partner_report.get("since", "")))
         else:
-            found[name] = Online(online="unknown")
-    return found
+            partners[name] = Online(online="unknown")
+    return partners
 
 
 def _version() -> str:

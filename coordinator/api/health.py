@@ -37,10 +37,10 @@ def livez() -> dict[str, bool]:
 )
 async def readyz(office: Office, now: Now, response: Response) -> list[Check]:
     """Each check for itself; 503 when one of them is a no."""
-    found = [*await _of_docket(office, now), *await run_in_threadpool(_of_machine, office, now)]
-    if not all(check.ok for check in found):
+    checks = [*await _of_docket(office, now), *await run_in_threadpool(_of_machine, office, now)]
+    if not all(check.ok for check in checks):
         response.status_code = 503
-    return found
+    return checks
 
 
 async def _of_docket(office: Context, now: datetime) -> list[Check]:
@@ -98,5 +98,5 @@ def _disk(office: Context) -> tuple[bool, str]:
 
 def _certificate(office: Context, now: datetime) -> tuple[bool, str]:
     days = office.settings.days_left(now)
-    begun = office.settings.certificate.not_valid_before_utc <= now
-    return begun and days >= _LEAST_DAYS, f"{days} days left" if begun else "not valid yet"
+    is_valid_yet = office.settings.certificate.not_valid_before_utc <= now
+    return is_valid_yet and days >= _LEAST_DAYS, f"{days} days left" if is_valid_yet else "not valid yet"

@@ -65,19 +65,19 @@ class TokenBuckets:
         """Take a token: 0 where there was one, else the seconds until there is."""
         with self._lock:
             now = self._clock()
-            left, at = self._left.pop(name, (float(self._burst), now))
-            left = min(float(self._burst), left + (now - at) * self._rate)
-            taken = left >= 1
-            self._left[name] = (left - 1 if taken else left, now)
+            tokens_left, updated_at = self._left.pop(name, (float(self._burst), now))
+            tokens_left = min(float(self._burst), tokens_left + (now - updated_at) * self._rate)
+            allowed_now = tokens_left >= 1
+            self._left[name] = (tokens_left - 1 if allowed_now else tokens_left, now)
             if len(self._left) > _MOST_BUCKETS:
                 self._left.popitem(last=False)
-            return 0 if taken else max(1, math.ceil((1 - left) / self._rate))
+            return 0 if allowed_now else max(1, math.ceil((1 - tokens_left) / self._rate))
 
 
 def too_many(seconds: int) -> Http:
     """`too-many`, and when to ask again."""
     remedy = f"try again in {seconds} second{'' if seconds == 1 else 's'}"
-    return Http("too-many", "too many requests in a short time", remedy=remedy, after=seconds)
+    return Http("too-many", "too many requests in a short time", remedy=remedy, retry_after=seconds)
 
 
 class Bursts:

@@ -31,14 +31,14 @@ class Published:
         self._policies: dict[str, PartnerPolicy] = {}
         self._documents: dict[str, Policy] = {}
         for name in sorted(trust.root.root.partners):
-            own = folder / "policies" / name
-            if not own.is_dir():
+            partner_folder = folder / "policies" / name
+            if not partner_folder.is_dir():
                 continue
-            policy = PartnerPolicy.load(own)
+            policy = PartnerPolicy.load(partner_folder)
             policy.check_fits(trust.charter)
             if not policy.published:
                 raise InvalidInput(f"the policy of {name!r} says published = false", remedy="take it out of policies/")
-            raw = {"partner.toml": read(own, "partner.toml", name)} | cedar_files(own, name)
+            raw = {"partner.toml": read(partner_folder, "partner.toml", name)} | cedar_files(partner_folder, name)
             self._policies[name] = policy
             self._documents[name] = Policy(
                 version=policy.version,
@@ -57,11 +57,11 @@ class Published:
         """
         scope = trust.scope(study)
         plans, asker = plan(study, scope), asker_of(trust.root.root, study.researcher)
-        said = list(decide(study, trust.charter, scope, plans, now=now, asker=asker))
+        decisions = list(decide(study, trust.charter, scope, plans, now=now, asker=asker))
         for name, policy in self._policies.items():
-            said += decide(study, trust.charter, scope, plans, now=now, asker=asker, partner=name, policy=policy)
+            decisions += decide(study, trust.charter, scope, plans, now=now, asker=asker, partner=name, policy=policy)
         try:
-            require(Decisions(said))
+            require(Decisions(decisions))
         except Refused as refused:
             return refused
         return None
@@ -70,8 +70,14 @@ class Published:
         """Why it is refused, and the smallest changes that would pass; of charter and published policies."""
         scope = trust.scope(study)
         plans, asker = plan(study, scope), asker_of(trust.root.root, study.researcher)
-        found = explain(study, trust.charter, scope, plans, now=now, asker=asker)
+        explanation = explain(study, trust.charter, scope, plans, now=now, asker=asker)
         for name, policy in self._policies.items():
-            own = explain(study, trust.charter, scope, plans, now=now, asker=asker, partner=name, policy=policy)
-            found = own if len(own.reasons) > len(found.reasons) or not own.ok else found
-        return str(found)
+            own_explanation = explain(
+                study, trust.charter, scope, plans, now=now, asker=asker, partner=name, policy=policy
+            )
+            explanation = (
+                own_explanation
+                if len(own_explanation.reasons) > len(explanation.reasons) or not own_explanation.ok
+                else explanation
+            )
+        return str(explanation)

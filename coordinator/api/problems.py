@@ -52,9 +52,9 @@ class Http(DataTrustError):
     again makes sense.
     """
 
-    def __init__(self, code: str, detail: str, *, expected: str = "", remedy: str = "", after: int = 0) -> None:
+    def __init__(self, code: str, detail: str, *, expected: str = "", remedy: str = "", retry_after: int = 0) -> None:
         self.code = code  # type: ignore[misc]  # of the object, not of the class
-        self.got, self.expected, self.remedy, self.after = detail, expected, remedy, after
+        self.got, self.expected, self.remedy, self.after = detail, expected, remedy, retry_after
         super().__init__(detail)
 
 
@@ -77,14 +77,14 @@ DESCRIPTION: Final[dict[int | str, dict[str, Any]]] = {"4XX": _DESCRIBED, 503: _
 
 def titles() -> dict[str, str]:
     """Every code that can stand in a problem's type, and its title."""
-    found = {code: title for code, (_, title) in PROBLEMS.items()}
+    titles_by_code = {code: title for code, (_, title) in PROBLEMS.items()}
     waiting: list[type[DataTrustError]] = [DataTrustError]
     while waiting:
         kind = waiting.pop()
         words = re.split(r"\.\s|\.?\n|\.?$", kind.__doc__ or "", maxsplit=1)[0]
-        found.setdefault(kind.code, f"{words[:1].lower()}{words[1:]}")
+        titles_by_code.setdefault(kind.code, f"{words[:1].lower()}{words[1:]}")
         waiting += [sub for sub in kind.__subclasses__() if sub is not Http]
-    return found | {"fault": "the coordinator cannot answer now"}
+    return titles_by_code | {"fault": "the coordinator cannot answer now"}
 
 
 def status_of(wrong: DataTrustError) -> int:
@@ -98,7 +98,7 @@ def status_of(wrong: DataTrustError) -> int:
     return 409 if isinstance(wrong, AnalysisFailed) else 503
 
 
-def problem_of(wrong: DataTrustError, **more: str) -> dict[str, Any]:
+def problem_of(wrong: DataTrustError, **extra: str) -> dict[str, Any]:
     """The problem's document.  A fault's own words stay here: they name files of this machine."""
     status = status_of(wrong)
     if status == 503:
@@ -112,15 +112,15 @@ def problem_of(wrong: DataTrustError, **more: str) -> dict[str, Any]:
     for name in ("rule", "text", "got", "expected", "remedy"):
         if value := getattr(wrong, name, ""):
             document[name] = value
-    return document | more
+    return document | extra
 
 
-def respond(wrong: DataTrustError, headers: Mapping[str, str] | None = None, **more: str) -> Response:
+def respond(wrong: DataTrustError, headers: Mapping[str, str] | None = None, **members: str) -> Response:
     """The problem as a response."""
     status, extra = status_of(wrong), dict(headers or {})
     if status == 401:
         extra["WWW-Authenticate"] = 'Signature realm="datatrust"'  # RFC 9110, section 11.6.1, asks for one
     if isinstance(wrong, Http) and wrong.after:
         extra["Retry-After"] = str(wrong.after)
-    content = json.dumps(problem_of(wrong, **more), ensure_ascii=True).encode("ascii")
+    content = json.dumps(problem_of(wrong, **members), ensure_ascii=True).encode("ascii")
     return Response(content, status, extra, MEDIA_TYPE)

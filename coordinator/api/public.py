@@ -37,15 +37,15 @@ def checkpoint_of(docket: Lent) -> str:
 @router.get("/v1/trust", operation_id="trust", summary="What the trust is, and where", response_model=TrustDocument)
 def trust(office: Office, docket: Lent) -> TrustDocument:
     """Names, versions and digests, each of which a client compares with what it has pinned."""
-    known, root = docket.trust, docket.trust.root.root
-    charter = known.charter
+    documents, root = docket.trust, docket.trust.root.root
+    charter = documents.charter
     return TrustDocument(
         trust=root.trust,
         version=root.version,
         url=office.settings.url,
         nodes=office.settings.address,
         charter=Named(name=charter.name, version=charter.version, digest=charter.folder_digest),
-        dataset=DatasetNamed(id=known.dataset.id, digest=known.dataset.digest()),
+        dataset=DatasetNamed(id=documents.dataset.id, digest=documents.dataset.digest()),
         policies={name: office.published.document(name) for name in sorted(root.partners)},
         checkpoint=checkpoint_of(docket),
     )
@@ -92,16 +92,16 @@ def entries(
     docket: Lent, start: Number = 0, limit: Annotated[int, Query(ge=1, le=_MOST_ENTRIES)] = 100
 ) -> EntriesDocument:
     """As many as were asked for, or about 4 MiB of them: go on after the last until `size`."""
-    found: list[dict[str, Any]] = []
-    left = _MOST_BYTES
+    found_entries: list[dict[str, Any]] = []
+    bytes_left = _MOST_BYTES
     size = docket.register.head()[0]
     for index in range(start, min(start + limit, size)):
         entry = docket.register.entry(index)
-        found.append(entry.document())
-        left -= len(entry.canonical())
-        if left <= 0:
+        found_entries.append(entry.document())
+        bytes_left -= len(entry.canonical())
+        if bytes_left <= 0:
             break
-    return EntriesDocument(entries=found, size=size)
+    return EntriesDocument(entries=found_entries, size=size)
 
 
 @router.get("/v1/register/inclusion", operation_id="inclusion", summary="The proof that an entry is in the register")
@@ -120,9 +120,9 @@ def consistency(docket: Lent, old: Number) -> ProofDocument:
     return ProofDocument(proof=[part.hex() for part in proof], checkpoint=note)
 
 
-def _there(found: bool, expected: str) -> None:
+def _there(exists: bool, expected: str) -> None:
     """Raises: Http (`not-found`)."""
-    if not found:
+    if not exists:
         raise Http("not-found", "the register has no such place", expected=expected)
 
 

@@ -60,40 +60,51 @@ _PAGE: dict[int | str, dict[str, Any]] = {
 def file(office: Office, docket: Lent, asker: Asking, now: Now, study: Body, response: Response) -> Any:
     """Signed by the researcher who asks.  A refusal by the charter is recorded, and says what would pass."""
     only(asker, "researcher")
-    written, study = docket.trust.signed(study)
-    if written.researcher not in asker.researchers:
+    study_document, study = docket.trust.signed(study)
+    if study_document.researcher not in asker.researchers:
         raise _of_another()
-    before = _known(docket, written.id)
-    if before is None:
-        refused = office.published.check(written, docket.trust, now)
-        if refused is not None:
-            _record(docket, study, refused, written.id)
-            return respond(refused, explanation=office.published.explained(written, docket.trust, now))
+    study_before = _known(docket, study_document.id)
+    if study_before is None:
+        refusal = office.published.check(study_document, docket.trust, now)
+        if refusal is not None:
+            _record(docket, study, refusal, study_document.id)
+            return respond(refusal, explanation=office.published.explained(study_document, docket.trust, now))
         _room(docket, asker)
         try:
             return FiledDocument.of(docket.file(study), docket)
         except StudyInvalid:
-            before = _known(docket, written.id)  # another request of hers may have been first
-            if before is None and not docket.used(written.id):
+            study_before = _known(docket, study_document.id)  # another request of hers may have been first
+            if study_before is None and not docket.used(study_document.id):
                 raise
-    if before is None or before.study.payload != study.payload:
-        raise Http("conflict", f"another study has the id {written.id!r}", remedy="write it again, with a new id")
+    if study_before is None or study_before.study.payload != study.payload:
+        raise Http(
+            "conflict", f"another study has the id {study_document.id!r}", remedy="write it again, with a new id"
+        )
     response.status_code = 200
-    return FiledDocument.of(before, docket)
+    return FiledDocument.of(study_before, docket)
 
 
 def _room(docket: Docket, asker: Asker) -> None:
     """Raises: Http (`too-many`) where as many studies of hers wait for the committee as one researcher may have."""
     waiting = [docket.find(name) for name in docket.ids("filed")]
-    if sum(filed.written.researcher in asker.researchers for filed in waiting if filed.lapsed is None) >= _MOST_WAITING:
+    if (
+        sum(
+            study_waiting.written.researcher in asker.researchers
+            for study_waiting in waiting
+            if study_waiting.lapsed is None
+        )
+        >= _MOST_WAITING
+    ):
         remedy = "wait for the committee, or withdraw some"
-        raise Http("too-many", f"{_MOST_WAITING} studies of hers wait for the committee", remedy=remedy, after=3600)
+        raise Http(
+            "too-many", f"{_MOST_WAITING} studies of hers wait for the committee", remedy=remedy, retry_after=3600
+        )
 
 
-def _record(docket: Docket, study: Envelope, refused: Refused, name: str) -> None:
+def _record(docket: Docket, study: Envelope, refusal: Refused, name: str) -> None:
     """Once: the same study is refused again without another entry."""
     try:
-        docket.turned_away(study, refused)
+        docket.turned_away(study, refusal)
     except StudyInvalid:
         if not docket.used(name):
             raise
@@ -116,15 +127,15 @@ def studies(
     as `after`.  A study that is filed meanwhile comes last.
     """
     only(asker, *EVERYBODY)
-    found: list[FiledDocument] = []
-    left, last = _MOST_BYTES, after
-    for place, filed in docket.after(after, None if asker.sees_all else asker.researchers):
-        if len(found) == limit or left <= 0:
-            return StudiesDocument(studies=found, next=last)
-        found.append(FiledDocument.of(filed, docket))
-        left -= len(found[-1].model_dump_json())
+    documents: list[FiledDocument] = []
+    bytes_left, last = _MOST_BYTES, after
+    for place, study_ in docket.after(after, None if asker.sees_all else asker.researchers):
+        if len(documents) == limit or bytes_left <= 0:
+            return StudiesDocument(studies=documents, next=last)
+        documents.append(FiledDocument.of(study_, docket))
+        bytes_left -= len(documents[-1].model_dump_json())
         last = place
-    return StudiesDocument(studies=found)
+    return StudiesDocument(studies=documents)
 
 
 @router.get(
@@ -150,10 +161,10 @@ def one(docket: Lent, asker: Asking, study: Name) -> Any:
 def result(office: Office, docket: Lent, asker: Asking, study: Name) -> Response:
     """Its bytes, as they were signed."""
     only(asker, *EVERYBODY)
-    filed = _seen(docket, asker, study)
-    if filed.state != "released":
-        raise no_such_move(filed.id, filed.state, "; only a released study has a result")
-    file = office.settings.result(filed.id)
+    study_ = _seen(docket, asker, study)
+    if study_.state != "released":
+        raise no_such_move(study_.id, study_.state, "; only a released study has a result")
+    file = office.settings.result(study_.id)
     if not file.exists():  # the register has it a moment earlier
         raise Http("conflict", "the result is being written", remedy="ask again in a moment")
     return Response(read_file(file), media_type="application/json")
@@ -171,13 +182,13 @@ def cancel(docket: Lent, asker: Asking, study: Name, raw: Raw) -> Any:
     only(asker, "researcher", "operator")
     if raw:
         raise Http("request", "a body where none is expected")
-    filed = _find(docket, study)
-    own = filed.written.researcher in asker.researchers
-    if not own and "operator" not in asker.roles:
+    study_ = _find(docket, study)
+    by_researcher = study_.written.researcher in asker.researchers
+    if not by_researcher and "operator" not in asker.roles:
         raise _of_another()
-    if filed.state != "cancelled":
-        filed = docket.cancel(filed.id, "researcher" if own else "operator")
-    return FiledDocument.of(filed, docket)
+    if study_.state != "cancelled":
+        study_ = docket.cancel(study_.id, "researcher" if by_researcher else "operator")
+    return FiledDocument.of(study_, docket)
 
 
 @router.post(
@@ -191,14 +202,14 @@ def cancel(docket: Lent, asker: Asking, study: Name, raw: Raw) -> Any:
 def sign(docket: Lent, asker: Asking, study: Name, mandate: Body) -> Any:
     """The mandate's envelope, with the signature of the member who asks."""
     only(asker, "member")
-    filed = _find(docket, study)
+    study_ = _find(docket, study)
     signers = signers_of("mandate", mandate, docket.trust.root.root.keys_of("committee"))
     if asker.keyid not in signers:
         raise Refused("signature", "the mandate is not signed by the member who asks", "sign it, and hand it in again")
-    same = mandate.payload == filed.mandate.payload
-    if not (same and signers <= filed.signers):
-        filed = docket.sign(filed.id, mandate)
-    return FiledDocument.of(filed, docket)
+    same_payload = mandate.payload == study_.mandate.payload
+    if not (same_payload and signers <= study_.signers):
+        study_ = docket.sign(study_.id, mandate)
+    return FiledDocument.of(study_, docket)
 
 
 @router.post(
@@ -212,10 +223,10 @@ def sign(docket: Lent, asker: Asking, study: Name, mandate: Body) -> Any:
 def vote(docket: Lent, asker: Asking, against: Body) -> Any:
     """Signed by the member who asks."""
     only(asker, "member")
-    said = read_refusal(against, docket.trust.root.root)
-    _own(asker, said.member)
-    if against.payload in {envelope.payload for envelope in docket.votes(said.mandate)}:
-        return FiledDocument.of(docket.of_mandate(said.mandate), docket)
+    vote_given = read_refusal(against, docket.trust.root.root)
+    _own(asker, vote_given.member)
+    if against.payload in {envelope.payload for envelope in docket.votes(vote_given.mandate)}:
+        return FiledDocument.of(docket.of_mandate(vote_given.mandate), docket)
     return FiledDocument.of(docket.refuse(against), docket)
 
 
@@ -230,10 +241,10 @@ def vote(docket: Lent, asker: Asking, against: Body) -> Any:
 def revoke(docket: Lent, asker: Asking, revocation: Body) -> Any:
     """Signed by the member who asks."""
     only(asker, "member")
-    said = read_revocation(revocation, docket.trust.root.root)
-    _own(asker, said.member)
-    if revocation.payload in {envelope.payload for envelope in docket.revocations(said.mandate)}:
-        return FiledDocument.of(docket.of_mandate(said.mandate), docket)
+    revocation_ = read_revocation(revocation, docket.trust.root.root)
+    _own(asker, revocation_.member)
+    if revocation.payload in {envelope.payload for envelope in docket.revocations(revocation_.mandate)}:
+        return FiledDocument.of(docket.of_mandate(revocation_.mandate), docket)
     return FiledDocument.of(docket.revoke(revocation), docket)
 
 
@@ -249,22 +260,22 @@ def _known(docket: Docket, study: str) -> FiledStudy | None:
 
 def _find(docket: Docket, study: str) -> FiledStudy:
     """Raises: Http (`not-found`), which names no other study."""
-    filed = _known(docket, study)
-    if filed is None:
+    study_ = _known(docket, study)
+    if study_ is None:
         raise Http("not-found", "no such study is on the docket", expected="a study's id or number")
-    return filed
+    return study_
 
 
 def _seen(docket: Docket, asker: Asker, study: str) -> FiledStudy:
     """Raises: Refused (`request-role`) for a researcher whose study it is not."""
-    filed = _find(docket, study)
-    if not _may_see(asker, filed):
+    study_ = _find(docket, study)
+    if not _may_see(asker, study_):
         raise _of_another()
-    return filed
+    return study_
 
 
-def _may_see(asker: Asker, filed: FiledStudy) -> bool:
-    return asker.sees_all or filed.written.researcher in asker.researchers
+def _may_see(asker: Asker, study: FiledStudy) -> bool:
+    return asker.sees_all or study.written.researcher in asker.researchers
 
 
 def _own(asker: Asker, member: str) -> None:

@@ -84,8 +84,8 @@ class Database(ABC):
         if any(isinstance(value, str) and not _storable(value) for value in values):
             return []  # no row has a text that cannot be written
         with self.mapped():
-            found: list[tuple[Any, ...]] = self.execute(query, values).fetchall()
-            return found
+            result_rows: list[tuple[Any, ...]] = self.execute(query, values).fetchall()
+            return result_rows
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -192,9 +192,9 @@ class Sqlite(Database):
     def revision(self) -> str | None:
         """The version of the state; None for a new one and for one of 0.1.0.  Raises: InvalidInput, Fault."""
         with self.mapped():
-            found = migrations.check_file(self._connection)
+            revision_ = migrations.check_file(self._connection)
         self._opened = True
-        return found
+        return revision_
 
     def _engine(self) -> sqlalchemy.Engine:
         from sqlalchemy import create_engine
@@ -209,8 +209,8 @@ class Sqlite(Database):
         self.execute("COMMIT")
 
     def _cannot(self, wrong: BaseException) -> str:
-        where = "" if self._opened else f" in {str(self._folder)!r}"
-        return f"the coordinator's state{where} cannot be used ({type(wrong).__name__}); mend disk or rights"
+        place = "" if self._opened else f" in {str(self._folder)!r}"
+        return f"the coordinator's state{place} cannot be used ({type(wrong).__name__}); mend disk or rights"
 
 
 class Postgres(Database):
@@ -271,21 +271,21 @@ class Postgres(Database):
         options = {"connect_timeout": _CONNECT, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
         commit = "on" if self._durable else "off"
         try:
-            made = self._psycopg.connect(**{**options, **self._arguments}, autocommit=True)
-            made.execute(
+            connection = self._psycopg.connect(**{**options, **self._arguments}, autocommit=True)
+            connection.execute(
                 "SET default_transaction_isolation = 'repeatable read';"
                 f"SET lock_timeout = '{_PATIENCE}s'; SET idle_in_transaction_session_timeout = '{2 * _PATIENCE}s';"
                 f"SET synchronous_commit = {commit}"
             )
         except self._psycopg.Error as wrong:
             raise self._not_let_in(wrong) from None
-        return made
+        return connection
 
     def _not_let_in(self, wrong: psycopg.Error) -> InvalidInput | Fault:
         """Why there is no connection; the server's words stay unsaid, which may be in any language."""
-        asked = getattr(wrong, "pgconn", None)
-        if asked is not None and (asked.used_password or asked.needs_password):
-            got = "asks for a password of" if asked.needs_password else "refuses the password of"
+        server_connection = getattr(wrong, "pgconn", None)
+        if server_connection is not None and (server_connection.used_password or server_connection.needs_password):
+            got = "asks for a password of" if server_connection.needs_password else "refuses the password of"
             return InvalidInput(
                 f"the server of the database {self._where} {got} user {self._user!r}, or has no such database",
                 expected="a user whom it lets in",
@@ -344,10 +344,10 @@ class Postgres(Database):
         from sqlalchemy.pool import NullPool
 
         def connect() -> psycopg.Connection[tuple[Any, ...]]:
-            made = self._connect()
-            made.autocommit = False
-            made.isolation_level = self._psycopg.IsolationLevel.READ_COMMITTED
-            return made
+            connection = self._connect()
+            connection.autocommit = False
+            connection.isolation_level = self._psycopg.IsolationLevel.READ_COMMITTED
+            return connection
 
         return create_engine("postgresql+psycopg://", creator=connect, poolclass=NullPool)
 

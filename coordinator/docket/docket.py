@@ -103,33 +103,33 @@ class Docket(RunState):
         now = self._clock()
         with self._transaction():
             trust = self.trust
-            written, study = trust.signed(study)
-            trust.may_be_filed(written, now)
-            self._new(written)
+            study_document, study = trust.signed(study)
+            trust.may_be_filed(study_document, now)
+            self._new(study_document)
             place = self._rows("SELECT count(*) FROM study")[0][0] + 1
             number = f"{now:%Y}-{place:04d}"
             envelope = sign(
-                "mandate", trust.draft_mandate(written, sha256(study.unverified_payload), number).document()
+                "mandate", trust.draft_mandate(study_document, sha256(study.unverified_payload), number).document()
             )
             digest = sha256(envelope.unverified_payload)
             self._db.execute(
                 "INSERT INTO study (id, number, state, study, mandate, digest, at, seq)"
                 " VALUES (?, ?, 'filed', ?, ?, ?, ?, ?)",
-                (written.id, number, write_text(study), write_text(envelope), digest, write_time(now), place),
+                (study_document.id, number, write_text(study), write_text(envelope), digest, write_time(now), place),
             )
-            self._write("study", written.id, {"envelope": study.document()})
-        return self.find(written.id)
+            self._write("study", study_document.id, {"envelope": study.document()})
+        return self.find(study_document.id)
 
-    def turned_away(self, study: Envelope, refused: Refused) -> None:
+    def turned_away(self, study: Envelope, refusal: Refused) -> None:
         """Record that a study was refused before it was filed; no number is given to it.
 
         Raises: Refused, StudyInvalid, as `file`.
         """
         with self._transaction():
-            written, study = self.trust.signed(study)
-            self._new(written)
-            self._write("study", written.id, {"envelope": study.document()})
-            self._refused(written.id, refused)
+            study_document, study = self.trust.signed(study)
+            self._new(study_document)
+            self._write("study", study_document.id, {"envelope": study.document()})
+            self._refused(study_document.id, refusal)
 
     def sign(self, study: str, envelope: Envelope) -> FiledStudy:
         """Add members' signatures over the mandate's bytes; with the last that is needed it is in force.
@@ -140,28 +140,28 @@ class Docket(RunState):
         """
         check_signature_count(envelope)
         with self._transaction():
-            filed = self.find(study)
-            if envelope.unverified_payload != filed.mandate.unverified_payload:
+            study_ = self.find(study)
+            if envelope.unverified_payload != study_.mandate.unverified_payload:
                 raise Refused("mandate-study", "the signature is over another mandate", "sign the bytes as filed")
             members = self.trust.root.root.keys_of("committee")
-            kept = valid_only("mandate", envelope, members)
-            signers = frozenset(signature.keyid for signature in kept.signatures)
+            valid_signatures = valid_only("mandate", envelope, members)
+            signers = frozenset(signature.keyid for signature in valid_signatures.signatures)
             if not signers:
                 raise Refused("signature", "the mandate is signed by nobody who is a member today", "sign as a member")
-            if signers <= filed.signers and filed.state in ("filed", "mandated"):
-                return filed
-            filed.open_for_votes()
-            against = {vote.member for vote in filed.against}
+            if signers <= study_.signers and study_.state in ("filed", "mandated"):
+                return study_
+            study_.open_for_votes()
+            against = {vote.member for vote in study_.against}
             if signers <= against:
                 raise Refused("vote-against", "a member has voted against this mandate", "file the study again")
             signers -= against  # one who voted against spoils nobody else's signature
-            new = tuple(signature for signature in kept.signatures if signature.keyid in signers)
-            both = (*filed.mandate.signatures, *new)
-            merged = valid_only("mandate", filed.mandate.model_copy(update={"signatures": both}), members)
-            self._db.execute("UPDATE study SET mandate = ? WHERE id = ?", (write_text(merged), filed.id))
-            if self.trust.enough(signers | filed.signers):
-                self._move(filed, "mandated")
-                self._write("mandate", filed.id, {"envelope": merged.document(), "digest": filed.mandate_digest})
+            new = tuple(signature for signature in valid_signatures.signatures if signature.keyid in signers)
+            signatures = (*study_.mandate.signatures, *new)
+            merged = valid_only("mandate", study_.mandate.model_copy(update={"signatures": signatures}), members)
+            self._db.execute("UPDATE study SET mandate = ? WHERE id = ?", (write_text(merged), study_.id))
+            if self.trust.enough(signers | study_.signers):
+                self._move(study_, "mandated")
+                self._write("mandate", study_.id, {"envelope": merged.document(), "digest": study_.mandate_digest})
         return self.find(study)
 
     def refuse(self, envelope: Envelope) -> FiledStudy:
@@ -173,24 +173,24 @@ class Docket(RunState):
             root = self.trust.root.root
             vote = read_refusal(envelope, root)
             envelope = valid_only("vote", envelope, {vote.member: root.keys_of("committee")[vote.member]})
-            filed = self.of_mandate(vote.mandate)
-            filed.open_for_votes()
-            if vote.member in filed.signers:
+            study_ = self.of_mandate(vote.mandate)
+            study_.open_for_votes()
+            if vote.member in study_.signers:
                 text = "the member has signed this mandate"
                 raise Refused("vote-against", text, "revoke the mandate once it is in force")
-            if vote.member in {other.member for other in filed.against}:
+            if vote.member in {earlier_vote.member for earlier_vote in study_.against}:
                 raise Refused("vote-against", "the member has voted already", "one vote a member")
             self._db.execute(
                 "INSERT INTO against (digest, member, envelope, seq) VALUES (?, ?, ?, ?)",
-                (filed.mandate_digest, vote.member, write_text(envelope), len(self.votes(filed.mandate_digest)) + 1),
+                (study_.mandate_digest, vote.member, write_text(envelope), len(self.votes(study_.mandate_digest)) + 1),
             )
-            self._write("vote", filed.id, {"envelope": envelope.document()})
-            left = frozenset(root.keys_of("committee")) - {v.member for v in (*filed.against, vote)}
-            if not self.trust.enough(left):
-                self._move(filed, "refused")
+            self._write("vote", study_.id, {"envelope": envelope.document()})
+            members_left = frozenset(root.keys_of("committee")) - {v.member for v in (*study_.against, vote)}
+            if not self.trust.enough(members_left):
+                self._move(study_, "refused")
                 remedy = "read the reasons of the votes against, and file a new study"
-                self._refused(filed.id, Refused("committee", "the committee has refused the study", remedy))
-        return self.find(filed.id)
+                self._refused(study_.id, Refused("committee", "the committee has refused the study", remedy))
+        return self.find(study_.id)
 
     def revoke(self, envelope: Envelope) -> FiledStudy:
         """A member ends a mandate; nodes are told with the next message.  Raises: Refused, MessageInvalid."""
@@ -199,54 +199,54 @@ class Docket(RunState):
             revocation = read_revocation(envelope, root)
             member = {revocation.member: root.keys_of("committee")[revocation.member]}
             envelope = valid_only("revocation", envelope, member)
-            filed = self.of_mandate(revocation.mandate)
-            self._move(filed, "revoked")
+            study_ = self.of_mandate(revocation.mandate)
+            self._move(study_, "revoked")
             self._db.execute(
-                "INSERT INTO revoked (digest, envelope) VALUES (?, ?)", (filed.mandate_digest, write_text(envelope))
+                "INSERT INTO revoked (digest, envelope) VALUES (?, ?)", (study_.mandate_digest, write_text(envelope))
             )
-            self._write("revocation", filed.id, {"envelope": envelope.document()})
-        return self.find(filed.id)
+            self._write("revocation", study_.id, {"envelope": envelope.document()})
+        return self.find(study_.id)
 
-    def cancel(self, study: str, by: Literal["researcher", "operator"]) -> FiledStudy:
+    def cancel(self, study: str, actor: Literal["researcher", "operator"]) -> FiledStudy:
         """Whoever may has withdrawn the study; nodes are asked nothing more.  Who that is, the caller has checked.
 
         Raises: Refused (`study-state`) for one that has ended.
         """
         with self._transaction():
-            filed = self.find(study)
-            self._move(filed, "cancelled")
-            self._refused(filed.id, Refused("cancelled", f"the {by} has withdrawn the study", "file a new study"))
+            study_ = self.find(study)
+            self._move(study_, "cancelled")
+            self._refused(study_.id, Refused("cancelled", f"the {actor} has withdrawn the study", "file a new study"))
         return self.find(study)
 
     # ---- while it runs: what `conductor.Book` asks for
 
-    def move(self, study: str, then: State) -> None:
+    def move(self, study: str, next_state: State) -> None:
         """Raises: Refused where the table of states has no such move."""
         with self._transaction():
-            self._move(self.find(study), then)
+            self._move(self.find(study), next_state)
 
-    def refused(self, study: str, refused: Refused, then: State = "refused") -> None:
+    def refused(self, study: str, refusal: Refused, next_state: State = "refused") -> None:
         """A rule ended the study.  Nothing happens to one that was withdrawn meanwhile."""
         with self._transaction():
-            filed = self.find(study)
-            if filed.state == "cancelled":
+            study_ = self.find(study)
+            if study_.state == "cancelled":
                 return
-            if filed.state == "running":
-                self._move(filed, then)
-            self._refused(study, refused)
+            if study_.state == "running":
+                self._move(study_, next_state)
+            self._refused(study, refusal)
 
     def released(self, study: str, body: Mapping[str, Any]) -> Entry:
         """A study's result goes out: its entry in the register."""
         with self._transaction():
-            filed = self.find(study)
-            if filed.state == "cancelled" and filed.ended:
-                raise filed.ended
-            if filed.state == "revoked":
+            study_ = self.find(study)
+            if study_.state == "cancelled" and study_.ended:
+                raise study_.ended
+            if study_.state == "revoked":
                 raise _revoked()
-            self._move(filed, "released")
-            at = write_time(self._clock())
-            index = self.register.append("release", study, at, body)
-        return Entry.of("release", study, at, body, seq=index)
+            self._move(study_, "released")
+            time = write_time(self._clock())
+            index = self.register.append("release", study, time, body)
+        return Entry.of("release", study, time, body, seq=index)
 
     def revocations(self, mandate: str) -> list[Envelope]:
         """Those of a mandate, by the digest of its bytes."""
@@ -287,8 +287,8 @@ class Docket(RunState):
         """By its id or by its mandate's number.  Raises: InvalidInput, with the nearest names."""
         rows = self._rows(_STUDIES + " WHERE id = ? OR number = ?", study, study)
         if not rows:
-            known = [name for row in self._rows("SELECT id, number FROM study") for name in row]
-            raise InvalidInput(f"no study {study!r} is on the docket", expected=nearest(study, known))
+            names = [name for row in self._rows("SELECT id, number FROM study") for name in row]
+            raise InvalidInput(f"no study {study!r} is on the docket", expected=nearest(study, names))
         return self._filed(rows[0])
 
     def of_mandate(self, digest: str) -> FiledStudy:
@@ -320,20 +320,22 @@ class Docket(RunState):
         Raises: Refused where it may not: `mandate-missing`, `mandate-expired`, `mandate-revoked`, `study-state`, or the
         rule that has ended it.
         """
-        filed = self.find(study)
-        if filed.state == "revoked":
+        study_ = self.find(study)
+        if study_.state == "revoked":
             raise _revoked()
-        if filed.ended:
-            raise filed.ended
-        filed.still_timely()
-        if filed.state == "filed":
-            more = "".join(f", {n} of role {role!r} lacking" for role, n in self.trust.lacking(filed.signers).items())
-            text = f"the mandate is signed by {len(filed.signers)} of the {self.trust.needed} members that are needed"
-            raise Refused("mandate-missing", text + more, "wait for the committee")
-        if filed.state != "mandated":
-            raise no_such_move(filed.id, filed.state)
-        SignedMandate(filed.mandate, self.trust.root).in_force(self._clock())
-        return filed.mandate
+        if study_.ended:
+            raise study_.ended
+        study_.still_timely()
+        if study_.state == "filed":
+            missing_roles = "".join(
+                f", {n} of role {role!r} lacking" for role, n in self.trust.lacking(study_.signers).items()
+            )
+            text = f"the mandate is signed by {len(study_.signers)} of the {self.trust.needed} members that are needed"
+            raise Refused("mandate-missing", text + missing_roles, "wait for the committee")
+        if study_.state != "mandated":
+            raise no_such_move(study_.id, study_.state)
+        SignedMandate(study_.mandate, self.trust.root).in_force(self._clock())
+        return study_.mandate
 
     # ---- inside a transaction
 
@@ -345,12 +347,12 @@ class Docket(RunState):
             raise StudyInvalid(f"a second study with the id {study.id!r}", expected="a new id", remedy="write it again")
         self._db.execute("INSERT INTO used (id) VALUES (?)", (study.id,))
 
-    def _move(self, filed: FiledStudy, then: State) -> None:
-        check_move(filed.id, filed.state, then)
-        self._db.execute("UPDATE study SET state = ? WHERE id = ?", (then, filed.id))
+    def _move(self, study_: FiledStudy, next_state: State) -> None:
+        check_move(study_.id, study_.state, next_state)
+        self._db.execute("UPDATE study SET state = ? WHERE id = ?", (next_state, study_.id))
 
-    def _refused(self, study: str, refused: Refused) -> None:
-        body = {"rule": refused.rule, "text": refused.text, "remedy": refused.remedy}
+    def _refused(self, study: str, refusal: Refused) -> None:
+        body = {"rule": refusal.rule, "text": refusal.text, "remedy": refusal.remedy}
         self._db.execute(
             "UPDATE study SET ended = ? WHERE id = ? AND state IN ('refused', 'failed', 'revoked', 'cancelled')",
             (json.dumps(body), study),

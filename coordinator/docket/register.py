@@ -35,7 +35,7 @@ class Register:
         self._log = Logbook(db, "register", KINDS)
         self.verify()
 
-    def append(self, kind: str, study: str, at: str, body: Mapping[str, Any]) -> int:
+    def append(self, kind: str, study: str, time: str, body: Mapping[str, Any]) -> int:
         """Add an entry and return its number, from 0.
 
         Opens no transaction of its own: the caller wraps what belongs together, and ends with `checkpoint()`.
@@ -47,7 +47,7 @@ class Register:
         Raises: ValueError for a kind that is not in `KINDS`; MessageInvalid for an entry that is too long.
         """
         with self._db.mapped():
-            seq = self._log.append(kind, study, at, body)
+            seq = self._log.append(kind, study, time, body)
             if kind == "journal-head":
                 self._db.execute(
                     "INSERT INTO journal_head (partner, seq) VALUES (?, ?)"
@@ -73,8 +73,8 @@ class Register:
 
     def head_of(self, partner: str) -> str | None:
         """The last signed head of a partner's journal, a note; None where there is none."""
-        found = self._db.rows("SELECT seq FROM journal_head WHERE partner = ?", partner)
-        return str(self.entry(found[0][0]).body["note"]) if found else None
+        sequence_rows = self._db.rows("SELECT seq FROM journal_head WHERE partner = ?", partner)
+        return str(self.entry(sequence_rows[0][0]).body["note"]) if sequence_rows else None
 
     def checkpoint(self) -> str:
         """The head as a signed note, which is kept as the latest."""

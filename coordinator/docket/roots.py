@@ -50,7 +50,7 @@ class Roots:
         """
         check_signature_count(envelope)
         trust = self.trust
-        if envelope.unverified_payload in {known.unverified_payload for known in trust.roots}:
+        if envelope.unverified_payload in {envelope_.unverified_payload for envelope_ in trust.roots}:
             return
         new = trust.root.next(envelope)
         new.in_force(now)
@@ -61,8 +61,8 @@ class Roots:
         """Whether `tell` has something to write.  Raises: InvalidInput, as it does."""
         self._compare(self._trust)
         roots, has_other_charter = self._untold(self.trust)
-        kept = self._db.rows("SELECT count(*) FROM root")[0][0]
-        return bool(roots) or has_other_charter or kept < len(self.trust.roots)
+        count = self._db.rows("SELECT count(*) FROM root")[0][0]
+        return bool(roots) or has_other_charter or count < len(self.trust.roots)
 
     def tell(self) -> None:
         """Inside a transaction: what the register has still to get, versions of the root and the charter.
@@ -82,18 +82,21 @@ class Roots:
             self._write("charter", "", body)
 
     def _untold(self, trust: TrustDocuments) -> tuple[list[Envelope], bool]:
-        told = self._compare(trust)
-        if told > len(trust.roots):
-            raise _another(told)
+        told_count = self._compare(trust)
+        if told_count > len(trust.roots):
+            raise _another(told_count)
         charters = self._db.rows("SELECT digest FROM told WHERE kind = 'charter' ORDER BY seq")
-        return [*trust.roots[told:]], charters[-1:] != [(trust.charter.folder_digest,)]
+        return [*trust.roots[told_count:]], charters[-1:] != [(trust.charter.folder_digest,)]
 
     def _compare(self, trust: TrustDocuments) -> int:
         """How many roots the register has.  Raises: InvalidInput where they are not this trust's."""
-        told = [digest for (digest,) in self._db.rows("SELECT digest FROM told WHERE kind = 'root' ORDER BY seq")]
-        if any(sha256(known.unverified_payload) != digest for known, digest in zip(trust.roots, told, strict=False)):
-            raise _another(len(told))
-        return len(told)
+        digests = [digest for (digest,) in self._db.rows("SELECT digest FROM told WHERE kind = 'root' ORDER BY seq")]
+        if any(
+            sha256(known_root.unverified_payload) != digest
+            for known_root, digest in zip(trust.roots, digests, strict=False)
+        ):
+            raise _another(len(digests))
+        return len(digests)
 
     def _tell(self, envelope: Envelope) -> None:
         self._told("root", sha256(envelope.unverified_payload))
@@ -125,10 +128,10 @@ def with_accepted(db: sqlite3.Connection, roots: Sequence[Envelope]) -> tuple[En
     return (*roots, *(read_text(text) for (text,) in db.execute(_NEWER, (last,))))
 
 
-def _another(told: int) -> InvalidInput:
+def _another(told_count: int) -> InvalidInput:
     return InvalidInput(
         "the coordinator's register is of another trust root",
-        expected=f"the {told} versions that it was opened with before, in their order",
+        expected=f"the {told_count} versions that it was opened with before, in their order",
         remedy="use the roots of this folder; an older root never comes back",
     )
 

@@ -51,9 +51,9 @@ class RunState:
         It is remembered when the study is forgotten, too.
         """
         with self._transaction():
-            known = self._rows("SELECT seq FROM published WHERE study = ? AND name = ?", study, key)
-            if known:
-                return int(known[0][0])
+            published_rows = self._rows("SELECT seq FROM published WHERE study = ? AND name = ?", study, key)
+            if published_rows:
+                return int(published_rows[0][0])
             index = self._write(kind, study, body)
             self._db.execute("INSERT INTO published (study, name, seq) VALUES (?, ?, ?)", (study, key, index))
             return index
@@ -95,22 +95,24 @@ class RunState:
 
     def lease(self, study: str, holder: str, seconds: float) -> bool:
         """Take a study for so long; False where another holds it and its time is not over."""
-        now, until = self._milliseconds(), self._milliseconds(seconds)
+        now, expires = self._milliseconds(), self._milliseconds(seconds)
         with self._transaction(writes_register=False):
-            taken = self._db.execute(
+            acquired = self._db.execute(
                 "INSERT INTO lease (study, holder, until) VALUES (?, ?, ?) ON CONFLICT (study) DO UPDATE"
                 " SET holder = excluded.holder, until = excluded.until"
                 " WHERE lease.holder = excluded.holder OR lease.until <= ?",
-                (study, holder, until, now),
+                (study, holder, expires, now),
             )
-            return bool(taken.rowcount == 1)
+            return bool(acquired.rowcount == 1)
 
     def renew(self, study: str, holder: str, seconds: float) -> bool:
         """Hold a study for so long from now on; False where it is no longer this holder's: it must stop."""
-        until = self._milliseconds(seconds)
+        expires = self._milliseconds(seconds)
         with self._transaction(writes_register=False):
-            held = self._db.execute("UPDATE lease SET until = ? WHERE study = ? AND holder = ?", (until, study, holder))
-            return bool(held.rowcount == 1)
+            renewed = self._db.execute(
+                "UPDATE lease SET until = ? WHERE study = ? AND holder = ?", (expires, study, holder)
+            )
+            return bool(renewed.rowcount == 1)
 
     def free(self, study: str, holder: str) -> None:
         """Give a study back; nothing where it is another's."""
@@ -120,7 +122,7 @@ class RunState:
     def leased(self) -> dict[str, tuple[str, datetime]]:
         """Study -> who has taken it and until when (UTC), those whose time is over too."""
         rows = self._rows("SELECT study, holder, until FROM lease ORDER BY study")
-        return {study: (holder, datetime.fromtimestamp(until / 1000, UTC)) for study, holder, until in rows}
+        return {study: (holder, datetime.fromtimestamp(expires / 1000, UTC)) for study, holder, expires in rows}
 
     def _milliseconds(self, seconds: float = 0.0) -> int:
         """Of the docket's clock since 1970, so many seconds from now."""

@@ -33,11 +33,11 @@ class Retry:
         """Args: stop: nothing is asked again once it is set."""
         self._stop = stop or threading.Event()
 
-    def invoke(self, function: Callable[..., T], *arguments: Any, **named: Any) -> T:
+    def invoke(self, function: Callable[..., T], *arguments: Any, **keywords: Any) -> T:
         wait, end = 0.1, time.monotonic() + PATIENCE
         while True:
             try:
-                return function(*arguments, **named)
+                return function(*arguments, **keywords)
             except httpx.HTTPStatusError as wrong:
                 if wrong.response.status_code not in (502, 503, 504) or time.monotonic() > end:
                     raise

@@ -65,13 +65,13 @@ RECORD, FIELD = "datatrust", "message"
 def packed(raw: bytes) -> RecordDict:
     """A message's bytes as Flower carries them; as at the nodes."""
     parts = enumerate(in_parts(raw))
-    return RecordDict({f"{RECORD}-{at}" if at else RECORD: ConfigRecord({FIELD: part}) for at, part in parts})
+    return RecordDict({f"{RECORD}-{index}" if index else RECORD: ConfigRecord({FIELD: part}) for index, part in parts})
 
 
 def unpacked(content: RecordDict) -> bytes | None:
     """The inverse of `packed`; None where there is no message of ours."""
     records = content.config_records
-    names = [RECORD, *(f"{RECORD}-{at}" for at in range(1, len(records)))]
+    names = [RECORD, *(f"{RECORD}-{index}" for index in range(1, len(records)))]
     parts = [records[name].get(FIELD) if name in records else None for name in names]
     return from_parts(parts) if all(isinstance(part, bytes) for part in parts) else None
 
@@ -234,9 +234,9 @@ class _RunGrid(http_grid.HttpGrid):
 
     def _exchange(self, messages: Iterable[Message], timeout: float | None) -> list[Message]:
         waiting = {message.metadata.dst_node_id: message for message in messages}
-        begun, limit = time.monotonic(), 60.0 if timeout is None else timeout
-        ids, found, twice = self._send(waiting.values()), list[Message](), set[int]()
-        while waiting and (waited := time.monotonic() - begun) < limit:
+        started_at, limit = time.monotonic(), 60.0 if timeout is None else timeout
+        ids, replies, twice = self._send(waiting.values()), list[Message](), set[int]()
+        while waiting and (waited := time.monotonic() - started_at) < limit:
             lost = set(waiting) if waited > limit / 2 else set[int]()
             for reply in self._receive(ids):
                 node = ids.pop(reply.metadata.reply_to_message_id, None)
@@ -245,7 +245,7 @@ class _RunGrid(http_grid.HttpGrid):
                 if reply.has_error():
                     lost |= {node} if reply.error.code == ErrorCode.MESSAGE_UNAVAILABLE else set()
                 elif reply.metadata.src_node_id == node:
-                    found.append(reply)
+                    replies.append(reply)
                     del waiting[node]
             if not waiting:
                 break
@@ -253,7 +253,7 @@ class _RunGrid(http_grid.HttpGrid):
             ids |= self._send(Message(waiting[node].content, node, "query") for node in lost)
             twice |= lost
             time.sleep(min(max(_POLL, waited / 20), _LONGEST_POLL))
-        return found
+        return replies
 
     def _send(self, messages: Iterable[Message]) -> dict[str, int]:
         """Message id -> node, for what the SuperLink took."""
@@ -303,12 +303,12 @@ class FlowerRun:
         goes.  Raises: Fault.
         """
         with _answering("cannot enrol the partners' nodes"):
-            known = {bytes(node.public_key): node.node_id for node in self._nodes() if node.status != "unregistered"}
+            node_ids = {bytes(node.public_key): node.node_id for node in self._nodes() if node.status != "unregistered"}
             for key in self._enrolled - set(partners.values()):
-                if key in known:
-                    self._ask(self._control.UnregisterNode, UnregisterNodeRequest(node_id=known[key]))
+                if key in node_ids:
+                    self._ask(self._control.UnregisterNode, UnregisterNodeRequest(node_id=node_ids[key]))
             for name, key in partners.items():
-                if key not in known:
+                if key not in node_ids:
                     self._ask(self._control.RegisterNode, RegisterNodeRequest(public_key=key, name=name))
             self._enrolled = set(partners.values())
 
@@ -356,11 +356,11 @@ class FlowerRun:
         """The task of our own run: its token and its id."""
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
-            found = self._ask(
+            reply = self._ask(
                 self._executor.AcquireTask, AcquireTaskRequest(supported_task_types=[TaskType.SERVER_APP])
             )
-            if found.HasField("task") and found.token and found.task.run_id == run:
-                return found.token, found.task.task_id
+            if reply.HasField("task") and reply.token and reply.task.run_id == run:
+                return reply.token, reply.task.task_id
             time.sleep(_POLL)
         raise Fault("the SuperLink does not give out the run's task; see its log")
 
@@ -382,19 +382,17 @@ class FlowerRun:
 
 
 @contextmanager
-def _answering(what: str) -> Iterator[None]:
+def _answering(action: str) -> Iterator[None]:
     """Raises: Fault in place of what the network says."""
     try:
         yield
     except (ObjectPullError, ObjectPushError) as wrong:
-        raise Fault(f"the SuperLink {what} ({type(wrong).__name__})") from None
+        raise Fault(f"the SuperLink {action} ({type(wrong).__name__})") from None
     except httpx.HTTPStatusError as wrong:
-        raise Fault(f"the SuperLink {what} (status {wrong.response.status_code})") from None
+        raise Fault(f"the SuperLink {action} (status {wrong.response.status_code})") from None
     except httpx.HTTPError as wrong:
         if of_certificate(wrong):
             why = "has expired" if "expired" in str(wrong) else "is not of this coordinator's authority"
-            raise Fault(
-                f"the SuperLink {what}: its certificate {why}; to mend it: datatrust coordinator certify, and start it "
-                "again"
-            ) from None
-        raise Fault(f"the SuperLink {what} ({type(wrong).__name__}); see whether it runs") from None
+            text = f"the SuperLink {action}: its certificate {why}"
+            raise Fault(f"{text}; to mend it: datatrust coordinator certify, and start it again") from None
+        raise Fault(f"the SuperLink {action} ({type(wrong).__name__}); see whether it runs") from None

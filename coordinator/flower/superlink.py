@@ -96,8 +96,8 @@ class Gate:
         if any(name == b"transfer-encoding" for name, _ in headers) or not _short(headers):
             return False
         if path.startswith("/v1/control/"):
-            given = [value for name, value in headers if name == b"authorization"]
-            return self._wanted is not None and len(given) == 1 and hmac.compare_digest(given[0], self._wanted)
+            values = [value for name, value in headers if name == b"authorization"]
+            return self._wanted is not None and len(values) == 1 and hmac.compare_digest(values[0], self._wanted)
         if path.startswith("/v1/runtime/"):
             return bool(scope["client"]) and scope["client"][0] in _HERE
         return path in FLEET and scope["method"] == "POST"
@@ -117,20 +117,20 @@ def own_reply(body: bytes) -> bool:
 
 def _short(headers: Sequence[tuple[bytes, bytes]]) -> bool:
     """Whether a body has a length that is said, once, and not too long; a request without one has no body."""
-    said = [value for name, value in headers if name == b"content-length"]
-    return len(said) < 2 and all(value.isdigit() and len(value) < 12 and int(value) <= LONGEST for value in said)
+    values = [value for name, value in headers if name == b"content-length"]
+    return len(values) < 2 and all(value.isdigit() and len(value) < 12 and int(value) <= LONGEST for value in values)
 
 
 async def _whole(receive: Receive) -> bytes | None:
     """A request's body; None where it is too long, or whoever sent it has gone."""
     parts: list[bytes] = []
-    more = True
-    while more:
+    more_body = True
+    while more_body:
         event = await receive()
         if event["type"] != "http.request":
             return None
         parts.append(event.get("body", b""))
-        more = bool(event.get("more_body", False))
+        more_body = bool(event.get("more_body", False))
         if sum(map(len, parts)) > LONGEST:
             return None
     return b"".join(parts)
@@ -168,8 +168,13 @@ def main(arguments: Sequence[str]) -> int:
 
 def _serve(run: Callable[..., None], control: bytes, app: App, **options: Any) -> None:
     """In place of `uvicorn.run`: the same app behind the gate; what a proxy says of an address is not believed."""
-    own = {"proxy_headers": False, "server_header": False, "access_log": False, "timeout_graceful_shutdown": _END}
-    run(Gate(app, control), **{**options, **own})
+    uvicorn_options = {
+        "proxy_headers": False,
+        "server_header": False,
+        "access_log": False,
+        "timeout_graceful_shutdown": _END,
+    }
+    run(Gate(app, control), **{**options, **uvicorn_options})
 
 
 def _options(folder: Path, host: str, port: str) -> list[str]:

@@ -100,9 +100,12 @@ def backup(settings: CoordinatorSettings, out: Path, passphrase: str, now: datet
         note = "".join(note for (note,) in database.rows("SELECT note FROM checkpoint"))
     files = {name: read_file(settings.folder / name) for name in _PLAIN if (settings.folder / name).exists()}
     published = sorted((settings.folder / _POLICIES).glob("*"))
-    for folder in (*_FOLDERS, *(f"{_POLICIES}/{own.name}" for own in published if own.is_dir())):
-        found = sorted((settings.folder / folder).glob("*"))
-        files |= {f"{folder}/{path.name}": read_file(path) for path in found if path.is_file()}
+    for folder in (
+        *_FOLDERS,
+        *(f"{_POLICIES}/{policy_folder.name}" for policy_folder in published if policy_folder.is_dir()),
+    ):
+        files_found = sorted((settings.folder / folder).glob("*"))
+        files |= {f"{folder}/{path.name}": read_file(path) for path in files_found if path.is_file()}
     for number, envelope in enumerate(roots, 1):  # those too that came while it ran
         files.setdefault(f"roots/{number}.json", canonical(envelope.document()) + b"\n")
     files |= {
@@ -113,9 +116,9 @@ def backup(settings: CoordinatorSettings, out: Path, passphrase: str, now: datet
     trust = settings.trust.root.root.trust
     about = About(trust=trust, at=write_time(now), root=len(roots), entries=len(entries))
     files["about.json"] = about.canonical() + b"\n"
-    own = {name: read_secret(settings.folder / name) for name in _SECRETS[1:]}
-    own[_SECRETS[0]] = read_file(settings.file)
-    write_backup(out, files, own, passphrase)
+    policy_folder = {name: read_secret(settings.folder / name) for name in _SECRETS[1:]}
+    policy_folder[_SECRETS[0]] = read_file(settings.file)
+    write_backup(out, files, policy_folder, passphrase)
     return about
 
 
@@ -147,14 +150,14 @@ def restore(
     Raises: InvalidInput for what is no backup, a wrong passphrase, and a folder or a database that is not empty;
     Refused (`state-rolled-back`) where the register is behind the checkpoint or another.
     """
-    files, own = read_backup(file, passphrase)
-    _whole(file, {**files, **own})
+    files, partner_files = read_backup(file, passphrase)
+    _whole(file, {**files, **partner_files})
     about = read_model(About, _json(files["about.json"]), InvalidInput, f"{str(file)!r}, about.json")
     entries = files["register.jsonl"].splitlines()
     if checkpoint is not None:
         _contains(checkpoint, entries, files)
     with fresh(home) as beside:
-        for name, raw in {**files, **own}.items():
+        for name, raw in {**files, **partner_files}.items():
             if name in _PLAIN or name in _SECRETS or _NAME.fullmatch(name):
                 path = beside / name
                 path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -180,12 +183,12 @@ def _contains(note: str, entries: list[bytes], files: Mapping[str, bytes]) -> No
     """Raises: Refused where the register does not contain what somebody else has seen of it."""
     names = sorted((name for name in files if name.startswith("roots/")), key=lambda name: (len(name), name))
     versions = [TrustRoot(Envelope.read(_json(files[name])).unverified_payload) for name in names]
-    kept = read_checkpoint(note, register_origin(versions[0].root.trust), coordinator_keys(versions))
-    if kept.size > len(entries):
-        text = f"the backup's register has {len(entries)} entries, and the checkpoint is of one with {kept.size}"
+    checkpoint = read_checkpoint(note, register_origin(versions[0].root.trust), coordinator_keys(versions))
+    if checkpoint.size > len(entries):
+        text = f"the backup's register has {len(entries)} entries, and the checkpoint is of one with {checkpoint.size}"
         raise Refused("state-rolled-back", text, "use a later backup: what others have seen must not be denied")
-    if Tree(leaf_hash(body) for body in entries[: kept.size]).root() != kept.root:
-        text = f"the backup's first {kept.size} entries are not those of the checkpoint"
+    if Tree(leaf_hash(body) for body in entries[: checkpoint.size]).root() != checkpoint.root:
+        text = f"the backup's first {checkpoint.size} entries are not those of the checkpoint"
         raise Refused("state-rolled-back", text, "use another backup, and tell the trust's auditor")
 
 
@@ -202,8 +205,8 @@ def _fill(settings: CoordinatorSettings, entries: list[bytes], rows: bytes) -> N
         for seq, body in enumerate(entries):
             database.execute("INSERT INTO log (seq, leaf, body) VALUES (?, ?, ?)", (seq, leaf_hash(body), body))
         for line in rows.splitlines():
-            said = _json(line)
-            table, row = said["table"], said["row"]
+            line_fields = _json(line)
+            table, row = line_fields["table"], line_fields["row"]
             if table not in TABLES or not all(re.fullmatch(r"[a-z_]+", name) for name in row):
                 raise InvalidInput("a backup with a table that is not known", remedy="use a newer datatrust")
             values = tuple(bytes.fromhex(v["hex"]) if isinstance(v, dict) else v for v in row.values())
@@ -214,16 +217,16 @@ def _fill(settings: CoordinatorSettings, entries: list[bytes], rows: bytes) -> N
 def _broken_off(settings: CoordinatorSettings) -> tuple[str, ...]:
     """End what ran: nodes have given answers that the copy does not have."""
     with closing(settings.docket()) as docket:
-        running = tuple(docket.ids("running"))
-        for study in running:
+        studies_running = tuple(docket.ids("running"))
+        for study in studies_running:
             text = "the study was broken off: the coordinator was restored from a backup"
             docket.refused(study, Refused("fault", text, "file a new study"), "failed")
-    return running
+    return studies_running
 
 
 def _at_another(settings: CoordinatorSettings, database: str) -> CoordinatorSettings:
-    given = settings.said.model_copy(update={"database": database})
-    replace(settings.file, toml(given), 0o600)
+    file_fields = settings.said.model_copy(update={"database": database})
+    replace(settings.file, toml(file_fields), 0o600)
     return CoordinatorSettings(settings.folder)
 
 

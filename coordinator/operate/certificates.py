@@ -64,12 +64,12 @@ class Authority:
     def read(cls, key: EllipticCurvePrivateKey, certificate: bytes) -> Authority:
         """From its files.  Raises: InvalidInput where they do not belong together."""
         try:
-            found = x509.load_pem_x509_certificate(certificate)
+            certificate_ = x509.load_pem_x509_certificate(certificate)
         except ValueError:
             raise InvalidInput("the authority's certificate is no certificate in PEM", remedy="put it back") from None
-        if found.public_key() != key.public_key():
+        if certificate_.public_key() != key.public_key():
             raise InvalidInput("the authority's key is not that of its certificate", remedy="put both back")
-        return cls(key, found)
+        return cls(key, certificate_)
 
     @property
     def pem(self) -> bytes:
@@ -111,8 +111,8 @@ def new_server_key() -> EllipticCurvePrivateKey:
 def names_of(certificate: x509.Certificate) -> list[str]:
     """The names and addresses that a server's certificate is for, without those of this machine itself."""
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    found = [*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))]
-    return [name for name in found if name not in HERE]
+    names_found = [*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))]
+    return [name for name in names_found if name not in HERE]
 
 
 def private_pem(key: EllipticCurvePrivateKey) -> bytes:
@@ -133,8 +133,8 @@ def certify(folder: Path, partners: Iterable[str]) -> None:
     The authority's key is not kept.  Raises: OSError.
     """
     engine, now = folder / "coordinator" / "engine", datetime.now(UTC)
-    for made in (engine.parent, engine):  # with `parents` the mode is that of the last one alone
-        made.mkdir(mode=0o700, exist_ok=True)
+    for folder_ in (engine.parent, engine):  # with `parents` the mode is that of the last one alone
+        folder_.mkdir(mode=0o700, exist_ok=True)
     (engine / "nodes").mkdir(mode=0o700)
     authority, server = Authority.make(now, _DEMO_DAYS), new_server_key()
     write_new(engine / "ca.pem", authority.pem, 0o600)

@@ -112,18 +112,18 @@ def opened(home: Path | None) -> CoordinatorSettings:
     return CoordinatorSettings(folder)
 
 
-def make(home: Path, wanted: Wanted, now: datetime) -> Made:
+def make(home: Path, request: Wanted, now: datetime) -> Made:
     """Make a home.  Everything is checked first; the folder appears when all of it is there.
 
     Raises: InvalidInput, also for a folder that is not empty; Refused for a root that is not signed by its quorum or
     not in force, and for another charter than the root's; Fault where the database cannot be reached.
     """
-    checked = _check(wanted, now)
+    checked = _check(request, now)
     with fresh(home) as beside:
         settings = CoordinatorSettings(beside)
-        _write(beside, checked, wanted.hosts, now)
+        _write(beside, checked, request.hosts, now)
         write_invitation(settings)  # the register begins with it: the root's versions, the charter
-    return Made(CoordinatorSettings(home), checked.root, b"ENCRYPTED" in read_file(wanted.key))
+    return Made(CoordinatorSettings(home), checked.root, b"ENCRYPTED" in read_file(request.key))
 
 
 @contextmanager
@@ -154,25 +154,25 @@ def fresh(home: Path) -> Iterator[Path]:
 # ---- what must hold before anything is written
 
 
-def _check(wanted: Wanted, now: datetime) -> _Checked:
-    roots = _roots(wanted.roots)
+def _check(request: Wanted, now: datetime) -> _Checked:
+    roots = _roots(request.roots)
     root = check_roots(roots, None)
     root.in_force(now)
-    charter, dataset = Charter.load(wanted.charter), read_file(wanted.dataset)
-    Dataset.load(wanted.dataset)
+    charter, dataset = Charter.load(request.charter), read_file(request.dataset)
+    Dataset.load(request.dataset)
     if charter.folder_digest != root.root.charter:
         raise Refused(
             "charter",
-            f"the charter {wanted.charter!r} is not the one that the trust root names",
+            f"the charter {request.charter!r} is not the one that the trust root names",
             f"name the one whose digest is {root.root.charter}; `datatrust root show` says so",
         )
-    file = _file(wanted)
-    hosts = [host for host in wanted.hosts if host not in HERE]
+    file = _file(request)
+    hosts = [host for host in request.hosts if host not in HERE]
     Authority.make(now).server(new_server_key(), hosts, now)  # raises for a host that is none
-    signer = read_signer(wanted.key, wanted.passphrase)
+    signer = read_signer(request.key, request.passphrase)
     if signer.key_id not in root.root.roles["coordinator"].keys:
         raise InvalidInput(
-            f"{str(wanted.key)!r} is not the coordinator's key in this trust root (its id is {signer.key_id})",
+            f"{str(request.key)!r} is not the coordinator's key in this trust root (its id is {signer.key_id})",
             expected="the key with the id " + ", ".join(root.root.roles["coordinator"].keys),
         )
     return _Checked(root, roots, dataset, charter, signer, file)
@@ -180,13 +180,13 @@ def _check(wanted: Wanted, now: datetime) -> _Checked:
 
 def _roots(files: Sequence[Path]) -> tuple[Envelope, ...]:
     """All versions in their order, from the first on."""
-    found: list[Envelope] = []
+    envelopes_found: list[Envelope] = []
     for path in files:
         try:
-            found += read_envelopes(read_file(path))
+            envelopes_found += read_envelopes(read_file(path))
         except MessageInvalid as wrong:
             raise MessageInvalid(f"{str(path)!r}: {wrong.got}", expected="a signed trust root") from None
-    versions = sorted(found, key=lambda one: TrustRoot(one.unverified_payload).root.version)
+    versions = sorted(envelopes_found, key=lambda envelope: TrustRoot(envelope.unverified_payload).root.version)
     if versions and TrustRoot(versions[0].unverified_payload).root.version != 1:
         raise InvalidInput(
             "the first version of the trust root is missing",
@@ -196,24 +196,24 @@ def _roots(files: Sequence[Path]) -> tuple[Envelope, ...]:
     return tuple(versions)
 
 
-def _file(wanted: Wanted) -> File:
+def _file(request: Wanted) -> File:
     """coordinator.toml's fields.  Raises: InvalidInput."""
-    if not wanted.hosts:
+    if not request.hosts:
         raise InvalidInput("no --host", expected="the names and addresses under which others reach this machine")
-    said = File()
-    api, superlink = wanted.api or said.api, wanted.superlink or said.superlink
+    file_model = File()
+    api, superlink = request.api or file_model.api, request.superlink or file_model.superlink
     ports = [listen.rpartition(":")[2] for listen in (api, superlink)]
     if ports[0] == ports[1]:
         raise InvalidInput(f"--api and --superlink have one port, {ports[0]}", expected="a port each")
-    host = f"[{wanted.hosts[0]}]" if ":" in wanted.hosts[0] else wanted.hosts[0]
-    given = {
+    host = f"[{request.hosts[0]}]" if ":" in request.hosts[0] else request.hosts[0]
+    fields = {
         "api": api,
         "superlink": superlink,
-        "url": wanted.url or f"https://{host}:{ports[0]}",
+        "url": request.url or f"https://{host}:{ports[0]}",
         "nodes": f"{host}:{ports[1]}",
-        "database": _from_anywhere(wanted.database),
+        "database": _from_anywhere(request.database),
     }
-    return read_model(File, given, InvalidInput, "what was given")
+    return read_model(File, fields, InvalidInput, "what was given")
 
 
 def _from_anywhere(database: str) -> str:
@@ -228,8 +228,8 @@ def _from_anywhere(database: str) -> str:
 def _write(folder: Path, checked: _Checked, hosts: Sequence[str], now: datetime) -> None:
     """Raises: OSError, InvalidInput."""
     engine = folder / "coordinator" / "engine"
-    for made in (folder / "charter", folder / "roots", folder / "results", folder / "keys", engine.parent, engine):
-        made.mkdir(mode=0o700)
+    for folder_ in (folder / "charter", folder / "roots", folder / "results", folder / "keys", engine.parent, engine):
+        folder_.mkdir(mode=0o700)
     write_new(folder / "dataset.yaml", checked.dataset, 0o600)
     for name, raw in checked.charter.files.items():
         write_new(folder / "charter" / name, raw, 0o600)
@@ -237,7 +237,7 @@ def _write(folder: Path, checked: _Checked, hosts: Sequence[str], now: datetime)
         write_new(folder / "roots" / f"{number}.json", canonical(envelope.document()) + b"\n", 0o600)
     write_key(folder / "keys" / "coordinator.pem", checked.signer, None)
     authority, server = Authority.make(now), new_server_key()
-    listens = [one.rpartition(":")[0].strip("[]") for one in (checked.file.api,) if not is_wildcard(one)]
+    listens = [address.rpartition(":")[0].strip("[]") for address in (checked.file.api,) if not is_wildcard(address)]
     write_new(folder / "keys" / "authority.pem", private_pem(authority.key), 0o600)
     write_new(engine / "ca.pem", authority.pem, 0o600)
     write_new(engine / "server.key", private_pem(server), 0o600)

@@ -27,24 +27,24 @@ def status(settings: CoordinatorSettings, now: datetime) -> dict[str, Any]:
         leased = docket.leased()
         size = docket.register.head()[0]
         _, checkpoint = docket.register.consistency(size)
-        running = []
+        studies_running = []
         for study in docket.ids("running"):
-            told, at = docket.told_at(study)
-            one = {"study": study, "told": told, "at": at}
+            report, reported_at = docket.told_at(study)
+            row = {"study": study, "told": report, "at": reported_at}
             if study in leased:
-                one |= {"by": leased[study][0], "until": write_time(leased[study][1])}
-            running.append(one)
-        online, at = docket.told_at("")
+                row |= {"by": leased[study][0], "until": write_time(leased[study][1])}
+            studies_running.append(row)
+        online, reported_at = docket.told_at("")
         return {
             "trust": root.root.trust,
             "version": root.root.version,
             "fingerprint": fingerprint(root),
             "root": {"expires": root.root.expires, "days_left": (read_time(root.root.expires) - now).days},
             "certificate": _certificate(settings, now),
-            "states": dict(sorted(Counter(filed.state for filed in docket.studies()).items())),
-            "running": running,
+            "states": dict(sorted(Counter(filed_study.state for filed_study in docket.studies()).items())),
+            "running": studies_running,
             "partners": _partners(sorted(root.root.partners), online),
-            "looked": at,
+            "looked": reported_at,
             "register": {"size": size, "checkpoint": checkpoint},
             "database": settings.database,
             "pids": pids(settings),
@@ -56,51 +56,51 @@ def _certificate(settings: CoordinatorSettings, now: datetime) -> dict[str, Any]
     return {"expires": write_time(ends), "days_left": (ends - now).days}
 
 
-def _partners(names: list[str], said: str) -> dict[str, dict[str, Any]]:
+def _partners(names: list[str], report: str) -> dict[str, dict[str, Any]]:
     """Who is connected, as the worker has last seen (`{"partners": {name: {online, since}}}`); else null."""
     try:
-        found = json.loads(said or "{}")
+        report_fields = json.loads(report or "{}")
     except ValueError:
-        found = {}
-    seen = found.get("partners") if isinstance(found, dict) else None
-    seen = seen if isinstance(seen, dict) else {}
-    told: dict[str, dict[str, Any]] = {}
+        report_fields = {}
+    reported_partners = report_fields.get("partners") if isinstance(report_fields, dict) else None
+    reported_partners = reported_partners if isinstance(reported_partners, dict) else {}
+    partners: dict[str, dict[str, Any]] = {}
     for name in names:
-        one = seen.get(name)
-        one = one if isinstance(one, dict) else {}
-        told[name] = {"online": one.get("online"), "since": one.get("since", "")}
-    return told
+        partner_report = reported_partners.get(name)
+        partner_report = partner_report if isinstance(partner_report, dict) else {}
+        partners[name] = {"online": partner_report.get("online"), "since": partner_report.get("since", "")}
+    return partners
 
 
-def in_words(one: dict[str, Any]) -> str:
+def in_words(view: dict[str, Any]) -> str:
     """The same for a screen."""
-    running = one["pids"]
-    processes = ", ".join(f"{name} {pid}" for name, pid in running.items()) if running else "none: it does not run here"
-    states = ", ".join(f"{count} {state}" for state, count in one["states"].items()) or "none yet"
+    pids = view["pids"]
+    processes = ", ".join(f"{name} {pid}" for name, pid in pids.items()) if pids else "none: it does not run here"
+    states = ", ".join(f"{count} {state}" for state, count in view["states"].items()) or "none yet"
     lines = [
-        f"trust        {one['trust']}, version {one['version']} of its root, {one['fingerprint']}",
-        f"root         {_days(one['root'], 'sign the next version')}",
-        f"certificate  {_days(one['certificate'], 'datatrust coordinator certify')}",
+        f"trust        {view['trust']}, version {view['version']} of its root, {view['fingerprint']}",
+        f"root         {_days(view['root'], 'sign the next version')}",
+        f"certificate  {_days(view['certificate'], 'datatrust coordinator certify')}",
         f"processes    {processes}",
-        f"database     {one['database']}",
-        f"register     {one['register']['size']} entries",
+        f"database     {view['database']}",
+        f"register     {view['register']['size']} entries",
         f"studies      {states}",
     ]
-    for study in one["running"]:
-        held = f" (by {escaped(study['by'])}, until {study['until']})" if "by" in study else " (taken by nobody)"
-        lines.append(f"  {study['study']}: {escaped(study['told']) or 'begins'}{held}")
+    for study in view["running"]:
+        lease_words = f" (by {escaped(study['by'])}, until {study['until']})" if "by" in study else " (taken by nobody)"
+        lines.append(f"  {study['study']}: {escaped(study['told']) or 'begins'}{lease_words}")
     lines.append(
-        f"partners     as seen {one['looked']}" if one["looked"] else "partners     the worker has not looked yet"
+        f"partners     as seen {view['looked']}" if view["looked"] else "partners     the worker has not looked yet"
     )
-    for name, partner in one["partners"].items():
+    for name, partner in view["partners"].items():
         words = {True: "connected", False: "not connected"}.get(partner["online"], "unknown")
         since = f" since {escaped(str(partner['since']))}" if partner["since"] else ""
         lines.append(f"  {name}: {words}{since}")
     return "\n".join(lines) + "\n"
 
 
-def _days(one: dict[str, Any], mend: str) -> str:
-    days = one["days_left"]
+def _days(view: dict[str, Any], mend: str) -> str:
+    days = view["days_left"]
     if days < 0:
-        return f"EXPIRED {one['expires']}: {mend}"
-    return f"{days} days left, until {one['expires']}" + (f": soon; {mend}" if days < _SOON else "")
+        return f"EXPIRED {view['expires']}: {mend}"
+    return f"{days} days left, until {view['expires']}" + (f": soon; {mend}" if days < _SOON else "")

@@ -30,10 +30,10 @@ class CrashLoop:
         """
         if docket.find(study).state not in ("mandated", "running"):
             return None
-        kept = docket.keeps(study)
-        deaths, before = self._seen.get(study, (0, -1))
-        deaths = deaths + 1 if kept == before else 1
-        self._seen[study] = deaths, kept
+        kept_count = docket.keeps(study)
+        deaths, kept_before = self._seen.get(study, (0, -1))
+        deaths = deaths + 1 if kept_count == kept_before else 1
+        self._seen[study] = deaths, kept_count
         if deaths < _MOST or not docket.lease(study, holder, lease):
             docket.free(study, holder)  # nobody has to wait until its time is over
             docket.tell(study, "the coordinator's process for it has ended; another goes on")

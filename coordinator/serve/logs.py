@@ -48,17 +48,17 @@ def of_line(line: str) -> dict[str, Any]:
     text = _COLOUR.sub("", line).rstrip()
     if text.startswith("{"):
         try:
-            found = json.loads(text)
+            fields = json.loads(text)
         except (ValueError, RecursionError):
-            found = None
-        if isinstance(found, dict) and isinstance(found.get("event"), str):
-            return {key: value for key, value in found.items() if key in KEYS}
+            fields = None
+        if isinstance(fields, dict) and isinstance(fields.get("event"), str):
+            return {key: value for key, value in fields.items() if key in KEYS}
     found_level = _LEVEL.match(text)
     return {"level": found_level[1].lower(), "event": found_level[2]} if found_level else {"event": text}
 
 
-def _allowed(_: Any, __: str, said: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    return {key: _plain(value) for key, value in said.items() if key in KEYS}
+def _allowed(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    return {key: _plain(value) for key, value in event.items() if key in KEYS}
 
 
 def _plain(value: Any) -> Any:
@@ -69,15 +69,15 @@ def _plain(value: Any) -> Any:
     return escaped(text if len(text) <= _LONGEST else text[:_LONGEST] + "…")
 
 
-def _json(_: Any, __: str, said: MutableMapping[str, Any]) -> str:
-    first = {key: said.pop(key) for key in ("time", "level", "event") if key in said}
-    return json.dumps({**first, **said}, ensure_ascii=True)
+def _json(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
+    first = {key: event.pop(key) for key in ("time", "level", "event") if key in event}
+    return json.dumps({**first, **event}, ensure_ascii=True)
 
 
-def _words(_: Any, __: str, said: MutableMapping[str, Any]) -> str:
+def _words(_: Any, __: str, event_dict: MutableMapping[str, Any]) -> str:
     """`12:00:00 superlink  warning: what; code=1`."""
-    at, level, event = (str(said.pop(key, "")) for key in ("time", "level", "event"))
-    part = str(said.pop("part", "run"))
-    more = "".join(f" {key}={value}" for key, value in said.items())
+    time, level, event = (str(event_dict.pop(key, "")) for key in ("time", "level", "event"))
+    part = str(event_dict.pop("part", "run"))
+    extra = "".join(f" {key}={value}" for key, value in event_dict.items())
     loud = f"{level}: " if level in ("warning", "error") else ""
-    return f"{at[11:19]} {part:<9} {loud}{event}{more}"
+    return f"{time[11:19]} {part:<9} {loud}{event}{extra}"

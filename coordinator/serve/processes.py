@@ -84,8 +84,8 @@ def not_listening(settings: CoordinatorSettings, part: str) -> str:
 
     Its certificate is verified: what listens is ours.
     """
-    where = settings.api_here if part == "api" else settings.superlink_here
-    host, port = _split(where)
+    address = settings.api_here if part == "api" else settings.superlink_here
+    host, port = _split(address)
     try:
         context = ssl.create_default_context(cafile=str(settings.engine / "ca.pem"))
         if part == "api":
@@ -93,19 +93,19 @@ def not_listening(settings: CoordinatorSettings, part: str) -> str:
         with socket.create_connection((host, int(port)), _TIMEOUT) as plain:
             context.wrap_socket(plain, server_hostname=host).close()
     except ssl.SSLCertVerificationError as wrong:
-        return f"what listens at {where} has another certificate ({wrong.verify_message})"
+        return f"what listens at {address} has another certificate ({wrong.verify_message})"
     except (OSError, http.client.HTTPException) as wrong:
-        return f"nothing answers at {where} ({type(wrong).__name__})"
+        return f"nothing answers at {address} ({type(wrong).__name__})"
     return ""
 
 
 def _api_state(host: str, port: int, context: ssl.SSLContext) -> str:
-    asked = http.client.HTTPSConnection(host, port, timeout=_TIMEOUT, context=context)
+    connection = http.client.HTTPSConnection(host, port, timeout=_TIMEOUT, context=context)
     try:
-        asked.request("GET", "/readyz")
-        status = asked.getresponse().status
+        connection.request("GET", "/readyz")
+        status = connection.getresponse().status
     finally:
-        asked.close()
+        connection.close()
     return "" if status == 200 else f"the interface is not ready (status {status}); see its lines"
 
 

@@ -54,27 +54,31 @@ class RetryingChannel:
 
     def exchange(self, messages: Mapping[str, bytes], *, deadline: float) -> dict[str, bytes]:
         """Answers by partner; who has not answered after `deadline` seconds is absent.  Raises: Parked."""
-        waiting, found = dict(messages), dict[str, bytes]()
-        end, said = time.monotonic() + deadline, False
-        while waiting and (left := end - time.monotonic()) > 0:
+        waiting, replies = dict(messages), dict[str, bytes]()
+        end, waiting_said = time.monotonic() + deadline, False
+        while waiting and (seconds_left := end - time.monotonic()) > 0:
             if self._stop.is_set():
                 raise LeaveForAnother
             try:
-                there = self._reachable(waiting)
-                answers = self._engine.channel(self._nodes).exchange(there, deadline=min(left, _SLICE)) if there else {}
+                reachable = self._reachable(waiting)
+                answers = (
+                    self._engine.channel(self._nodes).exchange(reachable, deadline=min(seconds_left, _SLICE))
+                    if reachable
+                    else {}
+                )
             except Fault:
-                self._open, there, answers = False, {}, {}
-            found |= answers
+                self._open, reachable, answers = False, {}, {}
+            replies |= answers
             for name in answers:
                 del waiting[name]
-            for name in there.keys() - answers.keys():
+            for name in reachable.keys() - answers.keys():
                 self._nodes.pop(name, None)
-            if waiting and not said:
-                said = True
+            if waiting and not waiting_said:
+                waiting_said = True
                 self._tell(f"waiting for {', '.join(sorted(waiting))}")
-            if waiting and not there:
+            if waiting and not reachable:
                 self._stop.wait(_PAUSE)
-        return found
+        return replies
 
     def _reachable(self, waiting: Mapping[str, bytes]) -> dict[str, bytes]:
         """Those whose nodes are connected.  Raises: Fault where the SuperLink is away."""
@@ -140,10 +144,10 @@ def _carry(
             docket.forget(study)
             return
         replay = Replay(docket, study, channel, stop)
-        carried = carry_out(
+        outcome = carry_out(
             docket, settings.identity, study, channel, replay=replay, patience=settings.patience, tell=tell
         )
-        settings.keep_result(study, write_envelope(carried.envelope))
+        settings.keep_result(study, write_envelope(outcome.envelope))
     except Exception:  # not Parked: another process goes on with what is kept
         if replay is not None and replay.begun:
             with suppress(DataTrustError):

@@ -134,13 +134,13 @@ class Supervisor:
             return
         with process.stdout:
             for line in process.stdout:
-                said = of_line(line)
-                event, level = str(said.pop("event")), str(said.pop("level", ""))
+                fields = of_line(line)
+                event, level = str(fields.pop("event")), str(fields.pop("level", ""))
                 if part.name == "worker" and say_opened(event) and part.process is process:
                     part.opened = True
                 if event and not (part.name == "superlink" and level in ("info", "debug")):  # a line each request
                     say = {"warning": self.log.warning, "error": self.log.error}.get(level, self.log.info)
-                    say(event, **{**said, "part": part.name})
+                    say(event, **{**fields, "part": part.name})
 
     def _gone(self, part: _Part) -> None:
         """Note that it has ended, and when it is started again."""
@@ -159,8 +159,8 @@ class Supervisor:
 
     def _look(self) -> None:
         """Say `ready` when it is true; until then, once in a while, what is missing."""
-        at = time.monotonic()
-        if self._ready or at < self._probe:
+        checked_at = time.monotonic()
+        if self._ready or checked_at < self._probe:
             return
         missing = {name: why for name, part in self._running.items() if (why := self._missing(part))}
         self._probe = time.monotonic() + _PROBE
@@ -170,8 +170,8 @@ class Supervisor:
                 part.wait = _SHORTEST
             self.log.info(f"ready: {', '.join(self.parts)}")
             self._notifier.tell("READY=1", "STATUS=ready")
-        elif at >= self._remind:
-            self._remind = at + _REMIND
+        elif checked_at >= self._remind:
+            self._remind = checked_at + _REMIND
             for name, why in missing.items():
                 self.log.warning(f"not ready: {why}", part=name)
             self._notifier.tell("STATUS=waiting for " + ", ".join(missing))
@@ -209,18 +209,18 @@ def supervise(settings: CoordinatorSettings, *, as_json: bool | None = None) -> 
     _ = (settings.identity, settings.secrets(), settings.place)  # raise now what the processes would raise again
     days = settings.days_left(now())
     without = sorted(settings.trust.root.root.partners.keys() - settings.nodes().keys())
-    with _alone(settings) as held:
+    with _alone(settings) as lock_descriptor:
         supervisor = Supervisor(settings, log)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: supervisor.stop.set())
         say = log.warning if days < _SOON else log.info
         say(f"the server's certificate has {days} days left" + (f"; {settings.renew}" if days < _SOON else ""))
         ends = read_time(settings.trust.root.root.expires)
-        if (left := (ends - now()).days) < _SOON:  # it is started all the same: the next version comes through it
-            log.warning("the trust root ends soon, or has ended: sign the next version", days=left)
+        if (days_left := (ends - now()).days) < _SOON:  # it is started all the same: the next version comes through it
+            log.warning("the trust root ends soon, or has ended: sign the next version", days=days_left)
         for name in without:
             log.warning("the trust root has no key for its connection; it cannot be let in", partner=name)
-        supervisor.run(held)
+        supervisor.run(lock_descriptor)
     return 0
 
 
@@ -232,8 +232,12 @@ def pids(settings: CoordinatorSettings) -> dict[str, int]:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                found = json.loads(file.read(1 << 12) or b"{}")
-                return {str(name): int(pid) for name, pid in found.items()} if isinstance(found, dict) else {}
+                pids_by_part = json.loads(file.read(1 << 12) or b"{}")
+                return (
+                    {str(name): int(pid) for name, pid in pids_by_part.items()}
+                    if isinstance(pids_by_part, dict)
+                    else {}
+                )
     except (OSError, ValueError):
         pass
     return {}
@@ -244,22 +248,22 @@ def _alone(settings: CoordinatorSettings) -> Iterator[int]:
     """Hold the home's lock.  Raises: InvalidInput where another supervisor does."""
     path: Path = settings.folder / "coordinator" / LOCK
     try:
-        held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as wrong:
         raise InvalidInput(
             f"{str(path)!r} cannot be written ({wrong.strerror})", remedy="mend disk or rights"
         ) from None
     try:
-        if not lock(held):
+        if not lock(descriptor):
             raise InvalidInput(
                 f"{str(settings.folder)!r} runs already (process {pids(settings).get('run', 'unknown')})",
                 expected="one `datatrust coordinator run` a home",
                 remedy="end that one first",
             )
-        yield held
-        os.ftruncate(held, 0)
+        yield descriptor
+        os.ftruncate(descriptor, 0)
     finally:
-        os.close(held)
+        os.close(descriptor)
 
 
 def _has_ended(process: subprocess.Popen[str]) -> bool:

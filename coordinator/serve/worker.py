@@ -127,29 +127,31 @@ class Worker:
             online = self._engine.online(self._partners)
         finally:
             self._calling = False
-        at = write_time(now())
-        before = dict(self._online)
-        self._online = {name: before.get(name, at) for name in online}
-        found, all_there = len(online), len(online) == len(self._partners)
-        if found != self._there:
-            self._say(f"{READY if all_there else 'waiting'}: {found} of {len(self._partners)} partners are connected")
-        if self._online.keys() != before.keys() or found != self._there or time.monotonic() > self._told:
+        seen_at = write_time(now())
+        online_before = dict(self._online)
+        self._online = {name: online_before.get(name, seen_at) for name in online}
+        online_count, all_there = len(online), len(online) == len(self._partners)
+        if online_count != self._there:
+            self._say(
+                f"{READY if all_there else 'waiting'}: {online_count} of {len(self._partners)} partners are connected"
+            )
+        if self._online.keys() != online_before.keys() or online_count != self._there or time.monotonic() > self._told:
             partners = {n: {"online": n in online, "since": self._online.get(n, "")} for n in self._partners}
             docket.tell("", json.dumps({"partners": partners}))
             self._told = time.monotonic() + _TELL
-        self._there = found
+        self._there = online_count
         self._look = time.monotonic() + (_SELDOM if all_there else _OFTEN)
 
     def _hand_out(self, docket: Docket) -> None:
         """A process for each study that waits for one, as far as there is room."""
         if len(self._running) >= self._settings.studies:
             return
-        here = {each.study for each in self._running}
+        studies_here = {child.study for child in self._running}
         if time.monotonic() >= self._next_left:
             self._left = [study for study in docket.keeping() if docket.find(study).state in ENDED]
             self._next_left = time.monotonic() + _TELL
         for study in (*docket.ids("running"), *docket.ids("mandated"), *self._left):
-            if study in here or self._later.get(study, 0.0) > time.monotonic():
+            if study in studies_here or self._later.get(study, 0.0) > time.monotonic():
                 continue
             holder = secrets.token_hex(8)
             if docket.find(study).lapsed or not docket.lease(study, holder, LEASE):
@@ -157,29 +159,29 @@ class Worker:
                 continue
             self._later[study] = time.monotonic() + _AGAIN
             arguments = (self._settings.folder, self._address, study, holder)
-            started = self._processes.Process(target=process.main, args=arguments, name=f"study {study}")
+            process_ = self._processes.Process(target=process.main, args=arguments, name=f"study {study}")
             try:
-                started.start()
+                process_.start()
             except (OSError, EOFError) as wrong:  # no memory, or no file descriptor, for one more
                 docket.free(study, holder)
                 self._later[study] = time.monotonic() + _SOON
                 raise Fault(f"no process can be started for {study} ({type(wrong).__name__})") from None
-            self._running.append(_Running(study, holder, started))
+            self._running.append(_Running(study, holder, process_))
             return
 
     def _reap(self, docket: Docket) -> None:
         self._kill_who_hangs(docket)
-        for each in [each for each in self._running if not each.process.is_alive()]:
-            self._running.remove(each)
-            code = each.process.exitcode
+        for child in [child for child in self._running if not child.process.is_alive()]:
+            self._running.remove(child)
+            code = child.process.exitcode
             if code:
-                self._say(f"{each.study}: its process has ended (code {code}); another goes on with what is left")
-                self._later[each.study] = time.monotonic() + (_SOON if code > 0 else 0.0)
+                self._say(f"{child.study}: its process has ended (code {code}); another goes on with what is left")
+                self._later[child.study] = time.monotonic() + (_SOON if code > 0 else 0.0)
             self._next_left = 0.0  # what it has kept is gone now, or is to be gone on with
             if code in (0, PARKED, _UNKNOWN):
                 continue
-            if wait := self._deaths.another(docket, each.study, each.holder, LEASE):
-                self._later[each.study] = time.monotonic() + wait
+            if wait := self._deaths.another(docket, child.study, child.holder, LEASE):
+                self._later[child.study] = time.monotonic() + wait
 
     def _kill_who_hangs(self, docket: Docket) -> None:
         """A process that gives no sign ends by itself; one that cannot, as for want of memory, is ended."""
@@ -187,22 +189,22 @@ class Worker:
             return
         self._next_signs = time.monotonic() + _SELDOM
         leased = docket.leased() if self._running else {}
-        for each in self._running:
-            holder, until = leased.get(each.study, ("", None))
-            if holder == each.holder and until and until + timedelta(seconds=LEASE) < now():
-                each.process.kill()
-                each.process.join(1.0)
+        for child in self._running:
+            holder, lease_end = leased.get(child.study, ("", None))
+            if holder == child.holder and lease_end and lease_end + timedelta(seconds=LEASE) < now():
+                child.process.kill()
+                child.process.join(1.0)
 
     def _end(self) -> None:
         """Whoever runs leaves its study as it stands, and ends."""
-        for each in self._running:
-            each.process.terminate()
+        for child in self._running:
+            child.process.terminate()
         end = time.monotonic() + _END
-        for each in self._running:
-            each.process.join(max(0.1, end - time.monotonic()))
-            if each.process.is_alive():
-                each.process.kill()
-                each.process.join()
+        for child in self._running:
+            child.process.join(max(0.1, end - time.monotonic()))
+            if child.process.is_alive():
+                child.process.kill()
+                child.process.join()
         self._engine.close()
 
 

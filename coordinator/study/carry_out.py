@@ -56,22 +56,22 @@ def carry_out(
 
     Raises: Refused, AnalysisFailed, Fault.
     """
-    filed, trust = docket.find(study), docket.trust
-    goes_on = replay is not None and filed.state in ("running", "released")
-    mandate = filed.mandate if goes_on else docket.mandate(study)
-    written = filed.written
-    scope = trust.scope(written)
+    filed_study, trust = docket.find(study), docket.trust
+    goes_on = replay is not None and filed_study.state in ("running", "released")
+    mandate = filed_study.mandate if goes_on else docket.mandate(study)
+    study_text = filed_study.written
+    scope = trust.scope(study_text)
     if not goes_on:
-        docket.move(filed.id, "running")
+        docket.move(filed_study.id, "running")
     try:
-        least = _least(written, trust.charter)
+        least = _least(study_text, trust.charter)
         coordinator = Coordinator(identity, trust.root, docket, trust.roots[1:], least)
         if replay is not None:
             coordinator = replace(coordinator, book=replay, go_on=replay.go_on, salt=replay.salt)
         deadline = _ROLL_CALL if patience is None else min(_ROLL_CALL, patience)
         conducted = conduct(
             coordinator,
-            filed.study,
+            filed_study.study,
             mandate,
             scope,
             replay or channel,
@@ -80,31 +80,36 @@ def carry_out(
             tell=tell,
         )
         before_release()
-        values, decisions, envelope = _published(conducted, scope, docket, filed, identity, replay)
+        values, decisions, envelope = _published(conducted, scope, docket, filed_study, identity, replay)
     except Refused as refused:
-        ended = refused.rule in (
+        ends_study = refused.rule in (
             "cancelled",
             "study-state",
         )  # already, and says how; a partner may name these rules too
-        if not ended or docket.find(filed.id).state == "running":
-            docket.refused(filed.id, refused, "failed" if refused.rule == "mandate-revoked" else "refused")
+        if not ends_study or docket.find(filed_study.id).state == "running":
+            docket.refused(filed_study.id, refused, "failed" if refused.rule == "mandate-revoked" else "refused")
         raise
     except DataTrustError as wrong:
-        docket.refused(filed.id, Refused(wrong.code, "the study could not be answered"), "failed")
+        docket.refused(filed_study.id, Refused(wrong.code, "the study could not be answered"), "failed")
         raise
     except BaseException as wrong:  # a stop, or a mistake of ours
         if replay is None or isinstance(wrong, Exception):
-            docket.refused(filed.id, Refused("fault", "the study was broken off", "file a new study"), "failed")
+            docket.refused(filed_study.id, Refused("fault", "the study was broken off", "file a new study"), "failed")
         raise
     return ReleasedStudy(conducted, values, decisions, envelope)
 
 
 def _published(
-    conducted: StudyOutcome, scope: Scope, docket: Docket, filed: FiledStudy, identity: Signer, replay: Replay | None
+    conducted: StudyOutcome,
+    scope: Scope,
+    docket: Docket,
+    filed_study: FiledStudy,
+    identity: Signer,
+    replay: Replay | None,
 ) -> tuple[dict[str, Values], Decisions, Envelope]:
     """Release it.  Raises: Parked where the database fails: the sums are there, and another process releases them."""
     try:
-        now = docket.find(filed.id)
+        now = docket.find(filed_study.id)
         return publish(conducted, scope, plan(now.written, scope), docket, now, identity)
     except Fault as wrong:
         if replay is None:
@@ -114,5 +119,7 @@ def _published(
 
 def _least(study: Study, charter: Charter) -> Protections:
     """What the charter asks for; participation and colluders are the study's own, since they are no thresholds."""
-    own = study.protections
-    return charter.defaults().model_copy(update={"participation": own.participation, "colluders": own.colluders})
+    protections = study.protections
+    return charter.defaults().model_copy(
+        update={"participation": protections.participation, "colluders": protections.colluders}
+    )

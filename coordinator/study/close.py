@@ -26,18 +26,18 @@ def tell_the_end(docket: Docket, identity: Signer, study: str, channel: Channel)
 
     Nothing depends on the answers.  What is kept of it is the caller's to forget.  Raises: Fault.
     """
-    filed, root = docket.find(study), docket.trust.root.root
-    refused = {name for name, raw in answered(docket, study, 0).items() if _is_refusal(raw)}
-    told: list[Envelope] = []
-    for envelope in docket.revocations(filed.mandate_digest):
+    filed_study, root = docket.find(study), docket.trust.root.root
+    refusing = {name for name, raw in answered(docket, study, 0).items() if _is_refusal(raw)}
+    revocations: list[Envelope] = []
+    for envelope in docket.revocations(filed_study.mandate_digest):
         with suppress(Refused):  # of a former member
             read_revocation(envelope, root)
-            told.append(envelope)
-    header = {"kind": "close", "mandate": filed.mandate_digest.removeprefix("sha256:")}
-    more = {"revocations": [envelope.document() for envelope in told]} if told else {}
-    close = pack_signed({**header, **more}, identity)
-    named = [name for name in filed.drafted.partners if name in root.partners and name not in refused]
-    channel.exchange(dict.fromkeys(named, close), deadline=_PATIENCE)
+            revocations.append(envelope)
+    header = {"kind": "close", "mandate": filed_study.mandate_digest.removeprefix("sha256:")}
+    extra = {"revocations": [envelope.document() for envelope in revocations]} if revocations else {}
+    close = pack_signed({**header, **extra}, identity)
+    partners_to_tell = [name for name in filed_study.drafted.partners if name in root.partners and name not in refusing]
+    channel.exchange(dict.fromkeys(partners_to_tell, close), deadline=_PATIENCE)
 
 
 def _is_refusal(raw: bytes) -> bool:

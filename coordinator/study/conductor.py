@@ -110,30 +110,30 @@ class _StudyRun:
     ) -> dict[str, tuple[dict[str, Any], bytes]]:
         """Answers by partner, each of a kind that a node may send, and signed where the kind is."""
         answers = self.channel.exchange(messages, deadline=self.patience if deadline is None else deadline)
-        found = {}
+        replies = {}
         for name, raw in answers.items():
             header, body = unpack(raw, UP)
             if name not in messages or header.get("name") != name:
                 raise MessageInvalid(f"an answer of {name!r} under another name", expected="its own")
             if header["kind"] in ("ready", "refusal"):
                 check_signature(header, body, [self.parameters.partners[name].public_bytes_raw()])
-            found[name] = header, body
-        return found
+            replies[name] = header, body
+        return replies
 
     def message(self, kind: str, fields: Mapping[str, Any], body: bytes = b"") -> bytes:
         """A signed message, with every revocation of this mandate that there is."""
-        told = [envelope.document() for envelope in self.revocations()]
-        more = {"revocations": told} if told else {}
-        return pack_signed({"kind": kind, **fields, **more}, self.coordinator.identity, body)
+        revocations = [envelope.document() for envelope in self.revocations()]
+        extra = {"revocations": revocations} if revocations else {}
+        return pack_signed({"kind": kind, **fields, **extra}, self.coordinator.identity, body)
 
     def revocations(self) -> list[Envelope]:
         """Those of this mandate, signed by a member of this root."""
-        book, found = self.coordinator.book, []
+        book, revocations_found = self.coordinator.book, []
         for envelope in book.revocations("sha256:" + self.mandate.digest.hex()) if book else ():
             with suppress(Refused):  # of a former member
                 read_revocation(envelope, self.coordinator.root.root)
-                found.append(envelope)
-        return found
+                revocations_found.append(envelope)
+        return revocations_found
 
     def publish(self, kind: str, body: Mapping[str, Any]) -> None:
         """One entry of the register, where there is one."""
@@ -185,202 +185,219 @@ def conduct(
     Raises: Refused with the rule's id; AnalysisFailed where the data give no answer; SecureSumError where a sum does
         not open; Fault where a partner is silent.
     """
-    signed = SignedMandate(mandate, coordinator.root)
-    written = Study.read(study.unverified_payload)
-    plans = {name: analysis.plan(scope) for name, analysis in sorted(written.analyses.items())}
+    signed_mandate = SignedMandate(mandate, coordinator.root)
+    study_text = Study.read(study.unverified_payload)
+    plans = {name: analysis.plan(scope) for name, analysis in sorted(study_text.analyses.items())}
     partners = coordinator.root.root.verify_keys()
     parameters = Parameters(
-        study=written.id,
-        mandate=signed.digest,
+        study=study_text.id,
+        mandate=signed_mandate.digest,
         root=coordinator.root.digest,
-        partners={n: Ed25519PublicKey.from_public_bytes(partners[n]) for n in signed.mandate.partners},
-        m=signed.mandate.m,
-        c=signed.mandate.c,
-        sums=signed.mandate.sums,
-        participation=signed.mandate.participation,
+        partners={n: Ed25519PublicKey.from_public_bytes(partners[n]) for n in signed_mandate.mandate.partners},
+        m=signed_mandate.mandate.m,
+        c=signed_mandate.mandate.c,
+        sums=signed_mandate.mandate.sums,
+        participation=signed_mandate.mandate.participation,
     )
     patient = deadline if patience is None else patience
     envelopes = (study, mandate)
-    on = _StudyRun(coordinator, written, envelopes, signed, scope, plans, channel, deadline, patient, tell, parameters)
+    study_run = _StudyRun(
+        coordinator, study_text, envelopes, signed_mandate, scope, plans, channel, deadline, patient, tell, parameters
+    )
     try:
-        joined, absent = _roll_call(on)
-        values = _sums(on, joined)
+        participants, absent = _roll_call(study_run)
+        values = _sums(study_run, participants)
     finally:
-        _close(on)
-    return StudyOutcome(values, joined, absent, Decisions(on.decisions), tuple(on.records), tuple(on.uploads))
+        _close(study_run)
+    return StudyOutcome(
+        values, participants, absent, Decisions(study_run.decisions), tuple(study_run.records), tuple(study_run.uploads)
+    )
 
 
-def _close(on: _StudyRun) -> None:
+def _close(study_run: _StudyRun) -> None:
     """Everybody forgets rows and keys; nothing depends on the answers, and the heads of journals are kept."""
-    closing = dict.fromkeys(on.open, on.message("close", on.of))
-    for name, raw in on.channel.exchange(closing, deadline=min(on.deadline, _CLOSING)).items():
+    closing = dict.fromkeys(study_run.open, study_run.message("close", study_run.of))
+    for name, raw in study_run.channel.exchange(closing, deadline=min(study_run.deadline, _CLOSING)).items():
         with suppress(MessageInvalid):
             header, _ = unpack(raw, UP)
-            on.keep_head(name, header)
+            study_run.keep_head(name, header)
 
 
-def _roll_call(on: _StudyRun) -> tuple[tuple[str, ...], dict[str, Refused]]:
+def _roll_call(study_run: _StudyRun) -> tuple[tuple[str, ...], dict[str, Refused]]:
     """Who joins: the partners whose approvals are in, at least m of them."""
-    named = on.scope.partners
-    on.tell(f"asking {len(named)} partners")
-    study, mandate = (envelope.document() for envelope in on.envelopes)
-    on.open = named
-    book, roots = on.coordinator.book, [envelope.document() for envelope in on.coordinator.roots]
+    partners = study_run.scope.partners
+    study_run.tell(f"asking {len(partners)} partners")
+    study, mandate = (envelope.document() for envelope in study_run.envelopes)
+    study_run.open = partners
+    book, roots = study_run.coordinator.book, [envelope.document() for envelope in study_run.coordinator.roots]
     fields = {"mandate": mandate, "study": study, **({"roots": roots} if roots else {})}
-    heads = {name: book.head(name) if book else "" for name in named}
-    asked = {
-        name: on.message("mandate", {**fields, **({"head": head} if head else {})}) for name, head in heads.items()
+    heads = {name: book.head(name) if book else "" for name in partners}
+    messages = {
+        name: study_run.message("mandate", {**fields, **({"head": head} if head else {})})
+        for name, head in heads.items()
     }
-    answers = on.exchange(asked, on.deadline)
-    refused = [name for name in named if name in answers and answers[name][0]["kind"] == "refusal"]
-    absent = {name: _refusal(answers[name][0]) for name in refused}
+    answers = study_run.exchange(messages, study_run.deadline)
+    refusing = [name for name in partners if name in answers and answers[name][0]["kind"] == "refusal"]
+    absent = {name: _refusal(answers[name][0]) for name in refusing}
     for rule in sorted({refusal.rule for refusal in absent.values()}):
         # who refused, and how many did, stays out of the register: it may say at how many there are few persons
         refusal = next(refusal for refusal in absent.values() if refusal.rule == rule)
-        on.publish("refusal", {"rule": rule, "text": refusal.text, "remedy": refusal.remedy, "partner": ""})
-    on.open = tuple(name for name in named if name not in absent)
-    joined = tuple(name for name in on.open if name in answers)
-    absent |= {name: Refused("silent", "the partner did not answer in time") for name in named if name not in answers}
-    on.decisions.append(_enough(on, joined, absent))
+        study_run.publish("refusal", {"rule": rule, "text": refusal.text, "remedy": refusal.remedy, "partner": ""})
+    study_run.open = tuple(name for name in partners if name not in absent)
+    participants = tuple(name for name in study_run.open if name in answers)
+    absent |= {
+        name: Refused("silent", "the partner did not answer in time") for name in partners if name not in answers
+    }
+    study_run.decisions.append(_enough(study_run, participants, absent))
     approvals = []
-    for name, (header, _) in _all(joined, answers, "approval").items():
-        approvals.append(_approval(on, name, header))
-        on.keep_head(name, header)
-    _not_revoked(on)
-    listed = [{"name": a.name, "E": a.key.hex(), "sig": a.sig.hex()} for a in approvals]
-    start = on.message("start", {**on.of, "approvals": listed})
-    on.transcript = transcript(on.parameters.mandate, on.parameters.root, {a.name: a.key for a in approvals})
-    for name, (header, _) in _all(joined, on.exchange(dict.fromkeys(joined, start)), "ready").items():
-        if header.get("T") != on.transcript.hex():
+    for name, (header, _) in _all(participants, answers, "approval").items():
+        approvals.append(_approval(study_run, name, header))
+        study_run.keep_head(name, header)
+    _not_revoked(study_run)
+    approvals_sent = [{"name": a.name, "E": a.key.hex(), "sig": a.sig.hex()} for a in approvals]
+    start = study_run.message("start", {**study_run.of, "approvals": approvals_sent})
+    study_run.transcript = transcript(
+        study_run.parameters.mandate, study_run.parameters.root, {a.name: a.key for a in approvals}
+    )
+    for name, (header, _) in _all(
+        participants, study_run.exchange(dict.fromkeys(participants, start)), "ready"
+    ).items():
+        if header.get("T") != study_run.transcript.hex():
             raise TranscriptDiffers(f"another transcript at {name}", expected="the same approvals everywhere")
-    return joined, absent
+    return participants, absent
 
 
-def _not_revoked(on: _StudyRun) -> None:
+def _not_revoked(study_run: _StudyRun) -> None:
     """Raises: Refused.  Nodes refuse as well; they are told with the close."""
-    on.coordinator.go_on()
-    if on.revocations():
+    study_run.coordinator.go_on()
+    if study_run.revocations():
         raise Refused("mandate-revoked", "a member of the committee has revoked the mandate", "ask for a new one")
 
 
-def _enough(on: _StudyRun, joined: tuple[str, ...], absent: Mapping[str, Refused]) -> Decision:
+def _enough(study_run: _StudyRun, participants: tuple[str, ...], absent: Mapping[str, Refused]) -> Decision:
     """Whether those who joined may start; the yes.  Raises: Refused."""
-    named = on.scope.partners
-    rules = sorted({refused.rule for refused in absent.values()})
-    stricter = on.coordinator.least is not None and on.scope.protections != on.coordinator.least
-    for refused in absent.values():
-        if refused.rule in _TELLS_APART or (stricter and refused.rule in _THRESHOLDS):
-            raise refused
-    if absent and (on.scope.protections.participation == "all" or (not joined and len(rules) == 1)):
+    partners = study_run.scope.partners
+    rules = sorted({refusal.rule for refusal in absent.values()})
+    stricter = study_run.coordinator.least is not None and study_run.scope.protections != study_run.coordinator.least
+    for refusal in absent.values():
+        if refusal.rule in _TELLS_APART or (stricter and refusal.rule in _THRESHOLDS):
+            raise refusal
+    if absent and (study_run.scope.protections.participation == "all" or (not participants and len(rules) == 1)):
         raise next(iter(absent.values()))
-    remedies = sorted({refused.remedy for refused in absent.values() if refused.remedy})
+    remedies = sorted({refusal.remedy for refusal in absent.values() if refusal.remedy})
     why = f"; those that do not, because of: {', '.join(rules)}" if rules else ""
     decision = Decision(
         "organisations",
-        len(joined) >= on.parameters.m,
-        f"at least {on.parameters.m} partners take part; {len(joined)} of {len(named)} do{why}",
+        len(participants) >= study_run.parameters.m,
+        f"at least {study_run.parameters.m} partners take part; {len(participants)} of {len(partners)} do{why}",
         "; ".join(remedies) or "name more partners",
     )
     return require([decision])[0]
 
 
-def _approval(on: _StudyRun, name: str, header: Mapping[str, Any]) -> Approval:
+def _approval(study_run: _StudyRun, name: str, header: Mapping[str, Any]) -> Approval:
     """A partner's signed ephemeral key.  Raises: MessageInvalid, UploadSignature."""
     try:
         approval = Approval(name, bytes.fromhex(str(header["E"])), bytes.fromhex(str(header["sig"])))
     except (KeyError, ValueError):
         raise MessageInvalid(f"an approval of {name!r} that cannot be read", expected="E and sig in hex") from None
-    message = Approval.message(on.parameters.mandate, on.parameters.root, name, approval.key)
-    if not signature_is_valid(on.parameters.partners[name], approval.sig, message):
+    message = Approval.message(study_run.parameters.mandate, study_run.parameters.root, name, approval.key)
+    if not signature_is_valid(study_run.parameters.partners[name], approval.sig, message):
         raise UploadSignature(f"the approval of {name}", expected="its signature for this mandate")
     return approval
 
 
-def _sums(on: _StudyRun, joined: tuple[str, ...]) -> dict[str, Values]:
+def _sums(study_run: _StudyRun, participants: tuple[str, ...]) -> dict[str, Values]:
     """Totals in, questions out, until every analysis has its result."""
-    run = together({name: analysis.run(on.scope) for name, analysis in sorted(on.study.analyses.items())})
-    documents = plan_bytes(plan_documents(on.study, on.scope, on.plans))
+    run = together({name: analysis.run(study_run.scope) for name, analysis in sorted(study_run.study.analyses.items())})
+    documents = plan_bytes(plan_documents(study_run.study, study_run.scope, study_run.plans))
     total: Any = None
     last: tuple[Record, bytes] | None = None
     try:
         while True:
             asks: dict[str, Ask] = run.send(total)
-            r = len(on.records)
-            _not_revoked(on)
-            on.tell(f"sum {r + 1} of at most {on.parameters.sums}")
-            shown = _shown(on, joined, last) if last and need_totals(asks, on.plans) else {}
-            opening = _one_sum(on, joined, asks, documents, shown)
-            total = split(decode_sum(blocks_of(asks, on.plans), opening.total(), n=len(on.scope.partners)))
-            last = opening.record(on.coordinator.identity.private, salt=on.coordinator.salt(r))
-            on.records.append(last[0])
-            on.publish("sum-record", {"record": last[0].document()})
-            on.decisions += _judge(on, asks, total)
+            r = len(study_run.records)
+            _not_revoked(study_run)
+            study_run.tell(f"sum {r + 1} of at most {study_run.parameters.sums}")
+            totals_shown = _shown(study_run, participants, last) if last and need_totals(asks, study_run.plans) else {}
+            opening = _one_sum(study_run, participants, asks, documents, totals_shown)
+            total = split(
+                decode_sum(blocks_of(asks, study_run.plans), opening.total(), n=len(study_run.scope.partners))
+            )
+            last = opening.record(study_run.coordinator.identity.private, salt=study_run.coordinator.salt(r))
+            study_run.records.append(last[0])
+            study_run.publish("sum-record", {"record": last[0].document()})
+            study_run.decisions += _judge(study_run, asks, total)
     except StopIteration as end:
         result: dict[str, Values] = end.value
         return result
 
 
 def _shown(
-    on: _StudyRun, joined: tuple[str, ...], last: tuple[Record, bytes]
+    study_run: _StudyRun, participants: tuple[str, ...], last: tuple[Record, bytes]
 ) -> dict[str, tuple[dict[str, Any], bytes]]:
     """What each node needs to recompute the last total: the record, and salt and uploads sealed to it."""
     record, salt = last
-    body = salt + b"".join(on.uploads[-1][name] for name in joined)
-    keys = {name: bytes.fromhex(on.coordinator.root.root.partners[name].seal) for name in joined}
+    body = salt + b"".join(study_run.uploads[-1][name] for name in participants)
+    keys = {name: bytes.fromhex(study_run.coordinator.root.root.partners[name].seal) for name in participants}
     return {
-        name: ({"record": record.document(), "to": name}, seal(body, key, on.mandate.digest))
+        name: ({"record": record.document(), "to": name}, seal(body, key, study_run.mandate.digest))
         for name, key in keys.items()
     }
 
 
 def _one_sum(
-    on: _StudyRun,
-    joined: tuple[str, ...],
+    study_run: _StudyRun,
+    participants: tuple[str, ...],
     asks: Mapping[str, Ask],
     documents: Mapping[tuple[str, str], bytes],
-    shown: Mapping[str, tuple[dict[str, Any], bytes]],
+    totals_shown: Mapping[str, tuple[dict[str, Any], bytes]],
 ) -> Opening:
     """Ask everybody, and check what comes."""
-    r = len(on.records)
-    asked = question(r, asks, on.plans, documents)
-    opening = Opening(on.parameters, Context(on.transcript, r, asked.question_digest, joined), asked.layout)
-    sums, body = pack_asks(asks, on.plans)
-    header = {**on.of, "r": r, "asks": sums, "partners": list(joined)}
+    r = len(study_run.records)
+    asked_question = question(r, asks, study_run.plans, documents)
+    opening = Opening(
+        study_run.parameters,
+        Context(study_run.transcript, r, asked_question.question_digest, participants),
+        asked_question.layout,
+    )
+    sums, body = pack_asks(asks, study_run.plans)
+    header = {**study_run.of, "r": r, "asks": sums, "partners": list(participants)}
     messages = {}
-    for name in joined:
-        more, sealed = shown.get(name, ({}, b""))
-        messages[name] = on.message("ask", {**header, **more}, body + sealed)
-    answers = _all(joined, on.exchange(messages), "upload")
-    _not_revoked(on)  # meanwhile: then the total is not opened
-    for given, words in answers.values():
-        opening.add(Upload.parse(given, words, asked.layout))
-    on.uploads.append({name: words for name, (_, words) in answers.items()})
+    for name in participants:
+        extra, sealed = totals_shown.get(name, ({}, b""))
+        messages[name] = study_run.message("ask", {**header, **extra}, body + sealed)
+    answers = _all(participants, study_run.exchange(messages), "upload")
+    _not_revoked(study_run)  # meanwhile: then the total is not opened
+    for header_sent, words in answers.values():
+        opening.add(Upload.parse(header_sent, words, asked_question.layout))
+    study_run.uploads.append({name: words for name, (_, words) in answers.items()})
     return opening
 
 
-def _judge(on: _StudyRun, asks: Mapping[str, Ask], total: Mapping[str, Mapping[str, Any]]) -> list[Decision]:
+def _judge(study_run: _StudyRun, asks: Mapping[str, Ask], total: Mapping[str, Mapping[str, Any]]) -> list[Decision]:
     """The rules on totals; the first that says no ends the study."""
-    judged = [
-        rule.judge(total[name], on.scope.protections, on.parameters.m)
+    decisions = [
+        rule.judge(total[name], study_run.scope.protections, study_run.parameters.m)
         for name, ask in sorted(asks.items())
-        for rule in on.plans[name][ask.sum].rules
+        for rule in study_run.plans[name][ask.sum].rules
         if rule.where == "total"
     ]
-    return list(require(judged)) if judged else []
+    return list(require(decisions)) if decisions else []
 
 
 def _all(
-    joined: tuple[str, ...], answers: Mapping[str, tuple[dict[str, Any], bytes]], kind: str
+    participants: tuple[str, ...], answers: Mapping[str, tuple[dict[str, Any], bytes]], kind: str
 ) -> Mapping[str, tuple[dict[str, Any], bytes]]:
     """Everybody's answer of this kind, or why not: after the start a refusal ends the study."""
-    for name in joined:
+    for name in participants:
         if name not in answers:
             raise Fault(f"partner {name!r} did not answer in time; the study must be run again")
         if answers[name][0]["kind"] == "refusal":
             raise _refusal(answers[name][0])
         if answers[name][0]["kind"] != kind:
             raise MessageInvalid(f"partner {name!r} answered with {answers[name][0]['kind']!r}", expected=kind)
-    return {name: answers[name] for name in joined}
+    return {name: answers[name] for name in participants}
 
 
 def _refusal(header: Mapping[str, Any]) -> Refused:

@@ -29,51 +29,53 @@ def release(conducted: StudyOutcome, scope: Scope, plans: Plans) -> tuple[dict[s
     Raises: Refused where a result is about too few persons altogether: nothing could hide how many.
     """
     fewest = scope.protections.fewest(len(scope.partners))
-    released: dict[str, Values] = {}
+    values_released: dict[str, Values] = {}
     decisions: list[Decision] = []
-    for name, found in conducted.values.items():
-        values = dict(found)
-        rules = [r for planned in plans[name].values() for r in planned.rules if isinstance(r, SuppressCells)]
+    for name, values_of_analysis in conducted.values.items():
+        values = dict(values_of_analysis)
+        rules = [r for planned_sum in plans[name].values() for r in planned_sum.rules if isinstance(r, SuppressCells)]
         require([_enough(values, rules, scope.protections)])
         for rule in rules:
             rule.apply(values, scope.protections, fewest)
             decisions.append(rule.judge(values, scope.protections, fewest))
-        shown = {hidden for rule in rules for hidden in rule.hides}
+        hidden_arrays = {hidden for rule in rules for hidden in rule.hides}
         for rule in rules:
-            for internal in {rule.of, rule.organisations} - shown:
+            for internal in {rule.of, rule.organisations} - hidden_arrays:
                 values.pop(internal, None)
-        released[name] = values
-    return released, Decisions([*conducted.decisions, *decisions])
+        values_released[name] = values
+    return values_released, Decisions([*conducted.decisions, *decisions])
 
 
 def _enough(values: Values, rules: Sequence[SuppressCells], protections: Protections) -> Decision:
     """A result is about at least k records, and a table about at least k persons."""
-    counted = [np.sum(values[rule.of]) for rule in rules if np.ndim(values[rule.of]) == rule.axes]
-    counted += [values["nobs"]] if "nobs" in values else []
-    enough = all(int(n) >= protections.persons for n in counted)
+    counts = [np.sum(values[rule.of]) for rule in rules if np.ndim(values[rule.of]) == rule.axes]
+    counts += [values["nobs"]] if "nobs" in values else []
+    enough = all(int(n) >= protections.persons for n in counts)
     text = f"a result is about at least {protections.persons} persons"
     return Decision("persons-in-group", enough, text, "leave out the column that is missing for nearly everyone")
 
 
 def publish(
-    conducted: StudyOutcome, scope: Scope, plans: Plans, docket: Docket, filed: FiledStudy, identity: Signer
+    conducted: StudyOutcome, scope: Scope, plans: Plans, docket: Docket, filed_study: FiledStudy, identity: Signer
 ) -> tuple[dict[str, Values], Decisions, Envelope]:
     """Release a study: the rules on its result, its entry in the register, and the result file, signed.
 
     Raises: Refused.
     """
     values, decisions = release(conducted, scope, plans)
-    document = result_document(filed.study, filed.mandate, docket.trust.roots, values, decisions)
-    body = {"mandate": filed.mandate_digest, "result": content_digest(document)}
-    entry = docket.released(filed.id, body) if filed.state != "released" else _released(docket, filed)
+    document = result_document(filed_study.study, filed_study.mandate, docket.trust.roots, values, decisions)
+    body = {"mandate": filed_study.mandate_digest, "result": content_digest(document)}
+    entry = docket.released(filed_study.id, body) if filed_study.state != "released" else _released(docket, filed_study)
     proof, checkpoint = docket.register.inclusion(entry.seq)
     place = Register(at=entry.at, index=entry.seq, proof=tuple(part.hex() for part in proof), checkpoint=checkpoint)
     return values, decisions, signed_result(document, place, identity)
 
 
-def _released(docket: Docket, filed: FiledStudy) -> Entry:
+def _released(docket: Docket, filed_study: FiledStudy) -> Entry:
     """The release's entry, where the last process has written it and no file.  Raises: Fault."""
     for entry in docket.register.entries():
-        if entry.kind == "release" and entry.study == filed.id:
+        if entry.kind == "release" and entry.study == filed_study.id:
             return entry
-    raise Fault(f"the register has no release of {filed.id!r}; to mend it: keep the state as it is for the auditor")
+    raise Fault(
+        f"the register has no release of {filed_study.id!r}; to mend it: keep the state as it is for the auditor"
+    )

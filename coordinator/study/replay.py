@@ -56,15 +56,15 @@ class Replay:
     def exchange(self, messages: Mapping[str, bytes], *, deadline: float) -> Mapping[str, bytes]:
         """As a channel; what was answered before is not asked again."""
         step, self._step = self._step, self._step + 1
-        answered = self._durably(lambda: self._docket.kept(self._study, f"answers {step}"))
-        if answered is None:
+        answers_kept = self._durably(lambda: self._docket.kept(self._study, f"answers {step}"))
+        if answers_kept is None:
             sent = _read(self._keep(f"messages {step}", _write(messages)))
             share = _MOST // max(1, len(sent))
-            found = self._channel.exchange(sent, deadline=deadline)
+            answers = self._channel.exchange(sent, deadline=deadline)
             # what could not be kept would be asked again for ever; no bytes are no message, and that ends the study
-            short = {name: raw if len(raw) <= share else b"" for name, raw in found.items()}
-            answered = self._keep(f"answers {step}", _write(short))
-        return _read(answered)
+            short = {name: raw if len(raw) <= share else b"" for name, raw in answers.items()}
+            answers_kept = self._keep(f"answers {step}", _write(short))
+        return _read(answers_kept)
 
     def salt(self, r: int) -> bytes:
         """Of the record of sum `r`: the same one again after a restart."""
@@ -120,11 +120,11 @@ def _write(parts: Mapping[str, bytes]) -> bytes:
 
 def _read(raw: bytes) -> dict[str, bytes]:
     """The inverse of `_write`.  Raises: Fault."""
-    parts, at = list[bytes](), 0
-    while at < len(raw):
-        length = int.from_bytes(raw[at : at + 8], "big")
-        parts.append(raw[at + 8 : at + 8 + length])
-        at += 8 + length
-    if at != len(raw) or len(parts) % 2:
+    parts, offset = list[bytes](), 0
+    while offset < len(raw):
+        length = int.from_bytes(raw[offset : offset + 8], "big")
+        parts.append(raw[offset + 8 : offset + 8 + length])
+        offset += 8 + length
+    if offset != len(raw) or len(parts) % 2:
         raise Fault("what was kept of a study cannot be read; to mend it: put the database back, or cancel the study")
     return {name.decode("ascii"): part for name, part in zip(parts[::2], parts[1::2], strict=True)}

@@ -99,24 +99,24 @@ def charter_explain(
     bytes are judged. Exit code 1 when the study is refused.
     """
     check_language(lang)
-    read, asked = Charter.load(where), _study(study)
+    read, study_asked = Charter.load(where), _study(study)
     now = read_time(at) if at else datetime.now(UTC).replace(microsecond=0)
-    asker = Asker(asked.researcher, "", country, kind, datetime.max.replace(microsecond=0, tzinfo=UTC))
-    own = PartnerPolicy.load(policy) if policy else None
-    if own:
-        own.check_fits(read)
-    described = Dataset.load(dataset) if dataset else _imagined(asked)
+    asker = Asker(study_asked.researcher, "", country, kind, datetime.max.replace(microsecond=0, tzinfo=UTC))
+    partner_policy = PartnerPolicy.load(policy) if policy else None
+    if partner_policy:
+        partner_policy.check_fits(read)
+    described = Dataset.load(dataset) if dataset else _imagined(study_asked)
     if dataset is None:
         typer.echo("without --dataset: cohort, derived columns, sums and bytes are not judged", err=True)
-        known = {"dataset": described.id, "dataset_digest": described.digest(), "cohort": ""}
-        asked = asked.model_copy(update=known)
-    number = _enough(asked.protections) if partners is None else partners
+        fields = {"dataset": described.id, "dataset_digest": described.digest(), "cohort": ""}
+        study_asked = study_asked.model_copy(update=fields)
+    number = _enough(study_asked.protections) if partners is None else partners
     names = tuple(f"partner-{n}" for n in range(1, number + 1))
-    scope = Scope(described, names, asked.protections, read.partner_may_be_shown)
-    plans = plan(asked, scope) if dataset else {}
-    said = explain(asked, read, scope, plans, now=now, asker=asker, policy=own, lang=lang)
-    typer.echo(str(said))
-    if not said.ok:
+    scope = Scope(described, names, study_asked.protections, read.partner_may_be_shown)
+    plans = plan(study_asked, scope) if dataset else {}
+    explanation = explain(study_asked, read, scope, plans, now=now, asker=asker, policy=partner_policy, lang=lang)
+    typer.echo(str(explanation))
+    if not explanation.ok:
         raise typer.Exit(1)
 
 

@@ -72,24 +72,24 @@ def coordinator_init(
     authority, a certificate for the given hosts, secrets, the register, and invitation.json for everybody else. The
     folder must be new or empty; after a failure there is none.
     """
-    wanted = Wanted(
+    request = Wanted(
         roots=tuple(root),
         dataset=dataset,
         charter=charter,
         key=key,
         hosts=tuple(host or ()),
-        passphrase=lambda: ask_passphrase(passphrase_file, what=str(key)),
+        passphrase=lambda: ask_passphrase(passphrase_file, key_name=str(key)),
         api=api,
         superlink=superlink,
         url=url,
         database=database,
     )
-    made = make((default_home() if home is None else home).absolute(), wanted, now())
-    settings, document = made.settings, made.root.root
+    home_made = make((default_home() if home is None else home).absolute(), request, now())
+    settings, document = home_made.settings, home_made.root.root
     without = sorted(name for name, partner in document.partners.items() if not partner.flower)
     lines = [
         f"trust        {document.trust}, version {document.version} of its root, {len(document.partners)} partners",
-        f"fingerprint  {fingerprint(made.root)}",
+        f"fingerprint  {fingerprint(home_made.root)}",
         f"home         {settings.folder}",
         f"interface    listens at {settings.api}; others reach it at {settings.url}",
         f"nodes        connect to {settings.address}; the SuperLink listens at {settings.superlink}",
@@ -98,7 +98,7 @@ def coordinator_init(
         f"invitation   {settings.folder / 'invitation.json'}",
     ]
     typer.echo("\n".join(lines))
-    typer.echo(_next_steps(settings.folder, made.encrypted, without), err=True)
+    typer.echo(_next_steps(settings.folder, home_made.encrypted, without), err=True)
 
 
 def _next_steps(home: Path, encrypted: bool, without: list[str]) -> str:
@@ -169,8 +169,8 @@ def coordinator_status(
     Studies by state, those that run and what was last said of them, who is connected, how long root and certificate
     hold, the register's size and checkpoint, processes. Reads the home; the interface need not run.
     """
-    found = status(opened(home), now())
-    typer.echo(json.dumps(found, indent=2) + "\n" if as_object else in_words(found), nl=False)
+    status_now = status(opened(home), now())
+    typer.echo(json.dumps(status_now, indent=2) + "\n" if as_object else in_words(status_now), nl=False)
 
 
 @coordinator.command("backup", cls=Command)
@@ -185,7 +185,7 @@ def coordinator_backup(
     running studies keep is left out: it holds exact totals.
     """
     settings = opened(home)
-    about = backup(settings, out, ask_passphrase(passphrase_file, what="the backup", new=True), now())
+    about = backup(settings, out, ask_passphrase(passphrase_file, key_name="the backup", new=True), now())
     typer.echo(f"written: {out}, of {about.trust}, with {about.entries} entries of the register")
     typer.echo("keep it and its passphrase apart; and keep the register's checkpoint somewhere else", err=True)
 
@@ -210,7 +210,7 @@ def coordinator_restore(
     member or the auditor has kept. Studies that ran when the backup was made end as failed.
     """
     note = read_file(checkpoint).decode("utf-8", "replace") if checkpoint else None
-    passphrase = ask_passphrase(passphrase_file, what=str(file))
+    passphrase = ask_passphrase(passphrase_file, key_name=str(file))
     settings, about, broken = restore(file, home.absolute(), passphrase, checkpoint=note, database=database)
     typer.echo(f"restored: {settings.folder}, of {about.trust}, as it was at {about.at}")
     typer.echo(f"register: {about.entries} entries" + (", and the checkpoint is among them" if note else ""))

@@ -18,17 +18,17 @@ def show(dataset: Dataset) -> str:
         "each row is one person" if dataset.person == "row" else f"a row belongs to the person in {dataset.person!r}"
     )
     rows = [[textwrap.wrap(cell, _WIDEST) or [""] for cell in _cells(column)] for column in dataset.columns]
-    used = [at for at, name in enumerate(_HEAD) if at < 2 or any(row[at] != [""] for row in rows)]
-    widths = {at: max(len(_HEAD[at]), *(len(line) for row in rows for line in row[at])) for at in used}
+    used = [index for index, name in enumerate(_HEAD) if index < 2 or any(row[index] != [""] for row in rows)]
+    widths = {index: max(len(_HEAD[index]), *(len(line) for row in rows for line in row[index])) for index in used}
 
     def line(cells: dict[int, str]) -> str:
-        return "  ".join(cells[at].ljust(widths[at]) for at in used).rstrip()
+        return "  ".join(cells[index].ljust(widths[index]) for index in used).rstrip()
 
     lines = [f"{dataset.name} {dataset.version}: {person}", dataset.digest(), ""]
-    lines += [line({at: _HEAD[at] for at in used}), line({at: "-" * widths[at] for at in used})]
+    lines += [line({index: _HEAD[index] for index in used}), line({index: "-" * widths[index] for index in used})]
     for row in rows:
         for depth in range(max(len(cell) for cell in row)):
-            lines.append(line({at: row[at][depth] if depth < len(row[at]) else "" for at in used}))
+            lines.append(line({index: row[index][depth] if depth < len(row[index]) else "" for index in used}))
     return "\n".join(lines) + "\n"
 
 

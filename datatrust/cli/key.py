@@ -45,14 +45,16 @@ def key_new(
         raise InvalidInput(f"--kind {kind}", expected=nearest(kind, _KINDS))
     if no_passphrase and passphrase_file:
         raise InvalidInput("--no-passphrase and --passphrase-file", expected="one of them")
-    for taken in (file, public_file(file)):  # before a passphrase is thought of
-        if taken.exists():
-            raise InvalidInput(f"{str(taken)!r} exists; a key is never overwritten", remedy="name another file")
-    passphrase = None if no_passphrase else ask_passphrase(passphrase_file, what=str(file), new=True)
-    made = write_key(file, new_key(_KINDS[kind]), passphrase)
-    typer.echo(f"id       {made.id}\npublic   {made.public}\nprivate  {file}\nshare    {public_file(file)}")
-    how = "not encrypted" if passphrase is None else "encrypted"
-    typer.echo(f"{file} is {how} and must never leave this machine; only the .pub file goes to others", err=True)
+    for path_in_use in (file, public_file(file)):  # before a passphrase is thought of
+        if path_in_use.exists():
+            raise InvalidInput(f"{str(path_in_use)!r} exists; a key is never overwritten", remedy="name another file")
+    passphrase = None if no_passphrase else ask_passphrase(passphrase_file, key_name=str(file), new=True)
+    key_made = write_key(file, new_key(_KINDS[kind]), passphrase)
+    typer.echo(f"id       {key_made.id}\npublic   {key_made.public}\nprivate  {file}\nshare    {public_file(file)}")
+    encryption_words = "not encrypted" if passphrase is None else "encrypted"
+    typer.echo(
+        f"{file} is {encryption_words} and must never leave this machine; only the .pub file goes to others", err=True
+    )
 
 
 @key.command("show", cls=Command)
@@ -61,5 +63,5 @@ def key_show(file: Annotated[Path, typer.Argument(metavar="FILE")]) -> None:
 
     FILE is the .pub file, or the private file beside it. No passphrase is needed.
     """
-    found = read_public(file)
-    typer.echo(f"id       {found.id}\nkind     {found.kind}\npublic   {found.public}")
+    public_key = read_public(file)
+    typer.echo(f"id       {public_key.id}\nkind     {public_key.kind}\npublic   {public_key.public}")

@@ -45,15 +45,15 @@ def node_init(
     from nodes.operate.enrolment import init
 
     folder = home_of(home)
-    made = init(folder, name)
+    home_made = init(folder, name)
     typer.echo(f"made     {folder}, for this user alone")
-    typer.echo(f"signs    {key_id(bytes.fromhex(made.sign))}")  # as `root show` names it
+    typer.echo(f"signs    {key_id(bytes.fromhex(home_made.sign))}")  # as `root show` names it
     typer.echo(f"share    {folder / 'partner.json'}")
-    where = f" --home {folder}" if home else ""
+    home_option = f" --home {folder}" if home else ""
     typer.echo(
         "next: hand partner.json to who drafts the trust root, and tell them by telephone what it signs with;\n"
         f"      fill in {folder / 'source.toml'}: where the rows are;\n"
-        f"      when the root is signed: {program()} node enrol invitation.json{where}",
+        f"      when the root is signed: {program()} node enrol invitation.json{home_option}",
         err=True,
     )
 
@@ -89,32 +89,34 @@ def node_enrol(
     root, follows = newer_of(settings.own, read)
     _compare(root, fingerprint, follows=follows, yes=yes)
     done = enrol(settings.own, read, lambda newest: _shared(settings, read, newest, dataset, charter))
-    found = done.shared
+    shared = done.shared
     typer.echo(
         f"enrolled {settings.name} in {done.root.root.trust}, version {done.root.root.version} of its trust root"
     )
-    typer.echo(f"dataset  {found.dataset.id} {found.dataset.version}, {found.dataset.digest()}")
-    typer.echo(f"charter  {found.charter.name} {found.charter.version}, the one that the root names")
+    typer.echo(f"dataset  {shared.dataset.id} {shared.dataset.version}, {shared.dataset.digest()}")
+    typer.echo(f"charter  {shared.charter.name} {shared.charter.version}, the one that the root names")
     typer.echo(f"changed  {', '.join(done.changed)}" if done.changed else "changed  nothing")
-    where = f" --home {home}" if home else ""
-    typer.echo(f"next: {program()} node check{where}; then node doctor, then node run", err=True)
+    home_option = f" --home {home}" if home else ""
+    typer.echo(f"next: {program()} node check{home_option}; then node doctor, then node run", err=True)
 
 
-def _compare(root: TrustRoot, told: str, *, follows: bool, yes: bool) -> None:
+def _compare(root: TrustRoot, fingerprint_told: str, *, follows: bool, yes: bool) -> None:
     """The one moment at which a person must look.  Raises: Refused (`root-pinned`), InvalidInput."""
     from nodes.operate.enrolment import fingerprint as of
 
-    mine = of(root)
+    fingerprint_here = of(root)
     typer.echo(
         f"trust        {root.root.trust}, version {root.root.version}, {len(root.root.partners)} partners", err=True
     )
-    typer.echo(f"fingerprint  {mine}", err=True)
-    if told and told.strip().lower().removeprefix("sha256:") != mine.removeprefix("sha256:"):
+    typer.echo(f"fingerprint  {fingerprint_here}", err=True)
+    if fingerprint_told and fingerprint_told.strip().lower().removeprefix("sha256:") != fingerprint_here.removeprefix(
+        "sha256:"
+    ):
         text = "the invitation's trust root has another fingerprint than the one that was given"
         raise Refused("root-pinned", text, "do not enrol; ask the members by telephone which one is theirs")
     if follows:
         typer.echo("it is, or follows from, the root that is pinned here", err=True)
-    elif not told and not yes:
+    elif not fingerprint_told and not yes:
         if not sys.stdin.isatty():
             raise InvalidInput(
                 "a fingerprint that nobody has compared, and no terminal to ask at",
@@ -147,12 +149,12 @@ def node_check(home: Home = None) -> None:
 
     settings = settings_of(home)
     settings.roots()  # without any the node is not enrolled, and that is what to say
-    dataset, found = settings.dataset(), settings.charter()
-    policy = settings.policy(found)
+    dataset, charter = settings.dataset(), settings.charter()
+    policy = settings.policy(charter)
     source = settings.source().checked(dataset)
     typer.echo(f"ok  node.toml: {settings.name}")
-    own = f"policy {policy.name!r} fits the charter {found.name!r}" if policy else "no policy of its own"
-    typer.echo(f"ok  policy: {own}")
+    policy_words = f"policy {policy.name!r} fits the charter {charter.name!r}" if policy else "no policy of its own"
+    typer.echo(f"ok  policy: {policy_words}")
     if not print_decisions(check_source(dataset, source)):
         typer.echo("not ok")
         raise typer.Exit(1)
@@ -180,11 +182,13 @@ def node_doctor(
             typer.echo(f"{finding.state:<8} {finding.check}: {finding.text}{mend}")
     count = {state: sum(f.state == state for f in findings) for state in ("ok", "warning", "failure")}
     if as_json:
-        said = {"ok": not count["failure"], "checks": [finding.document() for finding in findings]}
-        typer.echo(json.dumps(said, indent=2))
+        document = {"ok": not count["failure"], "checks": [finding.document() for finding in findings]}
+        typer.echo(json.dumps(document, indent=2))
     else:
-        of = ", ".join(f"{n} {state}{'s' if n != 1 and state != 'ok' else ''}" for state, n in count.items())
-        typer.echo(f"{len(findings)} checks: {of}")
+        counts_in_words = ", ".join(
+            f"{n} {state}{'s' if n != 1 and state != 'ok' else ''}" for state, n in count.items()
+        )
+        typer.echo(f"{len(findings)} checks: {counts_in_words}")
     if count["failure"]:
         raise typer.Exit(1)
 
@@ -205,16 +209,16 @@ def node_rehearse(
     from trust.files import read_file
 
     settings = settings_of(home)
-    told = asked_of(read_file(Path(study))) if Path(study).is_file() else from_register(settings, study)
-    found = rehearse(settings, told)
-    typer.echo(f"study {told.study.id}, rehearsed at {settings.name}; nothing leaves and nothing is kept")
-    for part, decisions in found.parts:
+    papers = asked_of(read_file(Path(study))) if Path(study).is_file() else from_register(settings, study)
+    rehearsal = rehearse(settings, papers)
+    typer.echo(f"study {papers.study.id}, rehearsed at {settings.name}; nothing leaves and nothing is kept")
+    for part, decisions in rehearsal.parts:
         typer.echo(f"{part}:")
         print_decisions(decisions)
-    for note in found.notes:
+    for note in rehearsal.notes:
         typer.echo(f"note: {note}")
-    typer.echo("this node would answer" if found.ok else "this node would refuse")
-    if not found.ok:
+    typer.echo("this node would answer" if rehearsal.ok else "this node would refuse")
+    if not rehearsal.ok:
         raise typer.Exit(1)
 
 

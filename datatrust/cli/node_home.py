@@ -19,18 +19,18 @@ Home: TypeAlias = Annotated[
 ]
 
 
-def home_of(given: Path | None) -> Path:
+def home_of(home_given: Path | None) -> Path:
     """What was given, else `node` in DATATRUST_HOME, else in `datatrust` under XDG_DATA_HOME, else ~/.local/share."""
-    if given is not None:
-        return given
+    if home_given is not None:
+        return home_given
     if home := os.environ.get("DATATRUST_HOME"):
         return Path(home) / "node"
     data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     return Path(data) / "datatrust" / "node"
 
 
-def settings_of(given: Path | None) -> NodeSettings:
+def settings_of(home: Path | None) -> NodeSettings:
     """The node in that folder.  Raises: InvalidInput."""
     from nodes.settings import NodeSettings
 
-    return NodeSettings.at(home_of(given))
+    return NodeSettings.at(home_of(home))

@@ -74,18 +74,20 @@ def _of_home(home: Path | None, partner: str, checkpoint: Path | None) -> Iterat
     yield _checked(settings.own, settings.name, versions, note, _OWN)
 
 
-def _checked(own: Path, name: str, versions: list[TrustRoot], note: str | None, words: tuple[str, str]) -> Decision:
+def _checked(
+    own_folder: Path, name: str, versions: list[TrustRoot], note: str | None, words: tuple[str, str]
+) -> Decision:
     """`words`: what is said where there is no note, and of the entries that a note is of."""
-    with opened(own, f"the node of {name}") as db:
-        held = Journal(db, make=False)
+    with opened(own_folder, f"the node of {name}") as db:
+        journal = Journal(db, make=False)
         try:
-            held.verify()
-            size, _ = held.head()
+            journal.verify()
+            size, _ = journal.head()
             if note is None:
                 return Decision(name, True, f"{size} entries; {words[0]}")
             keys = [v.root.verify_keys()[name] for v in reversed(versions) if name in v.root.partners]
             head = read_checkpoint(note, journal_origin(versions[-1].root.trust, name), keys)
-            held.extends(head)
+            journal.extends(head)
         except NodeRefused as wrong:
             return Decision(name, False, f"{wrong.code}: {wrong.got}; expected {wrong.expected}", wrong.remedy)
         except Refused as wrong:

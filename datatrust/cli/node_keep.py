@@ -38,7 +38,7 @@ def node_backup(
 
     settings = settings_of(home)
     public, secret = collect(settings)
-    write_backup(out, public, secret, ask_passphrase(passphrase_file, what="the backup", new=True))
+    write_backup(out, public, secret, ask_passphrase(passphrase_file, key_name="the backup", new=True))
     typer.echo(
         f"written: {out}, {len(public) + len(secret)} files; without state.sqlite, uploads and editions", err=True
     )
@@ -60,14 +60,14 @@ def node_restore(
     """
     from nodes.operate.backup import put_back
 
-    public, secret = read_backup(backup, ask_passphrase(passphrase_file, what="the backup"))
+    public, secret = read_backup(backup, ask_passphrase(passphrase_file, key_name="the backup"))
     settings = put_back(home_of(home), public, secret)
-    where = f" --home {home}" if home else ""
+    home_option = f" --home {home}" if home else ""
     typer.echo(f"restored {settings.name} to {settings.own}")
     typer.echo(
-        f"it does not serve yet; next: {program()} node keys rotate{where},\n"
+        f"it does not serve yet; next: {program()} node keys rotate{home_option},\n"
         f"      then the next trust root with the new keys,\n"
-        f"      then {program()} node enrol invitation.json{where}: the quorum's consent to a new history",
+        f"      then {program()} node enrol invitation.json{home_option}: the quorum's consent to a new history",
         err=True,
     )
 

@@ -62,14 +62,14 @@ def register_show(
 
 def _chosen(entries: Iterator[Entry], study: str) -> Iterator[Entry]:
     """Those of a study, or all.  Raises: InvalidInput where there is none."""
-    found, known = False, set()
+    has_entry, known_names = False, set()
     for entry in entries:
-        known.add(entry.study)
+        known_names.add(entry.study)
         if not study or entry.study == study:
-            found = True
+            has_entry = True
             yield entry
-    if study and not found:
-        raise InvalidInput(f"no study {study!r} is in the register", expected=nearest(study, known - {""}))
+    if study and not has_entry:
+        raise InvalidInput(f"no study {study!r} is in the register", expected=nearest(study, known_names - {""}))
 
 
 @register.command("verify", cls=Command)
@@ -91,29 +91,29 @@ def register_verify(
     one is kept by itself, beside the pins.
     """
     earlier = _note(checkpoint) if checkpoint else None
-    with _read(TrustLocation(state, url, invitation)) as (db, roots, met):
-        before = kept_checkpoint(met) if met and earlier is None else earlier
-        ok = print_decisions(check_register(db, roots, before))
+    with _read(TrustLocation(state, url, invitation)) as (db, roots, verified):
+        checkpoint_before = kept_checkpoint(verified) if verified and earlier is None else earlier
+        ok = print_decisions(check_register(db, roots, checkpoint_before))
         note = latest_note(db) if ok else ""
-        if ok and met:
-            keep_checkpoint(met, note)
+        if ok and verified:
+            keep_checkpoint(verified, note)
     if ok and out:
         _write(out, note)
     end(ok)
 
 
 @contextmanager
-def _read(where: TrustLocation) -> Iterator[tuple[sqlite3.Connection, Sequence[Envelope], VerifiedTrust | None]]:
+def _read(location: TrustLocation) -> Iterator[tuple[sqlite3.Connection, Sequence[Envelope], VerifiedTrust | None]]:
     """The register's database, a folder's or a copy of a coordinator's; the root's versions; where it came from."""
-    if where.url is not None:
-        met = meet(where.url, invitation=where.invitation)
+    if location.url is not None:
+        verified = meet(location.url, invitation=location.invitation)
         try:
-            with copied(met) as db:
-                yield db, met.roots, met
+            with copied(verified) as db:
+                yield db, verified.roots, verified
         finally:
-            met.link.close()
+            verified.link.close()
         return
-    state = TrustFolder(where.folder)
+    state = TrustFolder(location.folder)
     with opened(state.folder / "coordinator", "the coordinator", check_file) as db:
         yield db, with_accepted(db, state.roots), None
 

@@ -65,15 +65,15 @@ def review_list(
     """List the studies on the docket, and what each waits for."""
     check_language(lang)
     with _opened(TrustLocation(state, url, invitation), ActingKey(key, passphrase_file)) as docket:
-        filed = docket.studies()
-        stands = [standing(docket.trust, study, lang) for study in filed]
+        studies_filed = docket.studies()
+        stands = [standing(docket.trust, study, lang) for study in studies_filed]
         width = max(map(len, stands), default=0)
-        for study, words in zip(filed, stands, strict=True):
+        for study, words in zip(studies_filed, stands, strict=True):
             if as_json:
                 typer.echo(json.dumps(_summary(docket, study)))
             else:
                 typer.echo(f"{study.number}  {study.at[:10]}  {words:<{width}}  {study.id}")
-    if not filed and not as_json:
+    if not studies_filed and not as_json:
         typer.echo(say("none", lang))
 
 
@@ -111,21 +111,28 @@ def review_sign(
 
     STUDY is a study's id, or its mandate's number. The words are shown first, and you are asked whether you sign.
     """
-    own = ActingKey(key, passphrase_file)
-    with _opened(TrustLocation(state, url, invitation), own) as docket:
-        filed = docket.find(study)
-        typer.echo(_page(docket, filed, lang), nl=False)
-        if not yes and filed.state == "filed" and not filed.lapsed:
-            _confirm(say("sign?", lang, number=filed.number), say("not_signed", lang), lang)
-        wrong = [decision for decision in _checks(docket, filed, lang) if not decision.ok]
+    acting_key = ActingKey(key, passphrase_file)
+    with _opened(TrustLocation(state, url, invitation), acting_key) as docket:
+        filed_study = docket.find(study)
+        typer.echo(_page(docket, filed_study, lang), nl=False)
+        if not yes and filed_study.state == "filed" and not filed_study.lapsed:
+            _confirm(say("sign?", lang, number=filed_study.number), say("not_signed", lang), lang)
+        wrong = [decision for decision in _checks(docket, filed_study, lang) if not decision.ok]
         if wrong:
             raise Refused(wrong[0].rule, wrong[0].text, "do not sign it; tell who runs the trust")
-        member = _member(docket, own)
-        before = member.key_id in filed.signers
-        alone = filed.mandate.model_copy(update={"signatures": ()}).with_signature(member)
-        filed = docket.sign(filed.id, alone)
-        where = standing(docket.trust, filed, lang)
-        typer.echo(say("signed_before" if before else "signed", lang, number=filed.number, standing=where))
+        member = _member(docket, acting_key)
+        already_signed = member.key_id in filed_study.signers
+        alone = filed_study.mandate.model_copy(update={"signatures": ()}).with_signature(member)
+        filed_study = docket.sign(filed_study.id, alone)
+        standing_words = standing(docket.trust, filed_study, lang)
+        typer.echo(
+            say(
+                "signed_before" if already_signed else "signed",
+                lang,
+                number=filed_study.number,
+                standing=standing_words,
+            )
+        )
 
 
 @review.command("refuse", cls=Command)
@@ -147,13 +154,13 @@ def review_refuse(
     """
     check_language(lang)
     reasons = _reasons(reason)
-    own = ActingKey(key, passphrase_file)
-    with _opened(TrustLocation(state, url, invitation), own) as docket:
-        filed = docket.find(study)
-        member = _member(docket, own)
-        vote = Refusal(mandate=filed.mandate_digest, member=member.key_id, reasons=reasons, at=write_time(now()))
-        filed = docket.refuse(sign("vote", vote.document(), member))
-        typer.echo(say("voted", lang, number=filed.number, standing=standing(docket.trust, filed, lang)))
+    acting_key = ActingKey(key, passphrase_file)
+    with _opened(TrustLocation(state, url, invitation), acting_key) as docket:
+        filed_study = docket.find(study)
+        member = _member(docket, acting_key)
+        vote = Refusal(mandate=filed_study.mandate_digest, member=member.key_id, reasons=reasons, at=write_time(now()))
+        filed_study = docket.refuse(sign("vote", vote.document(), member))
+        typer.echo(say("voted", lang, number=filed_study.number, standing=standing(docket.trust, filed_study, lang)))
 
 
 @review.command("revoke", cls=Command)
@@ -177,17 +184,19 @@ def review_revoke(
     """
     check_language(lang)
     (why,) = _reasons([reason])
-    own = ActingKey(key, passphrase_file)
-    with _opened(TrustLocation(state, url, invitation), own) as docket:
-        filed = docket.find(study)
-        member = _member(docket, own)
-        made = Revocation(mandate=filed.mandate_digest, member=member.key_id, reason=why, at=write_time(now()))
-        envelope = sign("revocation", made.document(), member)
+    acting_key = ActingKey(key, passphrase_file)
+    with _opened(TrustLocation(state, url, invitation), acting_key) as docket:
+        filed_study = docket.find(study)
+        member = _member(docket, acting_key)
+        revocation = Revocation(
+            mandate=filed_study.mandate_digest, member=member.key_id, reason=why, at=write_time(now())
+        )
+        envelope = sign("revocation", revocation.document(), member)
         if out is not None:
             _write(out, canonical(envelope.document()) + b"\n")
             typer.echo(say("written", lang, file=out))
         docket.revoke(envelope)
-        typer.echo(say("revoked_now", lang, number=filed.number))
+        typer.echo(say("revoked_now", lang, number=filed_study.number))
 
 
 # ---- parts
@@ -207,25 +216,25 @@ def _confirm(question: str, no: str, lang: str) -> None:
 
 
 @contextmanager
-def _opened(where: TrustLocation, own: ActingKey) -> Iterator[Desk]:
+def _opened(location: TrustLocation, acting_key: ActingKey) -> Iterator[Desk]:
     """The docket of a folder, or a coordinator's, which is asked with the member's key.  Raises: DataTrustError."""
-    if where.url is not None:
-        desk: Desk = RemoteDesk(where.url, own.signer, invitation=where.invitation)
+    if location.url is not None:
+        desk: Desk = RemoteDesk(location.url, acting_key.signer, invitation=location.invitation)
     else:
-        desk = TrustFolder(where.folder).docket()
+        desk = TrustFolder(location.folder).docket()
     with closing(desk):
         yield desk
 
 
-def _member(docket: Desk, own: ActingKey) -> Signer:
+def _member(docket: Desk, acting_key: ActingKey) -> Signer:
     """The member's key, opened.  Raises: InvalidInput; Refused where it is nobody's who is a member today."""
-    if own.signer.key_id not in docket.trust.root.root.keys_of("committee"):
+    if acting_key.signer.key_id not in docket.trust.root.root.keys_of("committee"):
         raise Refused("signature", "this key is no member's of the committee today", "use a member's key")
-    return own.signer
+    return acting_key.signer
 
 
-def _reasons(given: list[str]) -> tuple[str, ...]:
-    reasons = tuple(reason.strip() for reason in given)
+def _reasons(texts: list[str]) -> tuple[str, ...]:
+    reasons = tuple(reason.strip() for reason in texts)
     if not all(reasons) or any(len(reason) > 2000 for reason in reasons) or len(reasons) > 20:
         raise InvalidInput("a reason that is empty or too long", expected="at most 20, each of 1 to 2,000 characters")
     return reasons
@@ -238,17 +247,22 @@ def _write(file: Path, raw: bytes) -> None:
         raise InvalidInput(f"{str(file)!r} cannot be written ({wrong.strerror})", remedy="name another file") from None
 
 
-def _page(docket: Desk, filed: FiledStudy, lang: str) -> str:
+def _page(docket: Desk, filed_study: FiledStudy, lang: str) -> str:
     """The words, then what the machine checked and what none can, then where it stands."""
-    page = plain(filed.study.unverified_payload, filed.mandate.unverified_payload, docket.trust.dataset, lang=lang)
-    unchecked = [Line(say(f"unchecked_{n}", lang), "item") for n in (1, 2, 3, 4)]
-    more = (
-        Section(say("checked", lang), tuple(_lines(_checks(docket, filed, lang), lang))),
-        Section(say("charter", lang), tuple(_lines(_policy(docket, filed, lang), lang))),
-        Section(say("unchecked", lang), (*unchecked, Line(say("later", lang)))),
-        Section(say("stands", lang, standing=standing(docket.trust, filed, lang)), tuple(_votes(docket, filed, lang))),
+    page = plain(
+        filed_study.study.unverified_payload, filed_study.mandate.unverified_payload, docket.trust.dataset, lang=lang
     )
-    return Page(page.title, (*page.sections, *more)).text()
+    unchecked = [Line(say(f"unchecked_{n}", lang), "item") for n in (1, 2, 3, 4)]
+    rest_of_page = (
+        Section(say("checked", lang), tuple(_lines(_checks(docket, filed_study, lang), lang))),
+        Section(say("charter", lang), tuple(_lines(_policy(docket, filed_study, lang), lang))),
+        Section(say("unchecked", lang), (*unchecked, Line(say("later", lang)))),
+        Section(
+            say("stands", lang, standing=standing(docket.trust, filed_study, lang)),
+            tuple(_votes(docket, filed_study, lang)),
+        ),
+    )
+    return Page(page.title, (*page.sections, *rest_of_page)).text()
 
 
 def _lines(decisions: list[Decision], lang: str) -> Iterator[Line]:
@@ -256,61 +270,61 @@ def _lines(decisions: list[Decision], lang: str) -> Iterator[Line]:
     for decision in decisions:
         mend = f" ({say('mend', lang, remedy=decision.remedy)})" if decision.remedy and not decision.ok else ""
         text = escaped(f"{decision.text}{mend}", quotes=False)
-        said = say("yes" if decision.ok else "no", lang)
-        yield Line(f"{said} – {text} [{decision.rule}]", "item" if decision.ok else "warning")
+        word = say("yes" if decision.ok else "no", lang)
+        yield Line(f"{word} – {text} [{decision.rule}]", "item" if decision.ok else "warning")
 
 
-def _checks(docket: Desk, filed: FiledStudy, lang: str) -> list[Decision]:
+def _checks(docket: Desk, filed_study: FiledStudy, lang: str) -> list[Decision]:
     """What the coordinator could have made up: who asks, and what the mandate makes of the study."""
-    root, written = docket.trust.root.root, filed.written
+    root, study_text = docket.trust.root.root, filed_study.written
     try:
-        signed_study(filed.study, root)
-        accredited = now() < read_time(root.researchers[written.researcher].accredited_until)
+        signed_study(filed_study.study, root)
+        accredited = now() < read_time(root.researchers[study_text.researcher].accredited_until)
     except Refused:
         accredited = False
-    same = filed.drafted.root == root.version
-    same = same and filed.drafted == docket.trust.draft_mandate(
-        written, sha256(filed.study.unverified_payload), filed.number
+    same_mandate = filed_study.drafted.root == root.version
+    same_mandate = same_mandate and filed_study.drafted == docket.trust.draft_mandate(
+        study_text, sha256(filed_study.study.unverified_payload), filed_study.number
     )
     return [
         Decision(rule, ok, say(f"{rule}_{'yes' if ok else 'no'}", lang))
-        for rule, ok in (("researcher", accredited), ("mandate", same))
+        for rule, ok in (("researcher", accredited), ("mandate", same_mandate))
     ]
 
 
-def _policy(docket: Desk, filed: FiledStudy, lang: str) -> list[Decision]:
+def _policy(docket: Desk, filed_study: FiledStudy, lang: str) -> list[Decision]:
     """What the charter says of the study today; each node asks it again, and its own policy."""
-    trust, study = docket.trust, filed.written
+    trust, study = docket.trust, filed_study.written
     scope = trust.scope(study)
     bench = DecisionContext(trust.charter, asker_of(trust.root.root, study.researcher), now())
     return list(judge(Declaration.of(study, scope, plan(study, scope)), bench, lang))
 
 
-def _votes(docket: Desk, filed: FiledStudy, lang: str) -> Iterator[Line]:
+def _votes(docket: Desk, filed_study: FiledStudy, lang: str) -> Iterator[Line]:
     """Who has signed, and what was said against; members are known by their keys."""
-    for key in sorted(filed.signers):
+    for key in sorted(filed_study.signers):
         yield Line(say("signed_by", lang, key=key))
-    for vote in filed.against:
+    for vote in filed_study.against:
         yield from (Line(say("against", lang, reason=escaped(reason)), "item") for reason in vote.reasons)
-    if filed.ended:
-        yield Line(say("ended", lang, rule=filed.ended.rule, text=escaped(filed.ended.text, quotes=False)))
-    for envelope in docket.revocations(filed.mandate_digest):
+    if filed_study.ended:
+        yield Line(say("ended", lang, rule=filed_study.ended.rule, text=escaped(filed_study.ended.text, quotes=False)))
+    for envelope in docket.revocations(filed_study.mandate_digest):
         with suppress(Refused):  # of a former member
             why = read_revocation(envelope, docket.trust.root.root).reason
             yield Line(say("revoked_why", lang, reason=escaped(why)))
 
 
-def _summary(docket: Desk, filed: FiledStudy) -> dict[str, object]:
+def _summary(docket: Desk, filed_study: FiledStudy) -> dict[str, object]:
     return {
-        "number": filed.number,
-        "study": filed.id,
-        "title": filed.written.title,
-        "state": filed.state,
-        "lapsed": filed.lapsed or "",
-        "signatures": len(filed.signers),
+        "number": filed_study.number,
+        "study": filed_study.id,
+        "title": filed_study.written.title,
+        "state": filed_study.state,
+        "lapsed": filed_study.lapsed or "",
+        "signatures": len(filed_study.signers),
         "needed": docket.trust.needed,
-        "lacking": docket.trust.lacking(filed.signers),
-        "against": len(filed.against),
-        "expires": filed.drafted.expires,
-        "mandate": filed.mandate_digest,
+        "lacking": docket.trust.lacking(filed_study.signers),
+        "against": len(filed_study.against),
+        "expires": filed_study.drafted.expires,
+        "mandate": filed_study.mandate_digest,
     }

@@ -59,25 +59,27 @@ def root_draft(
     """
     now = datetime.now(UTC).replace(microsecond=0)
     begins = read_time(moment(issued, "issued", datetime.min.replace(tzinfo=UTC))) if issued else now
-    given = Given(file.parent if file else Path(), now, begins, expires, charter)
+    inputs = Given(file.parent if file else Path(), now, begins, expires, charter)
     if old is not None:
         earlier = TrustRoot.founding(_envelopes(old)[-1])  # what nobody signed is followed by nothing
-        drafted = follow(earlier.root, read_toml(Changes, file) if file else Changes(), given)
+        drafted_root = follow(earlier.root, read_toml(Changes, file) if file else Changes(), inputs)
     elif file is not None:
-        drafted = found(read_toml(Founding, file), given)
+        drafted_root = found(read_toml(Founding, file), inputs)
     else:
         raise InvalidInput("neither a file nor --from", expected="FILE.toml, --from OLD.json, or both")
-    made = drafted.root
-    raw = _bytes_of(sign("root", made.document()))
+    root_made = drafted_root.root
+    raw = _bytes_of(sign("root", root_made.document()))
     if out is None:
         typer.echo(raw, nl=False)
     else:
         _write_new(out, raw)
-        least, count = made.roles["root"].threshold, len(made.roles["root"].keys)
-        typer.echo(f"written: {out}, version {made.version} of {made.trust}, signed by nobody yet", err=True)
-        after = f" --from {old}" if old else ""
-        typer.echo(f"next, by {least} of its {count} members: datatrust root sign {out} --key FILE{after}", err=True)
-    for note in drafted.notes:
+        least, count = root_made.roles["root"].threshold, len(root_made.roles["root"].keys)
+        typer.echo(f"written: {out}, version {root_made.version} of {root_made.trust}, signed by nobody yet", err=True)
+        from_option = f" --from {old}" if old else ""
+        typer.echo(
+            f"next, by {least} of its {count} members: datatrust root sign {out} --key FILE{from_option}", err=True
+        )
+    for note in drafted_root.notes:
         typer.echo(f"note: {note}", err=True)
 
 
@@ -98,23 +100,23 @@ def root_sign(
     """
     now = datetime.now(UTC)
     envelope, earlier = _one(file), _envelopes(old) if old else ()
-    one = shown(envelope, earlier, now)
-    _may_be_signed(one, earlier, now)
-    typer.echo(in_words(one, verdict=False), err=True)
+    view = shown(envelope, earlier, now)
+    _may_be_signed(view, earlier, now)
+    typer.echo(in_words(view, verdict=False), err=True)
     if not yes:
         _confirm(file)
-    signer = read_signer(key, lambda: ask_passphrase(passphrase_file, what=str(key)))
-    keys = one.root.keys_of("root") | (one.old.keys_of("root") if one.old else {})
+    signer = read_signer(key, lambda: ask_passphrase(passphrase_file, key_name=str(key)))
+    keys = view.root.keys_of("root") | (view.old.keys_of("root") if view.old else {})
     if signer.key_id not in keys:
-        versions = f"version {one.root.version}" + (f" or {one.old.version}" if one.old else "")
+        versions = f"version {view.root.version}" + (f" or {view.old.version}" if view.old else "")
         raise Refused("signature", f"{str(key)!r} is no key of the root role of {versions}", "sign with a member's key")
-    if signer.key_id in one.signed:
+    if signer.key_id in view.signed:
         typer.echo("this key has signed before; nothing is changed")
     else:
         _write_over(file, _bytes_of(_signed(envelope, signer)))
     for quorum in shown(_one(file), earlier, now).quorums:
-        still = "" if quorum.reached else f", {quorum.least} {'is' if quorum.least == 1 else 'are'} needed"
-        typer.echo(f"signed by {len(quorum.found)} of {quorum.all} keys of version {quorum.version}{still}")
+        lacking_words = "" if quorum.reached else f", {quorum.least} {'is' if quorum.least == 1 else 'are'} needed"
+        typer.echo(f"signed by {len(quorum.found)} of {quorum.all} keys of version {quorum.version}{lacking_words}")
 
 
 @root.command("show", cls=Command)
@@ -130,11 +132,13 @@ def root_show(
     one that follows, and what changed is listed. Exit code 1 when it is not validly signed, or not in force.
     """
     check_language(lang)
-    *before, last = _envelopes(file)
-    one = shown(last, [*before, *(envelope for path in old or [] for envelope in _envelopes(path))], datetime.now(UTC))
-    text = json.dumps(as_json(one), indent=2) + "\n" if as_object else in_words(one, lang)
+    *versions_before, last = _envelopes(file)
+    view = shown(
+        last, [*versions_before, *(envelope for path in old or [] for envelope in _envelopes(path))], datetime.now(UTC)
+    )
+    text = json.dumps(as_json(view), indent=2) + "\n" if as_object else in_words(view, lang)
     typer.echo(text, nl=False)
-    if not one.valid:
+    if not view.valid:
         raise typer.Exit(1)
 
 
@@ -144,12 +148,12 @@ root.command("publish", cls=Command)(root_publish)
 # ---- what must hold before anybody signs
 
 
-def _may_be_signed(one: Shown, earlier: Sequence[Envelope], now: datetime) -> None:
+def _may_be_signed(view: Shown, earlier: Sequence[Envelope], now: datetime) -> None:
     """Raises: Refused, InvalidInput."""
-    version = one.root.version
-    if now >= read_time(one.root.expires):
+    version = view.root.version
+    if now >= read_time(view.root.expires):
         raise Refused("root-expired", "the trust root has expired", "draft it again")
-    if one.old is None:
+    if view.old is None:
         if version > 1:
             raise InvalidInput(
                 f"version {version} without the one before it",
@@ -158,10 +162,12 @@ def _may_be_signed(one: Shown, earlier: Sequence[Envelope], now: datetime) -> No
             )
         return
     TrustRoot.chain(sorted(earlier, key=_version))
-    if one.old.trust != one.root.trust:
+    if view.old.trust != view.root.trust:
         raise Refused("root-trust", "the trust root is another trust's", "use the root of this trust")
-    if version != one.old.version + 1 or read_time(one.root.issued) < read_time(one.old.issued):
-        text = f"version {version} of {one.root.issued} does not follow version {one.old.version} of {one.old.issued}"
+    if version != view.old.version + 1 or read_time(view.root.issued) < read_time(view.old.issued):
+        text = (
+            f"version {version} of {view.root.issued} does not follow version {view.old.version} of {view.old.issued}"
+        )
         raise Refused("root-version", text, "name the version just before it")
 
 
@@ -177,8 +183,8 @@ def _confirm(file: Path) -> None:
 
 def _signed(envelope: Envelope, signer: Signer) -> Envelope:
     """With this signature; one under the same id that is not valid makes place for it."""
-    others = tuple(s for s in envelope.signatures if s.keyid != signer.key_id)
-    return envelope.model_copy(update={"signatures": others}).with_signature(signer)
+    signatures_of_others = tuple(s for s in envelope.signatures if s.keyid != signer.key_id)
+    return envelope.model_copy(update={"signatures": signatures_of_others}).with_signature(signer)
 
 
 # ---- files
@@ -198,22 +204,22 @@ def _envelopes(path: Path) -> tuple[Envelope, ...]:
         why = getattr(wrong, "strerror", None) or "no path"
         raise InvalidInput(f"{name} cannot be read ({why})", remedy="correct the path") from None
     try:
-        found = read_envelopes(raw, largest=_LARGEST)
-        if not found:
+        envelopes_read = read_envelopes(raw, largest=_LARGEST)
+        if not envelopes_read:
             raise MessageInvalid("an empty list", expected="a trust root")
-        for envelope in found:
+        for envelope in envelopes_read:
             if envelope.payloadType != payload_type("root"):
                 raise MessageInvalid(f"{envelope.payloadType[:80]!r}", expected="a trust root")
-        return tuple(sorted(found, key=_version))
+        return tuple(sorted(envelopes_read, key=_version))
     except MessageInvalid as wrong:
         raise MessageInvalid(f"{name}: {wrong.got}", expected=wrong.expected, remedy=wrong.remedy) from None
 
 
 def _one(path: Path) -> Envelope:
-    found = _envelopes(path)
-    if len(found) != 1:
-        raise InvalidInput(f"{str(path)!r} holds {len(found)} trust roots", expected="one, to be signed")
-    return found[0]
+    envelopes_read = _envelopes(path)
+    if len(envelopes_read) != 1:
+        raise InvalidInput(f"{str(path)!r} holds {len(envelopes_read)} trust roots", expected="one, to be signed")
+    return envelopes_read[0]
 
 
 def _bytes_of(envelope: Envelope) -> bytes:

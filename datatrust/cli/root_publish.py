@@ -41,13 +41,13 @@ def root_publish(
     envelopes = read_envelopes(pins.read_file(file))
     if len(envelopes) != 1:
         raise InvalidInput(f"{str(file)!r} holds {len(envelopes)} trust roots", expected="one, the next version")
-    (given,) = envelopes
+    (envelope_given,) = envelopes
     link, anchor = link_to(url, invitation=invitation, signer=ActingKey(key, passphrase_file).signer)
     try:
         pin = pins.pinned(TrustRoot(anchor.unverified_payload).root.trust) or TrustRoot(anchor.unverified_payload)
-        newest = _newest(pin, [*_shown(link), given])
-        link.post("/v1/roots", given.document())
-        if given.unverified_payload not in {envelope.unverified_payload for envelope in _shown(link)}:
+        newest = _newest(pin, [*_shown(link), envelope_given])
+        link.post("/v1/roots", envelope_given.document())
+        if envelope_given.unverified_payload not in {envelope.unverified_payload for envelope in _shown(link)}:
             text = "the coordinator took the trust root and does not show it"
             raise Refused(
                 "root-version", text, "ask who runs the coordinator; nodes take no root that it does not show"
@@ -56,15 +56,15 @@ def root_publish(
         link.close()
     if newest.root.version > pin.root.version:
         pins.pin(newest, replace=True)
-    root = Root.read(given.unverified_payload)
-    typer.echo(f"in force: version {root.version} of {root.trust}, {sha256(given.unverified_payload)}")
+    root = Root.read(envelope_given.unverified_payload)
+    typer.echo(f"in force: version {root.version} of {root.trust}, {sha256(envelope_given.unverified_payload)}")
 
 
 def _shown(link: CoordinatorClient) -> list[Envelope]:
-    shown = link.json("/v1/roots")
-    if not isinstance(shown, list):
+    roots_shown = link.json("/v1/roots")
+    if not isinstance(roots_shown, list):
         raise MessageInvalid("the coordinator shows no trust root", expected="every signed version, in order")
-    return [Envelope.read(each) for each in shown]
+    return [Envelope.read(document) for document in roots_shown]
 
 
 def _newest(pin: TrustRoot, envelopes: Sequence[Envelope]) -> TrustRoot:

@@ -90,12 +90,12 @@ def study_status(
     """
     with _connected(url, invitation, ActingKey(key, passphrase_file)) as trust:
         stands = trust.all_stand() if name is None else {(job := trust.job(name)).id: trust.stands(job.id)}
-    for each, where in stands.items():
+    for study_id, standing in stands.items():
         if as_json:
-            told = {"study": each, "state": where.state, "words": where.words, "done": where.done}
-            typer.echo(json.dumps(told, ensure_ascii=False))
+            document = {"study": study_id, "state": standing.state, "words": standing.words, "done": standing.done}
+            typer.echo(json.dumps(document, ensure_ascii=False))
         else:
-            typer.echo(f"{each}  {where.words}")
+            typer.echo(f"{study_id}  {standing.words}")
     if not stands and not as_json:
         typer.echo("you have filed no study here", err=True)
 
@@ -128,8 +128,8 @@ def study_result(
             typer.echo(json.dumps(result.to_dict(), ensure_ascii=False))
             return
         typer.echo(str(result))
-        for title, released in result.items():
-            typer.echo(f"\n{title}\n{released}")
+        for title, analysis_result in result.items():
+            typer.echo(f"\n{title}\n{analysis_result}")
 
 
 @study.command("cancel", cls=Command)
@@ -152,10 +152,10 @@ def study_cancel(
 
 
 @contextmanager
-def _connected(url: str, invitation: Path | None, own: ActingKey) -> Iterator[RemoteTrust]:
+def _connected(url: str, invitation: Path | None, acting_key: ActingKey) -> Iterator[RemoteTrust]:
     """The trust behind the address, asked with the researcher's key."""
-    met = meet(url, invitation=invitation, signer=own.signer)
+    verified = meet(url, invitation=invitation, signer=acting_key.signer)
     try:
-        yield RemoteTrust(met, own.signer)
+        yield RemoteTrust(verified, acting_key.signer)
     finally:
-        met.link.close()
+        verified.link.close()

@@ -66,46 +66,46 @@ def run(result: Path, *, root: Path | None, pin: bool, as_json: bool, lang: str)
     if pin and root is None:
         raise InvalidInput("--pin without a root", expected="--root ROOT.json, the root that you trust")
     raw, now = read_file(result), datetime.now(UTC)
-    given = read_root(root) if root is not None else None
-    found = _verified(raw, given, now)
-    written = _pinned(raw, given, now) if pin and given is not None and found.ok else None
+    root_given = read_root(root) if root is not None else None
+    verified = _verified(raw, root_given, now)
+    pin_written = _pinned(raw, root_given, now) if pin and root_given is not None and verified.ok else None
     if as_json:
-        typer.echo(json.dumps(_object(found, written), ensure_ascii=False, indent=2))
+        typer.echo(json.dumps(_object(verified, pin_written), ensure_ascii=False, indent=2))
     else:
-        typer.echo(report(found, lang))
-        if written is not None:
-            typer.echo(_WORDS[lang]["pinned"].format(written), err=True)
-    return 0 if found.ok else 1 if found.readable else 2
+        typer.echo(report(verified, lang))
+        if pin_written is not None:
+            typer.echo(_WORDS[lang]["pinned"].format(pin_written), err=True)
+    return 0 if verified.ok else 1 if verified.readable else 2
 
 
-def report(found: Verified, lang: str = "en") -> str:
+def report(verified: Verified, lang: str = "en") -> str:
     """One line a step, what the fingerprint is where the root was not pinned, and the verdict."""
     words = _WORDS[lang]
     lines = []
-    for number, decision in enumerate(found.decisions, 1):
+    for number, decision in enumerate(verified.decisions, 1):
         mark = words["marks"][2 if _skipped(decision) else 0 if decision.ok else 1]
         lines.append(f"{number} {mark:<7} {decision.rule:<9} {_sentence(decision, lang)}".rstrip())
         if lang == "en" and decision.remedy and not decision.ok:
             lines.append(f"{'':<20}to mend it: {decision.remedy}")
-    if not found.pinned and found.fingerprint:
-        lines += ["", *wrap(words["unpinned"], 100), words["fingerprint"].format(found.fingerprint)]
-    return "\n".join([*lines, "", words["end"][0 if found.ok else 1]])
+    if not verified.pinned and verified.fingerprint:
+        lines += ["", *wrap(words["unpinned"], 100), words["fingerprint"].format(verified.fingerprint)]
+    return "\n".join([*lines, "", words["end"][0 if verified.ok else 1]])
 
 
-def _verified(raw: bytes, given: TrustRoot | None, now: datetime) -> Verified:
+def _verified(raw: bytes, root_given: TrustRoot | None, now: datetime) -> Verified:
     """From the root that was given, else from the pinned one of the trust that the file names, else from its own."""
-    found = judge(raw, pinned=given, now=now)
-    if given is not None or found.root is None:
-        return found
-    kept = pinned(found.root.root.trust)
-    return judge(raw, pinned=kept, now=now) if kept is not None else found
+    verified = judge(raw, pinned=root_given, now=now)
+    if root_given is not None or verified.root is None:
+        return verified
+    pinned_root = pinned(verified.root.root.trust)
+    return judge(raw, pinned=pinned_root, now=now) if pinned_root is not None else verified
 
 
-def _pinned(raw: bytes, given: TrustRoot, now: datetime) -> Path:
+def _pinned(raw: bytes, root_given: TrustRoot, now: datetime) -> Path:
     """Pin the root; in place of another one only where the file shows that it follows from that one."""
-    before = pinned(given.root.trust)
-    newer = before is not None and before.root.version < given.root.version
-    return keep(given, replace=newer and judge(raw, pinned=before, now=now).ok)
+    pinned_before = pinned(root_given.root.trust)
+    newer = pinned_before is not None and pinned_before.root.version < root_given.root.version
+    return keep(root_given, replace=newer and judge(raw, pinned=pinned_before, now=now).ok)
 
 
 def _sentence(decision: Decision, lang: str) -> str:
@@ -121,19 +121,19 @@ def _skipped(decision: Decision) -> bool:
     return not decision.ok and decision.text == NOT_CHECKED
 
 
-def _object(found: Verified, written: Path | None) -> dict[str, Any]:
+def _object(verified: Verified, pin_written: Path | None) -> dict[str, Any]:
     """For programs."""
-    register = found.document.register_ if found.document else None
+    register = verified.document.register_ if verified.document else None
     return {
         "schema": "datatrust/verified/1",
-        "ok": found.ok,
-        "pinned": found.pinned,
-        "fingerprint": found.fingerprint,
-        "trust": found.root.root.trust if found.root else None,
-        "root": found.root.root.version if found.root else None,
-        "mandate": found.mandate.id if found.mandate else None,
-        "study": found.study.id if found.study else None,
+        "ok": verified.ok,
+        "pinned": verified.pinned,
+        "fingerprint": verified.fingerprint,
+        "trust": verified.root.root.trust if verified.root else None,
+        "root": verified.root.root.version if verified.root else None,
+        "mandate": verified.mandate.id if verified.mandate else None,
+        "study": verified.study.id if verified.study else None,
         "released": register.at if register else None,
-        "steps": [{"number": n, **vars(decision)} for n, decision in enumerate(found.decisions, 1)],
-        **({"pin": str(written)} if written else {}),
+        "steps": [{"number": n, **vars(decision)} for n, decision in enumerate(verified.decisions, 1)],
+        **({"pin": str(pin_written)} if pin_written else {}),
     }

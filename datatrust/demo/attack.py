@@ -89,11 +89,11 @@ def attack(trust: LocalTrust, result: Result, cohort: pd.DataFrame) -> Attack:
     table = result["table"].to_frame()
     rest = cohort.drop(_left_out(cohort, victim.age, victim.systolic).index)
     without = pooled.describe(rest, ["cholesterol"], "sex", victim.sex)["cholesterol"]
-    released = table.xs(victim.sex)["cholesterol"]
+    released_values = table.xs(victim.sex)["cholesterol"]
     return Attack(
         victim,
         refusal,
-        (int(released["count"]), float(released["sum"])),
+        (int(released_values["count"]), float(released_values["sum"])),
         (int(without["count"]), float(without["sum"])),
     )
 

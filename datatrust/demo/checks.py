@@ -46,8 +46,8 @@ class Checks:
 
     def largest(self, *groups: str) -> float | None:
         """The largest difference in these groups; None where nothing was measured."""
-        found = [c.difference for group in groups for c in self._of(group) if c.difference is not None]
-        return max(found, default=None)
+        differences = [c.difference for group in groups for c in self._of(group) if c.difference is not None]
+        return max(differences, default=None)
 
     @property
     def failed(self) -> list[Check]:

@@ -44,7 +44,7 @@ class DeployedTrust(LocalTrust):
     Holds the keys of committee and researcher; opens no node's state, and computes nothing.
     """
 
-    def _begin(self, sources: Mapping[str, Source], kept: bool) -> list[object]:
+    def _begin(self, sources: Mapping[str, Source], is_kept: bool) -> list[object]:
         """The nodes are elsewhere: write where each has its rows, and how all of them are reached.
 
         Raises: InvalidInput for a partner's policy, which belongs into its own folder before its node starts.
@@ -70,12 +70,12 @@ class DeployedTrust(LocalTrust):
         """Wait for the coordinator, which carries out whatever is in force.  Raises: as `LocalTrust.answer`."""
         end = time.monotonic() + _STUDY
         while time.monotonic() < end:
-            filed = self.docket.find(study)
-            file = self._home / "results" / f"{filed.id}.json"
-            if filed.state == "released":
+            filed_study = self.docket.find(study)
+            file = self._home / "results" / f"{filed_study.id}.json"
+            if filed_study.state == "released":
                 if file.exists():
-                    return self._kept(file, filed)
-            elif filed.lapsed or filed.state not in ("mandated", "running"):
+                    return self._kept(file, filed_study)
+            elif filed_study.lapsed or filed_study.state not in ("mandated", "running"):
                 self.docket.mandate(study)  # raises: why it has not run, or how it has ended
             time.sleep(_LOOK)
         raise Fault(f"the coordinator did not carry out {study!r} in {_STUDY:.0f} seconds; see its log")
@@ -88,21 +88,24 @@ def _toml(source: Source) -> bytes:
     """
     if not isinstance(source.url, str | Path) or not isinstance(source.opt_out, str | Path | None):
         raise InvalidInput("a source or its opt-outs in memory", expected="a file or a database", remedy="write a file")
-    said = {"url": _place(source.url), "table": source.table, "invalid": source.invalid}
+    fields = {"url": _place(source.url), "table": source.table, "invalid": source.invalid}
     if source.opt_out is not None:
-        said["opt_out"] = _place(source.opt_out)
-    lines = [f"{name} = {_value(value)}" for name, value in said.items()]
+        fields["opt_out"] = _place(source.opt_out)
+    lines = [f"{name} = {_value(value)}" for name, value in fields.items()]
     lines += [f"missing = {_value(list(source.missing))}"]
-    lines += ["[columns]", *(f"{_value(name)} = {_value(own)}" for name, own in source.columns.items())]
+    lines += ["[columns]", *(f"{_value(name)} = {_value(column_name)}" for name, column_name in source.columns.items())]
     for column, levels in source.levels.items():
-        lines += [f"[levels.{_value(column)}]", *(f"{_value(own)} = {_value(level)}" for own, level in levels.items())]
+        lines += [
+            f"[levels.{_value(column)}]",
+            *(f"{_value(column_name)} = {_value(level)}" for column_name, level in levels.items()),
+        ]
     return ("\n".join(lines) + "\n").encode()
 
 
-def _place(given: str | Path) -> str:
+def _place(place: str | Path) -> str:
     """A database's address as it is; a file, which a node would look for beside `source.toml`, with its whole path."""
-    is_file = isinstance(given, Path) or not (scheme(given) or given.startswith("#"))
-    return str(Path(given).absolute()) if is_file else str(given)
+    is_file = isinstance(place, Path) or not (scheme(place) or place.startswith("#"))
+    return str(Path(place).absolute()) if is_file else str(place)
 
 
 def _value(value: object) -> str:
@@ -153,8 +156,11 @@ class Processes:
     def end(self) -> None:
         """End all of them: nodes and coordinator first, the SuperLink last."""
         self._ending = True
-        others = [process for name, process in self._running.items() if name != "superlink"]
-        for group in (others, [process for process in self._running.values() if process not in others]):
+        other_processes = [process for name, process in self._running.items() if name != "superlink"]
+        for group in (
+            other_processes,
+            [process for process in self._running.values() if process not in other_processes],
+        ):
             for process in group:
                 if process.poll() is None:
                     process.terminate()

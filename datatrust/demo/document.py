@@ -113,9 +113,9 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, str | int | float | bool) else str(value)
 
 
-def _table(table: pd.DataFrame, by: str, level: Any) -> dict[str, dict[str, float | None]]:
+def _table(table: pd.DataFrame, column_by: str, level: Any) -> dict[str, dict[str, float | None]]:
     """Column -> statistic -> value, of one group."""
-    frame = table[table.index.isin([level], level=by)].droplevel(by)
+    frame = table[table.index.isin([level], level=column_by)].droplevel(column_by)
     return {
         str(name): {str(key): None if pd.isna(value) else float(value) for key, value in column.items()}
         for name, column in frame.items()

@@ -59,7 +59,7 @@ class EngineStory(Answered):
 
 
 def run_engine(
-    out: Path, lang: str, tell: Callable[[str], None], shown: Callable[[EngineStory], None], *, keep: bool
+    out: Path, lang: str, tell: Callable[[str], None], show: Callable[[EngineStory], None], *, keep: bool
 ) -> EngineStory:
     """Start everything, ask, compare, and end everything: only what was started here.
 
@@ -70,17 +70,17 @@ def run_engine(
 
     Raises: OSError, DataTrustError.
     """
-    begun = time.monotonic()
-    written = write(out / "data")
+    started_at = time.monotonic()
+    hospitals = write(out / "data")
     with tempfile.TemporaryDirectory(prefix="datatrust-engine-") as temporary, _stopped_by_term():
         state = Path(temporary) / "trust"
-        dataset, charter = Dataset.load(written.dataset), Charter.load(CHARTER)
-        trust = DeployedTrust.founded(state, dataset, charter, written.sources())
+        dataset, charter = Dataset.load(hospitals.dataset), Charter.load(CHARTER)
+        trust = DeployedTrust.founded(state, dataset, charter, hospitals.sources())
         try:
             with Processes(state, trust.partners, out / "logs", tell) as processes:
-                story = _tell_story(trust, written, processes.address, lang, out, begun)
+                story = _tell_story(trust, hospitals, processes.address, lang, out, started_at)
                 _compare(story)
-                shown(story)
+                show(story)
                 if keep:
                     _until_stopped(processes, lambda: tell(f"running until Ctrl-C; the trust's folder is {state}"))
         finally:
@@ -89,23 +89,23 @@ def run_engine(
 
 
 def _tell_story(
-    trust: DeployedTrust, written: Written, address: str, lang: str, out: Path, begun: float
+    trust: DeployedTrust, hospitals: Written, address: str, lang: str, out: Path, started_at: float
 ) -> EngineStory:
     first = time.monotonic()
     result = trust.study(TITLE, purpose=PURPOSE, cohort=COHORT, analyses=analyses()).run()
     took = time.monotonic() - first
-    here = dt.local(sources=written.sources(), dataset=written.dataset, charter=CHARTER)
-    local = here.study(TITLE, purpose=PURPOSE, cohort=COHORT, analyses=analyses()).run()
+    local_trust = dt.local(sources=hospitals.sources(), dataset=hospitals.dataset, charter=CHARTER)
+    local = local_trust.study(TITLE, purpose=PURPOSE, cohort=COHORT, analyses=analyses()).run()
     women = run_refused(trust, trust.study(f"{TITLE}: women", purpose=PURPOSE, cohort=WOMEN, analyses=analyses()))
     mended = mend(trust, lang)
-    attacked = attack(trust, result, _cohort(written))
+    attacked = attack(trust, result, _cohort(hospitals))
     proof = prove(trust, result, counts(result), out)
-    seconds = took, time.monotonic() - begun
-    return EngineStory(address, written, result, local, women, mended, attacked, proof, seconds)
+    seconds = took, time.monotonic() - started_at
+    return EngineStory(address, hospitals, result, local, women, mended, attacked, proof, seconds)
 
 
-def _cohort(written: Written) -> pd.DataFrame:
-    rows = pooled.pool(written.files)
+def _cohort(hospitals: Written) -> pd.DataFrame:
+    rows = pooled.pool(hospitals.files)
     return rows[rows["age"] >= 40]
 
 
@@ -124,21 +124,21 @@ def _compare_engines(story: EngineStory) -> None:
     """Counts are the same to the bit, and so is what is hidden; the last bits of other figures are random in each run,
     since the secure sum rounds at random.
     """
-    checks, here = story.checks, story.local
-    same = counts(story.result) == counts(here)
-    checks.holds("check_engine", "the histogram", same)
+    checks, local_result = story.checks, story.local
+    same_counts = counts(story.result) == counts(local_result)
+    checks.holds("check_engine", "the histogram", same_counts)
     for name in ("table", "pain"):
-        ours, other = story.result[name].to_frame().align(here[name].to_frame())
-        hidden = bool((ours.isna() == other.isna()).all(axis=None))
+        ours, local_frame = story.result[name].to_frame().align(local_result[name].to_frame())
+        hidden = bool((ours.isna() == local_frame.isna()).all(axis=None))
         checks.holds("check_engine", f"what is hidden in {name}", hidden)
         number = ours.index.get_level_values("statistic") == "count"
-        both = ours[number].fillna(-1), other[number].fillna(-1)
-        checks.holds("check_engine", f"counts of {name}", bool((both[0] == both[1]).all(axis=None)))
-        apart = (ours - other).abs() / other.abs().clip(lower=1.0)
+        number_pairs = ours[number].fillna(-1), local_frame[number].fillna(-1)
+        checks.holds("check_engine", f"counts of {name}", bool((number_pairs[0] == number_pairs[1]).all(axis=None)))
+        apart = (ours - local_frame).abs() / local_frame.abs().clip(lower=1.0)
         checks.near("check_engine", f"figures of {name}", float(np.nanmax(apart.to_numpy(dtype=float))), 0.0)
-    other = here["risk"].params  # type: ignore[attr-defined]
+    local_frame = local_result["risk"].params  # type: ignore[attr-defined]
     for key, value in story.fit.params.items():
-        checks.near("check_engine", f"coefficient of {key}", float(value), float(other[key]))
+        checks.near("check_engine", f"coefficient of {key}", float(value), float(local_frame[key]))
 
 
 def document(story: EngineStory) -> dict[str, Any]:
@@ -181,8 +181,8 @@ def _stopped_by_term() -> Iterator[None]:
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    handler_before = signal.signal(signal.SIGTERM, stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, handler_before)

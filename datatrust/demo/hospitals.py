@@ -84,36 +84,36 @@ def write(folder: Path) -> Written:
     folder.mkdir(parents=True, exist_ok=True)
     with as_file(files("datatrust.demo") / "data" / DATASET) as shipped:
         dataset = Path(shutil.copyfile(shipped, folder / DATASET))
-    written, rows = {}, {}
+    written_files, rows = {}, {}
     for name, draw in zip(_HOSPITALS, np.random.SeedSequence(SEED).spawn(len(_HOSPITALS)), strict=True):
         frame = _patients(_HOSPITALS[name], np.random.Generator(np.random.PCG64(draw)))
         if name == "west":
             frame = _as_west_writes(frame)
-        written[name], rows[name] = folder / f"{name}.csv", len(frame)
-        frame.to_csv(written[name], index=False, lineterminator="\n")
-    return Written(dataset, written, rows)
+        written_files[name], rows[name] = folder / f"{name}.csv", len(frame)
+        frame.to_csv(written_files[name], index=False, lineterminator="\n")
+    return Written(dataset, written_files, rows)
 
 
-def _patients(of: _Hospital, draw: np.random.Generator) -> pd.DataFrame:
+def _patients(hospital: _Hospital, draw: np.random.Generator) -> pd.DataFrame:
     """Rows in the dataset's own names and codes."""
-    n = of.rows
+    n = hospital.rows
     woman = np.zeros(n, dtype=bool)
-    woman[draw.choice(n, of.women, replace=False)] = True
-    age = np.clip(np.rint(draw.normal(*of.age, n) + 2.5 * woman), 19, 94).astype(int)
-    smoker = draw.random(n) < of.smokers * np.where(age > 70, 0.6, 1.0)
+    woman[draw.choice(n, hospital.women, replace=False)] = True
+    age = np.clip(np.rint(draw.normal(*hospital.age, n) + 2.5 * woman), 19, 94).astype(int)
+    smoker = draw.random(n) < hospital.smokers * np.where(age > 70, 0.6, 1.0)
     systolic = np.clip(np.rint(draw.normal(124 + 0.45 * (age - 50), 16)), 85, 235)
     cholesterol = np.clip(np.rint(draw.normal(208 + 0.4 * (age - 50) + 8 * woman, 38)), 95, 480)
     pain = _pains(woman, draw)
     odds = -1.75 + 0.062 * (age - 60) + 0.9 * ~woman + np.array([0.0, 0.45, 0.85, 2.1])[pain]
-    odds += 0.011 * (systolic - 130) + 0.55 * smoker + of.shift
+    odds += 0.011 * (systolic - 130) + 0.55 * smoker + hospital.shift
     disease = draw.random(n) < 1 / (1 + np.exp(-odds))
     return pd.DataFrame(
         {
             "age": age,
             "sex": np.where(woman, "F", "M"),
             "chest_pain": _with_gaps(np.array(PAINS, dtype=object)[pain], 0.02, draw),
-            "systolic": _with_gaps(systolic.astype(int), of.gaps[0], draw),
-            "cholesterol": _with_gaps(cholesterol.astype(int), of.gaps[1], draw),
+            "systolic": _with_gaps(systolic.astype(int), hospital.gaps[0], draw),
+            "cholesterol": _with_gaps(cholesterol.astype(int), hospital.gaps[1], draw),
             "smoker": _with_gaps(np.where(smoker, "true", "false"), 0.04, draw),
             "disease": np.where(disease, "true", "false"),
         }
@@ -123,16 +123,16 @@ def _patients(of: _Hospital, draw: np.random.Generator) -> pd.DataFrame:
 def _pains(woman: npt.NDArray[np.bool_], draw: np.random.Generator) -> npt.NDArray[np.int64]:
     """The place in PAINS of each; typical pain is rare among women here."""
     shares = {True: [0.47, 0.34, 0.175, 0.015], False: [0.40, 0.27, 0.21, 0.12]}
-    found = np.zeros(len(woman), dtype=np.int64)
+    pains = np.zeros(len(woman), dtype=np.int64)
     for of_women, share in shares.items():
-        found[woman == of_women] = draw.choice(len(PAINS), int((woman == of_women).sum()), p=share)
-    return found
+        pains[woman == of_women] = draw.choice(len(PAINS), int((woman == of_women).sum()), p=share)
+    return pains
 
 
 def _with_gaps(values: npt.NDArray[Any], share: float, draw: np.random.Generator) -> npt.NDArray[Any]:
-    found = values.astype(object)
-    found[draw.random(len(values)) < share] = None
-    return found
+    objects = values.astype(object)
+    objects[draw.random(len(values)) < share] = None
+    return objects
 
 
 def _as_west_writes(frame: pd.DataFrame) -> pd.DataFrame:

@@ -62,14 +62,14 @@ def mend(trust: LocalTrust, lang: str) -> Mended:
     handle = trust.study(SMOKERS, purpose=FORBIDDEN, cohort=COHORT, analyses=smoking(), protections={"persons": SMALL})
     try:
         handle.submit()
-        refused = dt.Refused("", "the study was filed")
+        refusal = dt.Refused("", "the study was filed")
     except dt.Refused as no:
-        refused = no
-    kept = tuple(e.kind for e in trust.docket.register.entries() if e.study == handle.study.id)
+        refusal = no
+    register_kinds = tuple(e.kind for e in trust.docket.register.entries() if e.study == handle.study.id)
     explanation = handle.explain(lang)
     mended = changed(handle.study, explanation.changes[0]) if explanation.changes else None
     result = None if mended is None else _answered(StudyHandle(mended, trust))
-    return Mended(handle.study, refused, kept, explanation, result)
+    return Mended(handle.study, refusal, register_kinds, explanation, result)
 
 
 def _answered(study: StudyHandle) -> Result | None:

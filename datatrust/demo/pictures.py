@@ -33,8 +33,8 @@ def seed(story: Story, words: Words) -> Picture:
     """For each case the correlation from averages and the federated one, on one line."""
 
     def draw(ax: Axes) -> None:
-        for at, case in enumerate(story.cases):
-            y = len(story.cases) - 1 - at
+        for index, case in enumerate(story.cases):
+            y = len(story.cases) - 1 - index
             low = 0.0 if case.local is None else case.local
             ax.plot(
                 [low, case.federated], [y, y], color=MUTED, linewidth=1.2, linestyle=":" if case.local is None else "-"
@@ -55,9 +55,9 @@ def seed(story: Story, words: Words) -> Picture:
         ax.tick_params(axis="y", length=0)
         ax.spines["left"].set_visible(False)
 
-    shown = ", ".join(words("undefined") if c.local is None else words.number(c.local, 4) for c in story.cases)
+    values_shown = ", ".join(words("undefined") if c.local is None else words.number(c.local, 4) for c in story.cases)
     title = words("seed_picture")
-    description = words("seed_picture_alt", locals=shown)
+    description = words("seed_picture_alt", locals=values_shown)
     return Picture(title, drawn(draw, title=title, description=description, name="seed", size=(4.3, 2.2)))
 
 
@@ -79,12 +79,12 @@ def ages(story: Story, words: Words) -> Picture:
         return [bar for bars in ax.containers for bar in bars if bar.get_hatch()]
 
     title = ages_title(story, words)
-    found = zip(EDGES, EDGES[1:], story.bins, strict=False)
-    listed = [
+    bins = zip(EDGES, EDGES[1:], story.bins, strict=False)
+    lines = [
         words("ages_bin", low=low, high=high, count=words("hidden") if n is None else words.count(n))
-        for low, high, n in found
+        for low, high, n in bins
     ]
-    description = words("ages_alt", bins="; ".join(listed))
+    description = words("ages_alt", bins="; ".join(lines))
     return Picture(title, drawn(draw, title=title, description=description, name="ages"))
 
 
@@ -105,11 +105,11 @@ def risk(story: Story, words: Words) -> Picture:
         ax.tick_params(axis="y", length=0)
         ax.spines["left"].set_visible(False)
 
-    shown = {name: words(key) for name, key in COEFFICIENTS.items() if key}
-    largest = max(shown, key=lambda name: float(ratios[name]))
-    title = words("risk_picture", largest=_capital(shown[largest]) if words.lang == "en" else shown[largest])
-    listed = "; ".join(f"{label} {words.number(float(ratios[name]), 2)}" for name, label in shown.items())
-    description = words("risk_alt", ratios=listed)
+    labels = {name: words(key) for name, key in COEFFICIENTS.items() if key}
+    largest = max(labels, key=lambda name: float(ratios[name]))
+    title = words("risk_picture", largest=_capital(labels[largest]) if words.lang == "en" else labels[largest])
+    listing = "; ".join(f"{label} {words.number(float(ratios[name]), 2)}" for name, label in labels.items())
+    description = words("risk_alt", ratios=listing)
     return Picture(title, drawn(draw, title=title, description=description, name="risk"))
 
 

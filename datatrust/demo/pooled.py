@@ -36,13 +36,13 @@ def pool(files: Mapping[str, Path]) -> pd.DataFrame:
     return pooled
 
 
-def describe(frame: pd.DataFrame, columns: list[str], by: str, level: str | float) -> pd.DataFrame:
+def describe(frame: pd.DataFrame, columns: list[str], group_column: str, level: str | float) -> pd.DataFrame:
     """What `Describe` gives for one level, from pandas and scipy."""
-    group = frame[frame[by] == level]
-    found = {}
+    group = frame[frame[group_column] == level]
+    tables = {}
     for name in columns:
         values = group[name].dropna().to_numpy(dtype=float)
-        found[name] = {
+        tables[name] = {
             "count": len(values),
             "missing": len(group) - len(values),
             "mean": values.mean(),
@@ -52,7 +52,7 @@ def describe(frame: pd.DataFrame, columns: list[str], by: str, level: str | floa
             "skewness": stats.skew(values),
             "kurtosis": stats.kurtosis(values),
         }
-    return pd.DataFrame(found)
+    return pd.DataFrame(tables)
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from datatrust.demo.question import CHARTER, COLUMNS, PURPOSE, TITLE
 __all__ = ["program"]
 
 
-def program(written: Written) -> str:
+def program(hospitals: Written) -> str:
     """Python text over the files that the demo wrote."""
-    places = {name: _literal(path) for name, path in written.files.items()}
+    places = {name: _literal(path) for name, path in hospitals.files.items()}
     mapped = "".join(f",\n        {key}={_literal(value)}" for key, value in WEST.items())
     places["west"] = f"dt.Source({places['west']}{mapped})"
     sources = "\n".join(f"    {_literal(name)}: {place}," for name, place in places.items())
@@ -23,7 +23,7 @@ def program(written: Written) -> str:
 sources = {{
 {sources}
 }}
-trust = dt.local(sources=sources, dataset={_literal(written.dataset)}, charter={_literal(CHARTER)})
+trust = dt.local(sources=sources, dataset={_literal(hospitals.dataset)}, charter={_literal(CHARTER)})
 study = trust.study({_literal(TITLE)}, purpose={_literal(PURPOSE)}, cohort={_literal(COHORT)}, analyses={{
     "table": dt.Describe({_literal(COLUMNS)}, by=["sex"]),
     "pain": dt.Describe(["age"], by=["chest_pain", "sex"]),

@@ -60,23 +60,23 @@ def prove(trust: LocalTrust, result: Result, counts: Sequence[int | None], out: 
 
     Raises: OSError, InvalidInput where the files cannot be written.
     """
-    released = result.save(out / "result.json")
+    result_file = result.save(out / "result.json")
     root, changed, checkpoint = out / "root.json", out / "result-changed.json", out / "checkpoint.txt"
     root.write_bytes(write_envelope(trust.docket.trust.roots[-1]))
-    raw = released.read_bytes()
-    other, count = change_one_byte(raw, counts)
-    changed.write_bytes(other)
+    raw = result_file.read_bytes()
+    changed_raw, count = change_one_byte(raw, counts)
+    changed.write_bytes(changed_raw)
     register = trust.docket.register
     note = register.checkpoint()
     checkpoint.write_text(note, "utf-8")
     return Proof(
-        released,
+        result_file,
         changed,
         root,
         note,
-        _verified(released, root),
+        _verified(result_file, root),
         _verified(changed, root),
-        sum(a != b for a, b in zip(raw, other, strict=True)),
+        sum(a != b for a, b in zip(raw, changed_raw, strict=True)),
         count,
         register.head()[0],
         _reads(trust),
@@ -92,12 +92,12 @@ def change_one_byte(raw: bytes, counts: Sequence[int | None]) -> tuple[bytes, tu
     payload = json.loads(raw)["payload"]
     document = base64.b64decode(payload)
     texts = ['""' if n is None else str(n) for n in counts]
-    place = next(at for at, n in enumerate(counts) if n is not None)
-    before = f"[{','.join(texts[: place + 1])}"
-    at = document.index(f"[{','.join(texts)}".encode()) + len(before) - 1
-    other = document[:at] + bytes([document[at] ^ 1]) + document[at + 1 :]
+    place = next(index for index, n in enumerate(counts) if n is not None)
+    prefix = f"[{','.join(texts[: place + 1])}"
+    index = document.index(f"[{','.join(texts)}".encode()) + len(prefix) - 1
+    changed = document[:index] + bytes([document[index] ^ 1]) + document[index + 1 :]
     was = int(texts[place])
-    return raw.replace(payload.encode(), base64.b64encode(other)), (place, was, was ^ 1)
+    return raw.replace(payload.encode(), base64.b64encode(changed)), (place, was, was ^ 1)
 
 
 def _verified(file: Path, root: Path) -> Verified:

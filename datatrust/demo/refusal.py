@@ -35,9 +35,9 @@ def run_refused(trust: LocalTrust, study: StudyHandle) -> Refusal:
     """Run it; whether it is refused is for the caller to judge."""
     try:
         study.run()
-        refused = dt.Refused("", "the study was answered")
+        refusal = dt.Refused("", "the study was answered")
     except dt.Refused as no:
-        refused = no
+        refusal = no
     kinds = {name: [message.kind for message in sent] for name, sent in trust.exchanged.items()}
-    by = tuple(sorted(name for name, sent in kinds.items() if "refusal" in sent))
-    return Refusal(refused, by, sum(sent.count("upload") for sent in kinds.values()))
+    refusing = tuple(sorted(name for name, sent in kinds.items() if "refusal" in sent))
+    return Refusal(refusal, refusing, sum(sent.count("upload") for sent in kinds.values()))

@@ -82,7 +82,8 @@ class Table:
         if self.labels == 1:
             return [(row, 1) for row in self.rows]
         return [
-            (row, 0 if at and firsts[at - 1] == row[0] else firsts.count(row[0])) for at, row in enumerate(self.rows)
+            (row, 0 if index and firsts[index - 1] == row[0] else firsts.count(row[0]))
+            for index, row in enumerate(self.rows)
         ]
 
 
@@ -142,8 +143,8 @@ def _inline(svg: str, title: str, description: str, name: str) -> Markup:
     # ids that matplotlib gives by counting, such as "figure_1", would be those of every picture
     body = re.sub(r'(<g id=")', rf"\1{name}-", body)
     head = f'<svg {view[0] if view else ""} role="img" aria-labelledby="{name}-title {name}-desc">'
-    said = (
+    markup = (
         f'<title id="{name}-title">{html.escape(title)}</title><desc id="{name}-desc">{html.escape(description)}</desc>'
     )
     # the parts come from matplotlib and from escaped texts
-    return Markup(head + said + re.sub(r"\n\s*", "\n", body))  # noqa: S704
+    return Markup(head + markup + re.sub(r"\n\s*", "\n", body))  # noqa: S704

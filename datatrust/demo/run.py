@@ -61,8 +61,8 @@ def run_demo(*, out: Path | None = None, as_json: bool = False, lang: str = "en"
     folder = _folder(out)
     if show_code:
         with _writing(folder):
-            written = write(folder / "data")
-        print(program(written), end="")
+            hospitals = write(folder / "data")
+        print(program(hospitals), end="")
         return 0
     with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)

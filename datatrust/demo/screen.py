@@ -33,8 +33,8 @@ def screen(story: Story, words: Words) -> Iterator[str]:
     yield from _table(tables.seed(story, words), words)
     yield from _text(f"{words('seed_rebuilt')} {words('seed_short')}")
     yield from _heading(2, words("study_title"))
-    for name, said in asked(story, words)[:_ASKED]:
-        yield from _hanging(words("pair", name=name, said=said))
+    for name, sentence in asked(story, words)[:_ASKED]:
+        yield from _hanging(words("pair", name=name, said=sentence))
     yield ""
     yield from _table(tables.coefficients(story, words), words)
     yield ""
@@ -53,8 +53,8 @@ def engine_screen(story: EngineStory, words: Words) -> Iterator[str]:
     yield ""
     yield from _heading(2, words("refused"))
     rules = (story.women.refused.rule, ", ".join(story.mended.rules), story.attack.refusal.refused.rule)
-    for at, refusing in zip((2, 3, 5), rules, strict=True):
-        question = words(f"outcome_{at}", persons=SMALL)
+    for index, refusing in zip((2, 3, 5), rules, strict=True):
+        question = words(f"outcome_{index}", persons=SMALL)
         yield from _hanging(words("refused_by", question=question, rules=refusing))
     yield ""
     yield words("checked", passed=story.checks.passed(), total=story.checks.total())
@@ -82,13 +82,13 @@ def _refusals(story: Story, words: Words) -> Iterator[str]:
         2: words("mended_short", change=change_said(story)) if story.mended.result else "",
         4: words("differencing_remedy_is", remedy=story.attack.refusal.refused.remedy, persons=story.persons),
     }
-    for at, rules in enumerate(story.outcomes):
+    for index, rules in enumerate(story.outcomes):
         if rules:
-            yield from _hanging(words("refused_by", question=outcome(story, words, at), rules=", ".join(rules)))
-            if remedies.get(at):
-                yield from _hanging(words("pair", name=words("remedy"), said=remedies[at]), 4)
-    told = words("attack_short", value=words.number(story.attack.difference[1], 0))
-    yield from _hanging(words("pair", name=words("told"), said=told), 4)
+            yield from _hanging(words("refused_by", question=outcome(story, words, index), rules=", ".join(rules)))
+            if remedies.get(index):
+                yield from _hanging(words("pair", name=words("remedy"), said=remedies[index]), 4)
+    difference_words = words("attack_short", value=words.number(story.attack.difference[1], 0))
+    yield from _hanging(words("pair", name=words("told"), said=difference_words), 4)
 
 
 # ---- layout
@@ -109,13 +109,15 @@ def _hanging(text: str, indent: int = 2) -> list[str]:
 def _table(table: Table, words: Words) -> list[str]:
     """Its caption; labels to the left, numbers to the right."""
     rows = [[words("hidden") if cell is None else cell for cell in row] for row in table.rows]
-    head = [textwrap.wrap(cell, 14 if at >= table.labels else 40) for at, cell in enumerate(table.head)]
-    widths = [max([len(line) for line in column] + [len(row[at]) for row in rows]) for at, column in enumerate(head)]
+    head = [textwrap.wrap(cell, 14 if index >= table.labels else 40) for index, cell in enumerate(table.head)]
+    widths = [
+        max([len(line) for line in column] + [len(row[index]) for row in rows]) for index, column in enumerate(head)
+    ]
 
     def line(cells: list[str]) -> str:
         sides = (
-            cell.ljust(w) if at < table.labels else cell.rjust(w)
-            for at, (cell, w) in enumerate(zip(cells, widths, strict=True))
+            cell.ljust(w) if index < table.labels else cell.rjust(w)
+            for index, (cell, w) in enumerate(zip(cells, widths, strict=True))
         )
         return ("  " + "  ".join(sides)).rstrip()
 

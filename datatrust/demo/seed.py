@@ -50,12 +50,12 @@ def _case(name: str) -> Case:
         frame = pd.read_csv(table)
     places = frame.groupby("loc")["v1"]
     inferred = places.transform("mean")
-    same = bool(np.allclose(inferred, inferred.iloc[0], rtol=0, atol=1e-12))
+    all_same = bool(np.allclose(inferred, inferred.iloc[0], rtol=0, atol=1e-12))
     return Case(
         name,
         tuple(int(n) for n in places.size()),
         tuple(float(m) for m in places.mean()),
-        None if same else float(np.corrcoef(inferred, frame["v2"])[0, 1]),
+        None if all_same else float(np.corrcoef(inferred, frame["v2"])[0, 1]),
         _federated(frame, ALLOWED),
         _refusal(frame),
     )

@@ -39,9 +39,9 @@ def overview(story: Story, words: Words) -> str:
     return words("overview_title", all=len(story.outcomes), answered=len(story.outcomes) - no, refused=no)
 
 
-def outcome(story: Story, words: Words, at: int) -> str:
+def outcome(story: Story, words: Words, index: int) -> str:
     """What was asked in the study `at`, in short."""
-    return words(f"outcome_{at + 1}", persons=SMALL)
+    return words(f"outcome_{index + 1}", persons=SMALL)
 
 
 def seed_charter(story: Story, words: Words) -> str:
@@ -74,11 +74,11 @@ def asked(story: Story, words: Words) -> Pairs:
 
 def refused(story: Story, words: Words) -> list[str]:
     """Why the study of women alone was refused, in sentences."""
-    named = len(story.trust.partners)
+    partner_count = len(story.trust.partners)
     refusing = len(story.women.by)
     return [
-        words("refused_1", code=WOMEN, refusing=refusing, named=named, persons=story.persons),
-        words("refused_2", remaining=named - refusing),
+        words("refused_1", code=WOMEN, refusing=refusing, named=partner_count, persons=story.persons),
+        words("refused_2", remaining=partner_count - refusing),
         words("refused_3"),
     ]
 
@@ -86,8 +86,14 @@ def refused(story: Story, words: Words) -> list[str]:
 def rule_words(story: Story, words: Words) -> Pairs:
     """The rule that refused, what it says, and how to mend it."""
     no = story.women.refused
-    named = len(story.trust.partners)
-    text = words("rule_text_is", text=no.text, fewest=story.fewest, named=named, remaining=named - len(story.women.by))
+    partner_count = len(story.trust.partners)
+    text = words(
+        "rule_text_is",
+        text=no.text,
+        fewest=story.fewest,
+        named=partner_count,
+        remaining=partner_count - len(story.women.by),
+    )
     return [
         (words("rule"), no.rule),
         (words("rule_text"), text),
@@ -119,14 +125,14 @@ def reasons(story: Story, words: Words) -> list[Pairs]:
 
 def _place(story: Story, words: Words, reason: Reason) -> Pairs:
     """Its article; a floor has none; for `no-permit` the articles that permit, none of which does."""
-    named = words("in_charter")
+    place_words = words("in_charter")
     if reason.article:
-        return [(named, words("article", article=reason.article))]
+        return [(place_words, words("article", article=reason.article))]
     if reason.rule.startswith("floor/"):
-        return [(named, words("in_floors"))]
+        return [(place_words, words("in_floors"))]
     permits = [policy for policy in story.trust.charter.rules if policy.effect == "permit"]
     articles = [(words("article_title", article=policy.article), policy.words[words.lang]) for policy in permits]
-    return [(named, words("in_no_article")), *articles]
+    return [(place_words, words("in_no_article")), *articles]
 
 
 def change(story: Story, words: Words) -> list[tuple[str, str, str]]:
@@ -176,10 +182,10 @@ def proved(story: Story, words: Words) -> str:
     """Which byte was changed, and which step found it."""
     place, was, became = story.proof.count
     number, step = story.proof.found_at
-    said = {"low": EDGES[place], "high": EDGES[place + 1], "was": words.count(was), "became": words.count(became)}
+    values = {"low": EDGES[place], "high": EDGES[place + 1], "was": words.count(was), "became": words.count(became)}
     if not number:
-        return words("proof_not_found", **said)
-    return words("proof_found", **said, number=number, step=words(f"step_{step}"))
+        return words("proof_not_found", **values)
+    return words("proof_found", **values, number=number, step=words(f"step_{step}"))
 
 
 # ---- figures

@@ -129,8 +129,14 @@ class Story(Answered):
     @property
     def outcomes(self) -> list[tuple[str, ...]]:
         """For each study on the four hospitals, in order, the rules that refused it; none where it was answered."""
-        women, asked, mended = self.women.refused, self.mended, self.mended.result
-        rules = [(), (women.rule,), asked.rules, () if mended else asked.rules, (self.attack.refusal.refused.rule,)]
+        women, answered_study, mended = self.women.refused, self.mended, self.mended.result
+        rules = [
+            (),
+            (women.rule,),
+            answered_study.rules,
+            () if mended else answered_study.rules,
+            (self.attack.refusal.refused.rule,),
+        ]
         return [tuple(filter(None, refusing)) for refusing in rules]
 
     @property
@@ -146,22 +152,22 @@ def tell_story(out: Path, lang: str) -> Story:
     Raises: OSError, DataTrustError.
     """
     cases = run_cases()
-    written = write(out / "data")
-    rows = pooled.pool(written.files)
+    hospitals = write(out / "data")
+    rows = pooled.pool(hospitals.files)
     cohort = rows[rows["age"] >= 40]
-    trust = dt.local(sources=written.sources(), dataset=written.dataset, charter=CHARTER)
+    trust = dt.local(sources=hospitals.sources(), dataset=hospitals.dataset, charter=CHARTER)
     study = trust.study(TITLE, purpose=PURPOSE, cohort=COHORT, analyses=analyses())
     decisions = study.check()
     result = study.run()
-    traffic = [_traffic(name, written.rows[name], sent) for name, sent in sorted(trust.exchanged.items())]
-    uploads = [words for each in trust.uploads for words in each.values()]
+    traffic = [_traffic(name, hospitals.rows[name], sent) for name, sent in sorted(trust.exchanged.items())]
+    uploads = [words for upload in trust.uploads for words in upload.values()]
     masked = Masked(sum(map(len, uploads)), randomness(uploads))
     of_women = trust.study(f"{TITLE}: women", purpose=PURPOSE, cohort=WOMEN, analyses=analyses())
     women, mended = run_refused(trust, of_women), mend(trust, lang)
     attacked = attack(trust, result, cohort)
     proof = prove(trust, result, counts(result), out)
     return Story(
-        cases, written, cohort, trust, decisions, result, traffic, masked, women, mended, attacked, proof, Checks()
+        cases, hospitals, cohort, trust, decisions, result, traffic, masked, women, mended, attacked, proof, Checks()
     )
 
 

@@ -36,8 +36,8 @@ _SMALLEST = 0.0001
 def outcomes(story: Story, words: Words) -> Table:
     """Each study on the four hospitals, what became of it, and the rules that refused it."""
     rows = [
-        (outcome(story, words, at), words("refused_word" if rules else "answered_word"), ", ".join(rules) or "–")
-        for at, rules in enumerate(story.outcomes)
+        (outcome(story, words, index), words("refused_word" if rules else "answered_word"), ", ".join(rules) or "–")
+        for index, rules in enumerate(story.outcomes)
     ]
     head = tuple(words(key) for key in ("outcome", "became", "by_rule"))
     return Table(words("outcomes_table"), head, tuple(rows), texts=True)
@@ -65,9 +65,11 @@ def by_sex(story: Story, words: Words) -> Table:
     rows = []
     for name in COLUMNS:
         for sex, label in _SEXES.items():
-            found = frame.xs(sex)[name]
-            counts = tuple(_cell(found[key], words, 0) for key in ("count", "missing"))
-            rows.append((words(name), words(label), *counts, *(_cell(found[key], words, 1) for key in ("mean", "std"))))
+            values = frame.xs(sex)[name]
+            counts = tuple(_cell(values[key], words, 0) for key in ("count", "missing"))
+            rows.append(
+                (words(name), words(label), *counts, *(_cell(values[key], words, 1) for key in ("mean", "std")))
+            )
     head = tuple(words(key) for key in ("measure", "group", "known", "missing", "mean", "std"))
     return Table(words("table_sex"), head, tuple(rows), labels=2)
 
@@ -77,8 +79,8 @@ def by_pain(story: Story, words: Words) -> Table:
     frame = story.pain["age"]
     rows = []
     for pain in PAINS:
-        found = frame.xs(pain)
-        cells = [_cell(found.xs(sex)[key], words, d) for key, d in (("count", 0), ("mean", 1)) for sex in _SEXES]
+        values = frame.xs(pain)
+        cells = [_cell(values.xs(sex)[key], words, d) for key, d in (("count", 0), ("mean", 1)) for sex in _SEXES]
         rows.append((words(pain), *cells))
     means = tuple(words("mean_age", group=words(label)) for label in _SEXES.values())
     head = (words("chest_pain"), *(words(label) for label in _SEXES.values()), *means)
@@ -95,9 +97,9 @@ def coefficients(story: Answered, words: Words) -> Table:
             continue
         low, high = (words.number(math.exp(interval[side][name]), 2) for side in (0, 1))
         p = float(fit.pvalues[name])
-        shown = words("below", value=words.number(_SMALLEST, 4)) if p < _SMALLEST else words.number(p, 4)
+        p_words = words("below", value=words.number(_SMALLEST, 4)) if p < _SMALLEST else words.number(p, 4)
         rows.append(
-            (words(key), words.number(math.exp(fit.params[name]), 2), words("interval_is", low=low, high=high), shown)
+            (words(key), words.number(math.exp(fit.params[name]), 2), words("interval_is", low=low, high=high), p_words)
         )
     head = tuple(words(key) for key in ("factor", "odds_ratio", "interval", "p_value"))
     return Table(words("risk"), head, tuple(rows))
@@ -114,9 +116,9 @@ def by_smoking(story: Story, words: Words) -> Table:
     frame = story.mended.table
     rows = []
     for level, key in ((True, "smokers"), (False, "non_smokers")) if len(frame) else ():
-        found = frame.xs(level)["age"]
+        values = frame.xs(level)["age"]
         rows.append(
-            (words(key), _cell(found["count"], words, 0), *(_cell(found[k], words, 1) for k in ("mean", "std")))
+            (words(key), _cell(values["count"], words, 0), *(_cell(values[k], words, 1) for k in ("mean", "std")))
         )
     head = (words("group"), *(words(key) for key in ("patients", "mean_age_all", "std")))
     return Table(words("smoking_table"), head, tuple(rows))
@@ -125,12 +127,12 @@ def by_smoking(story: Story, words: Words) -> Table:
 def subtraction(story: Story, words: Words) -> Table:
     """What the attacker would have computed: two totals, and their difference."""
     attack = story.attack
-    found = (
+    rows_found = (
         ("released_total", attack.released),
         ("attempted_total", attack.without),
         ("total_difference", attack.difference),
     )
-    rows = [(words(key), words.count(count), words.number(total, 0)) for key, (count, total) in found]
+    rows = [(words(key), words.count(count), words.number(total, 0)) for key, (count, total) in rows_found]
     head = (words("subtraction"), words("patients"), words("cholesterol_sum"))
     caption = words("subtraction_table", group=words(_SEXES[attack.victim.sex]))
     return Table(caption, head, tuple(rows), total=True)
@@ -139,14 +141,17 @@ def subtraction(story: Story, words: Words) -> Table:
 def verification(story: Story, words: Words) -> Table:
     """Each step of the verification, of the released file and of the one with a byte changed."""
     proof = story.proof
-    both = zip(_steps(proof.verified, words), _steps(proof.verified_changed, words), strict=True)
-    rows = [(f"{n}. {words(f'step_{step}')}", *said) for (n, step), said in zip(enumerate(STEPS, 1), both, strict=True)]
+    step_pairs = zip(_steps(proof.verified, words), _steps(proof.verified_changed, words), strict=True)
+    rows = [
+        (f"{n}. {words(f'step_{step}')}", *step_words)
+        for (n, step), step_words in zip(enumerate(STEPS, 1), step_pairs, strict=True)
+    ]
     head = tuple(words(key) for key in ("step", "as_released", "as_changed"))
     return Table(words("steps_table"), head, tuple(rows), texts=True)
 
 
-def _steps(found: Verified, words: Words) -> list[str]:
-    return [words("yes" if d.ok else "not_reached" if d.text == NOT_CHECKED else "no") for d in found.decisions]
+def _steps(verified: Verified, words: Words) -> list[str]:
+    return [words("yes" if d.ok else "not_reached" if d.text == NOT_CHECKED else "no") for d in verified.decisions]
 
 
 def traffic(story: Story, words: Words) -> Table:
@@ -160,11 +165,13 @@ def traffic(story: Story, words: Words) -> Table:
 
 def checks(story: Story, words: Words) -> Table:
     """How many comparisons of each kind held, and the largest difference."""
-    found = story.checks
+    story_checks = story.checks
     rows = []
-    for group in found.groups:
-        largest = found.largest(group)
-        agree = words("of", passed=words.count(found.passed(group)), total=words.count(found.total(group)))
+    for group in story_checks.groups:
+        largest = story_checks.largest(group)
+        agree = words(
+            "of", passed=words.count(story_checks.passed(group)), total=words.count(story_checks.total(group))
+        )
         name = words(group, persons=story.persons, name=REFUSING)
         rows.append((name, agree, "–" if largest is None else words.small(largest)))
     return Table(words("checks_table"), tuple(words(key) for key in ("compared", "agree", "difference")), tuple(rows))

@@ -82,14 +82,14 @@ class _Draft:
 
     def sign_key(self, file: str) -> str:
         """The id of a file's key, or of a key of the earlier root."""
-        one = key_of(self.given.folder, file, "sign", self.known)
-        self.known[one.id] = one
-        return one.id
+        key = key_of(self.given.folder, file, "sign", self.known)
+        self.known[key.id] = key
+        return key.id
 
     def set_role(self, name: str, files: Iterable[str], threshold: int) -> None:
-        found = keys_of(self.given.folder, tuple(files), self.known)
-        self.known |= found
-        self.holders[name], self.thresholds[name] = list(found), threshold
+        keys_read = keys_of(self.given.folder, tuple(files), self.known)
+        self.known |= keys_read
+        self.holders[name], self.thresholds[name] = list(keys_read), threshold
 
     def set_roles(self, roles: Mapping[str, Holders]) -> None:
         for name, holders in roles.items():
@@ -102,18 +102,18 @@ class _Draft:
         for name, files in partners.items():
             self.partners[name] = self._partner(name, files)
         for name, file in researchers.items():
-            until = moment(file.accredited_until, f"researcher {name!r}, accredited_until", self.given.now)
+            accreditation_end = moment(file.accredited_until, f"researcher {name!r}, accredited_until", self.given.now)
             self.researchers[name] = Researcher(
-                key=self.sign_key(file.key), organisation=file.organisation, accredited_until=until
+                key=self.sign_key(file.key), organisation=file.organisation, accredited_until=accreditation_end
             )
 
     def _partner(self, name: str, files: PartnerFiles) -> Partner:
         if files.sign is None or files.seal is None:
             path = self.given.folder / (files.partner or "")
-            found = read_partner(path, name)
-            if name in self.partners and self.partners[name].sign != found.sign:
+            partner_read = read_partner(path, name)
+            if name in self.partners and self.partners[name].sign != partner_read.sign:
                 self._rotated(name, path)
-            return found
+            return partner_read
         sign, seal = self.sign_key(files.sign), key_of(self.given.folder, files.seal, "seal")
         flower = self.partners[name].flower if name in self.partners else ""
         return Partner(sign=self.known[sign].public, seal=seal.public, flower=flower)
@@ -130,17 +130,17 @@ class _Draft:
 
     def root(self, trust: str, version: int, expires: str | int) -> Drafted:
         """The document, checked."""
-        given = self.given
-        ends = moment(expires if given.expires is None else given.expires, "expires", given.now, given.issued)
-        if read_time(ends) <= given.issued:
-            raise InvalidInput(f"expires: {ends} is not after {write_time(given.issued)}", expected="a later date")
+        inputs = self.given
+        ends = moment(expires if inputs.expires is None else inputs.expires, "expires", inputs.now, inputs.issued)
+        if read_time(ends) <= inputs.issued:
+            raise InvalidInput(f"expires: {ends} is not after {write_time(inputs.issued)}", expected="a later date")
         self._check(trust)
         used = {keyid for keys in self.holders.values() for keyid in keys}
         used |= {researcher.key for researcher in self.researchers.values()}
         document = {
             "trust": trust,
             "version": version,
-            "issued": write_time(given.issued),
+            "issued": write_time(inputs.issued),
             "expires": ends,
             "charter": self.charter.folder_digest,
             "keys": {keyid: self.known[keyid].public for keyid in used},
@@ -151,7 +151,7 @@ class _Draft:
             "researchers": self.researchers,
         }
         root = read_model(Root, document, InvalidInput, "the trust root")
-        return Drafted(Root.read(root.canonical()), (*self.notes, *_notes(root, self.charter, given.now)))
+        return Drafted(Root.read(root.canonical()), (*self.notes, *_notes(root, self.charter, inputs.now)))
 
     # ---- what a root must fulfil before anybody is asked to sign it
 
@@ -191,36 +191,36 @@ class _Draft:
                 raise InvalidInput(f"a quorum of {quorum} of {count} members", expected=f"1 to {count}")
             self._at_least("the quorum", quorum, self.charter.committee.quorum)
 
-    def _at_least(self, what: str, number: int, least: int) -> None:
+    def _at_least(self, subject: str, number: int, least: int) -> None:
         if number < least:
             raise InvalidInput(
-                f"{what} is {number}, and the charter {self.charter.name!r} asks for {least}",
+                f"{subject} is {number}, and the charter {self.charter.name!r} asks for {least}",
                 expected=f"{least} or more",
             )
 
     def _check_one_key_each(self) -> None:
-        whose: dict[str, str] = {}
+        owners: dict[str, str] = {}
         actors = [("a member", self.holders["committee"])]
         actors += [(f"the {role}", self.holders[role]) for role in ("coordinator", "auditor")]
         for name, partner in self.partners.items():
-            own = [raw for raw in (partner.sign, partner.seal, partner.flower) if raw]
-            actors += [(f"partner {name!r}", [key_id(bytes.fromhex(raw)) for raw in own])]
+            partner_keys = [raw for raw in (partner.sign, partner.seal, partner.flower) if raw]
+            actors += [(f"partner {name!r}", [key_id(bytes.fromhex(raw)) for raw in partner_keys])]
         actors += [(f"researcher {name!r}", [researcher.key]) for name, researcher in self.researchers.items()]
         for actor, ids in actors:
             for keyid in ids:
-                if keyid in whose:
+                if keyid in owners:
                     raise InvalidInput(
-                        f"one key for {whose[keyid]} and {actor}",
+                        f"one key for {owners[keyid]} and {actor}",
                         expected="a key of its own for each",
                         remedy="make another: datatrust key new",
                     )
-                whose[keyid] = actor
+                owners[keyid] = actor
 
 
-def found(file: Founding, given: Given) -> Drafted:
+def found(file: Founding, inputs: Given) -> Drafted:
     """Version 1.  Raises: InvalidInput, CharterInvalid."""
-    charter = _charter(given, file.charter)
-    draft = _Draft(given, charter)
+    charter = _charter(inputs, file.charter)
+    draft = _Draft(inputs, charter)
     for role in _MEMBERS:
         draft.set_role(role, file.members, charter.committee.quorum if file.quorum is None else file.quorum)
     draft.set_role("coordinator", [file.coordinator], 1)
@@ -230,70 +230,72 @@ def found(file: Founding, given: Given) -> Drafted:
     return draft.root(file.trust, 1, file.expires)
 
 
-def follow(old: Root, file: Changes, given: Given) -> Drafted:
+def follow(old: Root, file: Changes, inputs: Given) -> Drafted:
     """The version after `old`: what the file names is changed, all else stays.
 
     Raises: InvalidInput, CharterInvalid.
     """
-    if given.issued < read_time(old.issued):
+    if inputs.issued < read_time(old.issued):
         raise InvalidInput(
-            f"issued: {write_time(given.issued)} is before version {old.version} ({old.issued})",
+            f"issued: {write_time(inputs.issued)} is before version {old.version} ({old.issued})",
             expected="a later time",
             remedy="check the clock",
         )
     draft = _Draft(
-        given,
-        _charter(given, file.charter, old),
+        inputs,
+        _charter(inputs, file.charter, old),
         known={i: PublicKey(kind="sign", id=i, public=raw) for i, raw in old.keys.items()},
         holders={name: list(role.keys) for name, role in old.roles.items()},
         thresholds={name: role.threshold for name, role in old.roles.items()},
         partners=dict(old.partners),
         researchers=dict(old.researchers),
     )
-    for before, after in file.replace.items():
-        _replace(draft, before, after)
+    for old_key, new_key in file.replace.items():
+        _replace(draft, old_key, new_key)
     _leave(draft, file)
-    new = keys_of(given.folder, file.members.add, draft.known)
+    new = keys_of(inputs.folder, file.members.add, draft.known)
     if already := new.keys() & set(draft.holders["committee"]):
         raise InvalidInput(f"{min(already)} is a member already", expected="keys of new members")
     draft.known |= new
     for role in _MEMBERS:
         draft.holders[role] += new
         draft.thresholds[role] = draft.thresholds[role] if file.quorum is None else file.quorum
-    for role, one in (("coordinator", file.coordinator), ("auditor", file.auditor)):
-        if one is not None:
-            draft.set_role(role, [one], 1)
+    for role, key_file in (("coordinator", file.coordinator), ("auditor", file.auditor)):
+        if key_file is not None:
+            draft.set_role(role, [key_file], 1)
     draft.set_roles(file.roles)
     draft.set_others(file.partners, file.researchers)
     return draft.root(old.trust, old.version + 1, file.expires)
 
 
 def _notes(root: Root, charter: Charter, now: datetime) -> tuple[str, ...]:
-    said = []
+    notes = []
     members = root.roles["root"]
     if members.threshold == len(members.keys):
-        said.append("every member must sign: one lost key, and there will never be a next version")
+        notes.append("every member must sign: one lost key, and there will never be a next version")
     fewest = charter.floor.organisations
     if len(root.partners) < fewest:
-        said.append(f"{len(root.partners)} partners: no study can run with fewer than {fewest}")
+        notes.append(f"{len(root.partners)} partners: no study can run with fewer than {fewest}")
     away = sorted(name for name, partner in root.partners.items() if not partner.flower)
     if away and len(away) < len(root.partners):
-        said.append(f"no key for the connection of {', '.join(away)}: its node cannot be let in; name its partner.json")
-    over = [name for name, one in root.researchers.items() if read_time(one.accredited_until) <= now]
+        notes.append(
+            f"no key for the connection of {', '.join(away)}: its node cannot be let in; name its partner.json"
+        )
+    over = [name for name, person in root.researchers.items() if read_time(person.accredited_until) <= now]
     if over:
-        said.append(f"no longer accredited: {', '.join(sorted(over))}")
-    return tuple(said)
+        notes.append(f"no longer accredited: {', '.join(sorted(over))}")
+    return tuple(notes)
 
 
 # ---- changes
 
 
-def _charter(given: Given, named: str | None, old: Root | None = None) -> Charter:
+def _charter(inputs: Given, charter_name: str | None, old: Root | None = None) -> Charter:
     """The charter of the option, of the file (beside it), or the ready one that the earlier root names."""
-    if given.charter is not None:
-        return Charter.load(given.charter)
-    if named is not None:
-        return Charter.load(named if named in READY else given.folder / named)
+    if inputs.charter is not None:
+        return Charter.load(inputs.charter)
+    if charter_name is not None:
+        return Charter.load(charter_name if charter_name in READY else inputs.folder / charter_name)
     for name in READY:
         charter = Charter.load(name)
         if old is not None and charter.folder_digest == old.charter:
@@ -305,10 +307,10 @@ def _charter(given: Given, named: str | None, old: Root | None = None) -> Charte
     )
 
 
-def _replace(draft: _Draft, before: str, after: str) -> None:
+def _replace(draft: _Draft, old_key: str, new_key: str) -> None:
     """One key by another, wherever it stands."""
-    old = draft.known.get(before) or _seal_of(draft, before) or read_public(draft.given.folder / before)
-    new = key_of(draft.given.folder, after, old.kind)
+    old = draft.known.get(old_key) or _seal_of(draft, old_key) or read_public(draft.given.folder / old_key)
+    new = key_of(draft.given.folder, new_key, old.kind)
     stands = False
     for ids in draft.holders.values():
         if old.id in ids:
@@ -320,7 +322,7 @@ def _replace(draft: _Draft, before: str, after: str) -> None:
         if old.id == researcher.key:
             draft.researchers[name], stands = researcher.model_copy(update={"key": new.id}), True
     if not stands:
-        raise InvalidInput(f"replace: {before!r} has no key in the earlier version", expected="a key that it has")
+        raise InvalidInput(f"replace: {old_key!r} has no key in the earlier version", expected="a key that it has")
     draft.known[new.id] = new
 
 
@@ -339,11 +341,11 @@ def _leave(draft: _Draft, file: Changes) -> None:
         for name, ids in draft.holders.items():
             if name not in ("coordinator", "auditor"):
                 draft.holders[name] = [keyid for keyid in ids if keyid != gone]
-    for what, names, there in (
+    for subject, names, present in (
         ("partner", file.remove.partners, draft.partners),
         ("researcher", file.remove.researchers, draft.researchers),
     ):
         for name in names:
-            if name not in there:
-                raise InvalidInput(f"there is no {what} {name!r} to remove", expected=nearest(name, there))
-            del there[name]
+            if name not in present:
+                raise InvalidInput(f"there is no {subject} {name!r} to remove", expected=nearest(name, present))
+            del present[name]

@@ -169,7 +169,7 @@ def read_toml(model: type[M], path: Path) -> M:
     return read_model(model, _grammar(value, name), InvalidInput, name)
 
 
-def _grammar(value: dict[str, Any], where: str) -> dict[str, Any]:
+def _grammar(value: dict[str, Any], place: str) -> dict[str, Any]:
     """Names first: pydantic would show the pattern of a name and not say whose it is."""
     names = [value.get("trust", "x")]
     for table in ("partners", "researchers", "roles"):
@@ -177,56 +177,58 @@ def _grammar(value: dict[str, Any], where: str) -> dict[str, Any]:
     for name in names:
         if isinstance(name, str) and not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", name):
             raise InvalidInput(
-                f"{where} has the name {name[:80]!r}",
+                f"{place} has the name {name[:80]!r}",
                 expected="small letters, digits and hyphens, at most 63, no hyphen first",
             )
     return value
 
 
-def key_of(folder: Path, file: str, kind: KeyKind, known: Mapping[str, PublicKey] | None = None) -> PublicKey:
+def key_of(folder: Path, file: str, kind: KeyKind, known_keys: Mapping[str, PublicKey] | None = None) -> PublicKey:
     """The key that a file names, beside the TOML file, or that an id of an earlier root names.
 
     Raises: InvalidInput, also for a key of another kind.
     """
-    found = (known or {}).get(file) or read_public(folder / file)
-    if found.kind != kind:
+    key = (known_keys or {}).get(file) or read_public(folder / file)
+    if key.kind != kind:
         use = {"sign": "a key to sign with (kind sign)", "seal": "a key to be sealed to (kind seal)"}
-        raise InvalidInput(f"{file!r} is a key of kind {found.kind}", expected=use[kind])
-    return found
+        raise InvalidInput(f"{file!r} is a key of kind {key.kind}", expected=use[kind])
+    return key
 
 
-def keys_of(folder: Path, listed: Sequence[str], known: Mapping[str, PublicKey] | None = None) -> dict[str, PublicKey]:
+def keys_of(
+    folder: Path, key_files: Sequence[str], known_keys: Mapping[str, PublicKey] | None = None
+) -> dict[str, PublicKey]:
     """`{key id: key}` of several files that sign, each once.  Raises: InvalidInput."""
-    found: dict[str, PublicKey] = {}
-    for file in listed:
-        one = key_of(folder, file, "sign", known)
-        if one.id in found:
+    keys_read: dict[str, PublicKey] = {}
+    for file in key_files:
+        key = key_of(folder, file, "sign", known_keys)
+        if key.id in keys_read:
             raise InvalidInput(f"{file!r} is the key of somebody already listed", expected="each key once")
-        found[one.id] = one
-    return found
+        keys_read[key.id] = key
+    return keys_read
 
 
 def read_partner(path: Path, name: str) -> Partner:
     """The keys in a node's `partner.json`, of the partner that a root calls `name`.  Raises: InvalidInput."""
-    what = repr(str(path))
+    subject = repr(str(path))
     try:
         with path.open("rb") as file:
             value = json.loads(file.read(_LARGEST))
     except OSError as wrong:
-        raise InvalidInput(f"{what} cannot be read ({wrong.strerror})", remedy="correct the path") from None
+        raise InvalidInput(f"{subject} cannot be read ({wrong.strerror})", remedy="correct the path") from None
     except (ValueError, RecursionError):
-        raise InvalidInput(f"{what} is no JSON", expected="the partner.json of a node") from None
-    one = read_model(PartnerFile, value, InvalidInput, what)
-    if one.name != name:
+        raise InvalidInput(f"{subject} is no JSON", expected="the partner.json of a node") from None
+    partner_file = read_model(PartnerFile, value, InvalidInput, subject)
+    if partner_file.name != name:
         raise InvalidInput(
-            f"{what} is of the partner {one.name!r}, and stands under {name!r}",
-            expected=f"[partners.{one.name}]",
+            f"{subject} is of the partner {partner_file.name!r}, and stands under {name!r}",
+            expected=f"[partners.{partner_file.name}]",
             remedy="name each partner as its own node does",
         )
-    return Partner(sign=one.sign, seal=one.seal, flower=connection_hex(one.flower.encode()))
+    return Partner(sign=partner_file.sign, seal=partner_file.seal, flower=connection_hex(partner_file.flower.encode()))
 
 
-def moment(value: str | int, what: str, now: datetime, since: datetime | None = None) -> str:
+def moment(value: str | int, subject: str, now: datetime, since: datetime | None = None) -> str:
     """A time from a date (its first second, in UTC), a time, or a number of days after `since`.
 
     Raises: InvalidInput for what is no time, and for one that is past.
@@ -235,14 +237,14 @@ def moment(value: str | int, what: str, now: datetime, since: datetime | None = 
         days = int(value) if isinstance(value, int) or len(value) < 9 else _LONGEST + 1
         if since is None or not 1 <= days <= _LONGEST:
             least = f"a date, or 1 to {_LONGEST} days" if since else "a date, such as 2027-11-24"
-            raise InvalidInput(f"{what}: {value}", expected=least)
-        at = since + timedelta(days=days)
+            raise InvalidInput(f"{subject}: {value}", expected=least)
+        time = since + timedelta(days=days)
     else:
         try:
-            at = read_time(value if "T" in value else f"{value}T00:00:00Z")
+            time = read_time(value if "T" in value else f"{value}T00:00:00Z")
         except DataTrustError:
             form = "2027-11-24 or 2027-11-24T12:00:00Z" + (", or a number of days" if since else "")
-            raise InvalidInput(f"{what}: {value!r} is no date", expected=form) from None
-    if at <= now:
-        raise InvalidInput(f"{what}: {write_time(at)} is past", expected=f"a time after {write_time(now)}")
-    return write_time(at.astimezone(UTC))
+            raise InvalidInput(f"{subject}: {value!r} is no date", expected=form) from None
+    if time <= now:
+        raise InvalidInput(f"{subject}: {write_time(time)} is past", expected=f"a time after {write_time(now)}")
+    return write_time(time.astimezone(UTC))

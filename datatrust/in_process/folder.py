@@ -63,8 +63,8 @@ class TrustFolder:
                 expected='the folder of dt.local(…, state="DIR")',
                 remedy="name that folder",
             )
-        found = _json(about)
-        layout = found.get("layout") if isinstance(found, dict) else None
+        about_fields = _json(about)
+        layout = about_fields.get("layout") if isinstance(about_fields, dict) else None
         if layout != self.LAYOUT:
             raise InvalidInput(
                 f"{str(folder)!r} was written by another version (layout {layout!r})",
@@ -72,7 +72,7 @@ class TrustFolder:
                 remedy="use the version that wrote it",
             )
         self.coordinator = CoordinatorSettings(self.folder)
-        self.partners = read_model(_About, found, InvalidInput, str(about)).partners
+        self.partners = read_model(_About, about_fields, InvalidInput, str(about)).partners
 
     @classmethod
     def opened(
@@ -123,15 +123,15 @@ class TrustFolder:
         return cls(folder)
 
     def _same(self, dataset: Dataset, charter: Charter, partners: Sequence[str]) -> None:
-        found = self.trust
-        for what, same in (
-            ("other partners", sorted(found.root.root.partners) == sorted(partners)),
-            ("another dataset", found.dataset.digest() == dataset.digest()),
-            ("another charter", found.charter.folder_digest == charter.folder_digest),
+        trust_kept = self.trust
+        for subject, is_same in (
+            ("other partners", sorted(trust_kept.root.root.partners) == sorted(partners)),
+            ("another dataset", trust_kept.dataset.digest() == dataset.digest()),
+            ("another charter", trust_kept.charter.folder_digest == charter.folder_digest),
         ):
-            if not same:
+            if not is_same:
                 raise InvalidInput(
-                    f"the state {str(self.folder)!r} is of a trust with {what}",
+                    f"the state {str(self.folder)!r} is of a trust with {subject}",
                     expected="partners, dataset and charter that it was made with",
                     remedy="name another folder for another trust",
                 )
@@ -146,7 +146,7 @@ class TrustFolder:
         """What a coordinator knows of it."""
         return self.coordinator.trust
 
-    def keep_own(self, own: Mapping[str, tuple[bool, bool]]) -> None:
+    def keep_own(self, partner_settings: Mapping[str, tuple[bool, bool]]) -> None:
         """Remember who has a policy of its own and a list of opt-outs, which the folder does not hold.
 
         Args:
@@ -155,21 +155,23 @@ class TrustFolder:
         Raises: InvalidInput where one that a partner had before is not given: it must not end by being forgotten.
         """
         file = self.folder / "own.json"
-        before = _json(file) if file.is_file() else {}
-        known = before if isinstance(before, dict) else {}
-        for name, now_has in own.items():
-            for what, had, has in zip(("policy", "list of opt-outs"), known.get(name, []), now_has, strict=False):
+        stored = _json(file) if file.is_file() else {}
+        known_settings = stored if isinstance(stored, dict) else {}
+        for name, now_has in partner_settings.items():
+            for subject, had, has in zip(
+                ("policy", "list of opt-outs"), known_settings.get(name, []), now_has, strict=False
+            ):
                 if had and not has:
                     raise InvalidInput(
-                        f"partner {name!r} had a {what}, and none is given now",
-                        expected=f"its {what} again; an empty one if it has ended",
+                        f"partner {name!r} had a {subject}, and none is given now",
+                        expected=f"its {subject} again; an empty one if it has ended",
                     )
-        told = {name: list(each) for name, each in own.items()}
-        if told == known:
+        document = {name: list(pair) for name, pair in partner_settings.items()}
+        if document == known_settings:
             return
         try:
             file.touch(mode=0o600)
-            file.write_bytes(json.dumps(told).encode() + b"\n")
+            file.write_bytes(json.dumps(document).encode() + b"\n")
         except OSError as wrong:
             raise _unwritable(self.folder, wrong) from None
 

@@ -68,7 +68,7 @@ class RoleKeys:
         """New keys for everybody, and the root that names them."""
         further = charter.committee.roles
         members = [Signer() for _ in range(max(3, charter.committee.quorum, *further.values()))]
-        own = {name: PartnerKeys() for name in partners}
+        partner_keys = {name: PartnerKeys() for name in partners}
         coordinator, auditor, researcher = Signer(), Signer(), Signer()
         ids = tuple(distinct(members))
         quorum = charter.committee.quorum
@@ -89,11 +89,11 @@ class RoleKeys:
             charter=charter.folder_digest,
             keys={name: key.hex() for name, key in everyone.items()},
             roles=roles,
-            partners={name: keys.public for name, keys in own.items()},
+            partners={name: keys.public for name, keys in partner_keys.items()},
             researchers={RESEARCHER: Researcher(key=researcher.key_id, organisation="local", accredited_until=expires)},
         )
         envelope = sign("root", root.document(), *members[:quorum])
-        return cls(members, coordinator, auditor, researcher, own, max(quorum, *further.values(), 1), envelope)
+        return cls(members, coordinator, auditor, researcher, partner_keys, max(quorum, *further.values(), 1), envelope)
 
     # ---- kept in the folder of `datatrust.state`
 
@@ -104,11 +104,11 @@ class RoleKeys:
         real member makes a key of her own with `datatrust key new`.  Raises: InvalidInput.
         """
         committee = folder / "committee"
-        given = secrets.token_urlsafe(24) if passphrase is None else passphrase
+        secret = secrets.token_urlsafe(24) if passphrase is None else passphrase
         for number, member in enumerate(self.members, 1):  # first, since the passphrase may be too short
-            write_key(committee / f"member-{number}.pem", member, given)
+            write_key(committee / f"member-{number}.pem", member, secret)
         if passphrase is None:
-            _keep(committee / _PASSPHRASE, given)
+            _keep(committee / _PASSPHRASE, secret)
         for name in _ROLES:
             write_key(folder / "keys" / f"{name}.pem", getattr(self, name), None)
         for name, keys in self.partners.items():
@@ -123,12 +123,12 @@ class RoleKeys:
 
         Raises: InvalidInput.
         """
-        kept = folder / "committee" / _PASSPHRASE
-        if passphrase is None and kept.is_file():
-            passphrase = ask_passphrase(kept)
+        passphrase_path = folder / "committee" / _PASSPHRASE
+        if passphrase is None and passphrase_path.is_file():
+            passphrase = ask_passphrase(passphrase_path)
         files = sorted((folder / "committee").glob("member-*.pem"), key=lambda path: (len(path.name), path.name))
         members = [read_signer(path, passphrase) for path in files] if passphrase is not None else []
-        own = {
+        partner_keys = {
             name: PartnerKeys(
                 read_signer(folder / "nodes" / name / "keys" / "sign.pem", None),
                 read_seal(folder / "nodes" / name / "keys" / "seal.pem", None),
@@ -136,7 +136,7 @@ class RoleKeys:
             for name in partners
         }
         coordinator, auditor, researcher = (read_signer(folder / "keys" / f"{name}.pem", None) for name in _ROLES)
-        return cls(members, coordinator, auditor, researcher, own, quorum, envelope)
+        return cls(members, coordinator, auditor, researcher, partner_keys, quorum, envelope)
 
     def serve(self, root: Root, charter: Charter) -> None:
         """From now on those vote who are members of this root, a further role's first, as many as it asks for."""

@@ -74,17 +74,19 @@ def local(
     expect("sources", sources, Mapping, "a mapping of partners to their sources")
     if not sources:
         raise StudyInvalid("no sources", expected="a mapping of partners to their sources")
-    named = {_partner(n): as_source(s) for n, s in sources.items()}
-    if len(named) != len(sources):
+    sources_by_name = {_partner(n): as_source(s) for n, s in sources.items()}
+    if len(sources_by_name) != len(sources):
         raise StudyInvalid("two partners with the same name but for capitals and _", expected="a name each")
-    own = {
+    policies_by_name = {
         _partner(n): p if isinstance(p, PartnerPolicy) else PartnerPolicy.load(p) for n, p in (policies or {}).items()
     }
-    for name, partners_own in own.items():
+    for name, partners_own in policies_by_name.items():
         partners_own.check_fits(policy)
-        if name not in named:
-            raise StudyInvalid(f"a policy of {name!r}, who has no source", expected=nearest(name, named))
-    return LocalTrust(description, policy, named, policies=own, state=state, passphrase=passphrase)
+        if name not in sources_by_name:
+            raise StudyInvalid(f"a policy of {name!r}, who has no source", expected=nearest(name, sources_by_name))
+    return LocalTrust(
+        description, policy, sources_by_name, policies=policies_by_name, state=state, passphrase=passphrase
+    )
 
 
 class LocalTrust(AnyTrust):
@@ -112,23 +114,23 @@ class LocalTrust(AnyTrust):
         self.dataset, self.charter = dataset, charter
         self.exchanged: dict[str, list[Sent]] = {}
         self.uploads: tuple[Mapping[str, bytes], ...] = ()
-        kept = state is not None
+        is_kept = state is not None
         folder = Path(state) if state is not None else Path(tempfile.mkdtemp(prefix="datatrust-"))
-        self._open(folder, sorted(sources), kept, passphrase)
-        self.docket = Docket(folder / "coordinator", self._trust, self._keys.coordinator, now, durable=kept)
+        self._open(folder, sorted(sources), is_kept, passphrase)
+        self.docket = Docket(folder / "coordinator", self._trust, self._keys.coordinator, now, durable=is_kept)
         self._own = {name: (policies or {}).get(name) for name in sorted(sources)}
         if self._state:
             self._state.keep_own({n: (p is not None, sources[n].opt_out is not None) for n, p in self._own.items()})
         self._ids: set[str] = set()
-        closing = [self.docket, *self._begin(sources, kept)]
-        weakref.finalize(self, _clean_up, closing, None if kept else folder)
+        closing = [self.docket, *self._begin(sources, is_kept)]
+        weakref.finalize(self, _clean_up, closing, None if is_kept else folder)
 
-    def _begin(self, sources: Mapping[str, Source], kept: bool) -> list[Any]:
+    def _begin(self, sources: Mapping[str, Source], is_kept: bool) -> list[Any]:
         """Start the partners' nodes; what is to be closed at the end."""
-        own = self._own
-        self._stores = {name: SqliteStore(self._home / "nodes" / name, durable=kept) for name in own}
-        self._editions = {name: self._kept_edition(name, own[name], kept) for name in own}
-        self._nodes = {name: self._node(name, sources[name], own[name]) for name in own}
+        partner_settings = self._own
+        self._stores = {name: SqliteStore(self._home / "nodes" / name, durable=is_kept) for name in partner_settings}
+        self._editions = {name: self._kept_edition(name, partner_settings[name], is_kept) for name in partner_settings}
+        self._nodes = {name: self._node(name, sources[name], partner_settings[name]) for name in partner_settings}
         for name, source in sources.items():
             try:
                 physical_names(source)
@@ -136,20 +138,20 @@ class LocalTrust(AnyTrust):
                 raise _of_partner(name, wrong) from None
         return list(self._stores.values())
 
-    def _open(self, folder: Path, partners: list[str], kept: bool, passphrase: str | None) -> None:
+    def _open(self, folder: Path, partners: list[str], is_kept: bool, passphrase: str | None) -> None:
         """Keys and trust root: those of the folder, or new ones."""
         self._state: TrustFolder | None = None
         self._home = folder
-        if kept:
+        if is_kept:
             self._state, self._keys = TrustFolder.opened(folder, self.dataset, self.charter, partners, passphrase)
             self._trust = self._state.trust
             return
         self._keys = RoleKeys.make(partners, self.charter, now())
         self._trust = TrustDocuments((self._keys.envelope,), self.dataset, self.charter)
 
-    def _kept_edition(self, name: str, policy: PartnerPolicy | None, kept: bool) -> EditionKeeper:
+    def _kept_edition(self, name: str, policy: PartnerPolicy | None, is_kept: bool) -> EditionKeeper:
         folder = self._home / "nodes" / name / "editions"
-        return EditionKeeper(folder, self.dataset, persons=floor_of(self.charter, policy).persons, durable=kept)
+        return EditionKeeper(folder, self.dataset, persons=floor_of(self.charter, policy).persons, durable=is_kept)
 
     def _node(self, name: str, source: Source, policy: PartnerPolicy | None) -> Node:
         keys = self._keys.partners[name]
@@ -195,13 +197,13 @@ class LocalTrust(AnyTrust):
 
         Raises: Refused, where the charter says no.
         """
-        signed = self._keys.study(study)
+        signed_study = self._keys.study(study)
         try:
             require(self.check(study))
         except Refused as refused:
-            self.docket.turned_away(signed, refused)
+            self.docket.turned_away(signed_study, refused)
             raise
-        return Job(self.docket.file(signed).id, self)
+        return Job(self.docket.file(signed_study).id, self)
 
     def job(self, study: str) -> Job:
         """A study that was filed before, by its id or its mandate's number.  Raises: InvalidInput."""
@@ -224,9 +226,11 @@ class LocalTrust(AnyTrust):
 
     def stands(self, study: str) -> Standing:
         """Where a study stands."""
-        filed = self.docket.find(study)
-        done = filed.state in ENDED or filed.lapsed is not None
-        return Standing(filed.state, standing(self._trust, filed), done, done or filed.state == "mandated")
+        filed_study = self.docket.find(study)
+        done = filed_study.state in ENDED or filed_study.lapsed is not None
+        return Standing(
+            filed_study.state, standing(self._trust, filed_study), done, done or filed_study.state == "mandated"
+        )
 
     def withdraw(self, study: str) -> bool:
         """Cancel a study, whose researcher's key is here; whether it was cancelled."""
@@ -241,16 +245,16 @@ class LocalTrust(AnyTrust):
 
         Raises: Refused (`mandate-missing` where members have still to sign), AnalysisFailed, SourceInvalid.
         """
-        filed = self.docket.find(study)
-        if filed.state == "released" and self._state:
-            return self._kept(self._state.coordinator.result(filed.id), filed)
-        self.docket.mandate(filed.id)  # before any session is opened: whether it may run
+        filed_study = self.docket.find(study)
+        if filed_study.state == "released" and self._state:
+            return self._kept(self._state.coordinator.result(filed_study.id), filed_study)
+        self.docket.mandate(filed_study.id)  # before any session is opened: whether it may run
         sessions = {name: Session(node) for name, node in self._nodes.items()}
         try:
-            carried = carry_out(
+            outcome = carry_out(
                 self.docket,
                 self._keys.coordinator,
-                filed.id,
+                filed_study.id,
                 _channel(sessions),
                 before_release=lambda: _raise_trouble(sessions),
                 tell=say,
@@ -260,26 +264,26 @@ class LocalTrust(AnyTrust):
             raise
         finally:
             self.exchanged = {name: session.egress.sent for name, session in sessions.items()}
-        conducted = carried.conducted
+        conducted = outcome.conducted
         self.uploads = conducted.uploads
         if self._state:
-            self._state.coordinator.keep_result(filed.id, write_envelope(carried.envelope))
+            self._state.coordinator.keep_result(filed_study.id, write_envelope(outcome.envelope))
         provenance = provenance_of(
             self._trust,
-            filed,
+            filed_study,
             partners=conducted.partners,
-            absent={name: refused.rule for name, refused in conducted.absent.items()},
+            absent={name: refusal.rule for name, refusal in conducted.absent.items()},
             sums=len(conducted.records),
             sent={name: sum(s.bytes for s in sent) for name, sent in self.exchanged.items()},
         )
-        scope = self._scope(filed.written)
-        return Result(filed.written, scope, carried.values, carried.decisions, provenance, carried.envelope)
+        scope = self._scope(filed_study.written)
+        return Result(filed_study.written, scope, outcome.values, outcome.decisions, provenance, outcome.envelope)
 
-    def _kept(self, file: Path, filed: FiledStudy) -> Result:
+    def _kept(self, file: Path, filed_study: FiledStudy) -> Result:
         """What was released before.  Raises: InvalidInput, Refused."""
-        entries = [entry for entry in self.docket.register.entries() if entry.study == filed.id]
+        entries = [entry for entry in self.docket.register.entries() if entry.study == filed_study.id]
         anchor = TrustRoot.founding(self._trust.roots[0])
-        return Result.kept(read_file(file), ReleaseContext(self._trust, filed, entries, anchor, str(file)))
+        return Result.kept(read_file(file), ReleaseContext(self._trust, filed_study, entries, anchor, str(file)))
 
 
 def _clean_up(stores: list[Any], temporary: Path | None) -> None:
@@ -296,7 +300,7 @@ def _channel(sessions: Mapping[str, Session]) -> Channel:
     from coordinator.flower.grid import FlowerChannel, InMemoryGrid  # here, since loading Flower takes a second
     from nodes.serve.flower import client_app
 
-    ids = {name: at for at, name in enumerate(sessions, 1)}
+    ids = {name: index for index, name in enumerate(sessions, 1)}
     return FlowerChannel(InMemoryGrid({ids[name]: client_app(s.handle) for name, s in sessions.items()}), ids)
 
 

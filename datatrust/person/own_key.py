@@ -27,12 +27,12 @@ class ActingKey:
     @cached_property
     def file(self) -> Path:
         """The key's file.  Raises: InvalidInput where none is named."""
-        named = self.key or os.environ.get(KEY) or None
-        if named is None:
+        key_path = self.key or os.environ.get(KEY) or None
+        if key_path is None:
             raise InvalidInput("no key", expected=f"--key FILE, or {KEY} in the environment")
-        return Path(named)
+        return Path(key_path)
 
     @cached_property
     def signer(self) -> Signer:
         """The key, opened.  Raises: InvalidInput."""
-        return read_signer(self.file, lambda: ask_passphrase(self.passphrase_file, what=str(self.file)))
+        return read_signer(self.file, lambda: ask_passphrase(self.passphrase_file, key_name=str(self.file)))

@@ -24,8 +24,8 @@ def folder(home: Path | None = None) -> Path:
     """
     if home is not None:
         return home / "pins"
-    if named := os.environ.get("DATATRUST_HOME"):
-        return Path(named) / "pins"
+    if home_named := os.environ.get("DATATRUST_HOME"):
+        return Path(home_named) / "pins"
     data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     return Path(data) / "datatrust" / "pins"
 
@@ -60,9 +60,9 @@ def pin(root: TrustRoot, *, replace: bool = False, home: Path | None = None) -> 
         written.
     """
     path = _path(root.root.trust, home)
-    before = pinned(root.root.trust, home=home)
-    if before is not None and before.payload != root.payload and not replace:
-        text = f"another trust root of {root.root.trust!r} is pinned, version {before.root.version}"
+    pinned_before = pinned(root.root.trust, home=home)
+    if pinned_before is not None and pinned_before.payload != root.payload and not replace:
+        text = f"another trust root of {root.root.trust!r} is pinned, version {pinned_before.root.version}"
         raise Refused("root-pinned", text, f"ask who runs the trust; if that one is wrong, delete {path}")
     try:
         keep(path, root.payload)
@@ -75,9 +75,9 @@ def pin(root: TrustRoot, *, replace: bool = False, home: Path | None = None) -> 
 def keep(path: Path, raw: bytes) -> None:
     """Write a file whole, in place of what was there before; folders that are made have mode 0700.  Raises: OSError."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as made:
-        made.write(raw)
-    Path(made.name).replace(path)
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as temporary:
+        temporary.write(raw)
+    Path(temporary.name).replace(path)
 
 
 def read_root(path: Path) -> TrustRoot:

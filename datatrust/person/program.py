@@ -14,7 +14,7 @@ def program(*, absolute: bool = False) -> str:
     called = Path(sys.argv[0])
     if called.name != "datatrust" or not called.is_file():
         return "datatrust"
-    found = shutil.which("datatrust")
-    if found and Path(found).resolve() == called.resolve():
+    program_path = shutil.which("datatrust")
+    if program_path and Path(program_path).resolve() == called.resolve():
         return "datatrust"
     return str(called.absolute() if absolute else called)

@@ -83,33 +83,33 @@ def read_filed(value: Any, trust: TrustDocuments, versions: Mapping[int, TrustRo
     Raises: MessageInvalid, StudyInvalid for what is no such document; Refused (`study`, `mandate`, `signature`) where
     its parts do not belong together, or its state is not borne out by signatures.
     """
-    shown = read_model(_Shown, value, MessageInvalid, "the study that the coordinator shows")
-    study, digest = Study.read(shown.study.unverified_payload), sha256(shown.mandate.unverified_payload)
-    mandate = read_document(Mandate, shown.mandate.unverified_payload, MessageInvalid, "the mandate")
-    if (shown.id, shown.number) != (study.id, mandate.id):
+    study_shown = read_model(_Shown, value, MessageInvalid, "the study that the coordinator shows")
+    study, digest = Study.read(study_shown.study.unverified_payload), sha256(study_shown.mandate.unverified_payload)
+    mandate = read_document(Mandate, study_shown.mandate.unverified_payload, MessageInvalid, "the mandate")
+    if (study_shown.id, study_shown.number) != (study.id, mandate.id):
         raise Refused("study", "the coordinator shows a study or a mandate under another name", _ASK)
-    if mandate.study != sha256(shown.study.unverified_payload):
+    if mandate.study != sha256(study_shown.study.unverified_payload):
         raise Refused("mandate", "the coordinator shows the mandate of another study", _ASK)
     root = versions.get(mandate.root, trust.root)
-    signers = signers_of("mandate", shown.mandate, root.root.keys_of("committee"))
-    revocations = tuple(_valid(shown.revocations, digest, {root.root.version: root.root, 0: trust.root.root}))
-    state = _borne_out(shown.state, mandate, signers, bool(revocations), trust, root)
-    ended = shown.ended
-    filed = FiledStudy(
+    signers = signers_of("mandate", study_shown.mandate, root.root.keys_of("committee"))
+    revocations = tuple(_valid(study_shown.revocations, digest, {root.root.version: root.root, 0: trust.root.root}))
+    state = _borne_out(study_shown.state, mandate, signers, bool(revocations), trust, root)
+    ending = study_shown.ended
+    filed_study = FiledStudy(
         id=study.id,
         number=mandate.id,
         state=state,
-        study=shown.study,
-        mandate=shown.mandate,
+        study=study_shown.study,
+        mandate=study_shown.mandate,
         signers=signers,
-        against=tuple(_votes(shown.votes, digest, root.root)),
-        at=shown.at,
-        lapsed=lapse(state, shown.mandate, trust.root, now),
-        ended=Refused(*(escaped(text, quotes=False) for text in (ended.rule, ended.text, ended.remedy)))
-        if ended
+        against=tuple(_votes(study_shown.votes, digest, root.root)),
+        at=study_shown.at,
+        lapsed=lapse(state, study_shown.mandate, trust.root, now),
+        ended=Refused(*(escaped(text, quotes=False) for text in (ending.rule, ending.text, ending.remedy)))
+        if ending
         else None,
     )
-    return VerifiedStudy(filed, revocations, escaped(shown.told[:200], quotes=False))
+    return VerifiedStudy(filed_study, revocations, escaped(study_shown.told[:200], quotes=False))
 
 
 def _borne_out(
@@ -127,23 +127,25 @@ def _borne_out(
             enough = quorum(root.root, signers, trust.charter.committee).ok
         if not enough:
             needed = max(committee.threshold, trust.charter.committee.quorum)
-            more = "".join(f", {n} of role {role!r} lacking" for role, n in trust.lacking(signers).items())
-            raise _not_borne_out(mandate.id, f"is in force; it is signed by {len(signers)} of {needed} members{more}")
+            missing_roles = "".join(f", {n} of role {role!r} lacking" for role, n in trust.lacking(signers).items())
+            raise _not_borne_out(
+                mandate.id, f"is in force; it is signed by {len(signers)} of {needed} members{missing_roles}"
+            )
     return claimed
 
 
-def _not_borne_out(number: str, what: str) -> Refused:
-    return Refused("signature", f"the coordinator says that mandate {number} {what}", _ASK)
+def _not_borne_out(number: str, subject: str) -> Refused:
+    return Refused("signature", f"the coordinator says that mandate {number} {subject}", _ASK)
 
 
 def _votes(envelopes: Iterable[Envelope], digest: str, root: Root) -> Iterator[Refusal]:
     """Votes against this mandate, one a member, of those who are members of the root."""
-    seen: set[str] = set()
+    members_seen: set[str] = set()
     for envelope in envelopes:
         with suppress(Refused, InvalidInput):
             vote = read_refusal(envelope, root)
-            if vote.mandate == digest and vote.member not in seen:
-                seen.add(vote.member)
+            if vote.mandate == digest and vote.member not in members_seen:
+                members_seen.add(vote.member)
                 yield vote
 
 

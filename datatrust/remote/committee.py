@@ -80,20 +80,20 @@ class RemoteDesk:
         """All, in the order in which they were filed.  Raises: Refused where the signatures in one do not bear out
         what the coordinator says.
         """
-        return [self._read(each).filed for each in shown_studies(self._met.link)]
+        return [self._read(document).filed for document in shown_studies(self._met.link)]
 
     def find(self, study: str) -> FiledStudy:
         """By its id or its mandate's number.  Raises: InvalidInput, with the nearest names; Refused."""
         try:
-            filed = self._read(self._met.link.json(f"/v1/studies/{quote(study, safe='')}")).filed
+            filed_study = self._read(self._met.link.json(f"/v1/studies/{quote(study, safe='')}")).filed
         except MessageInvalid:
             raise
         except InvalidInput:
-            known = [name for filed in self.studies() for name in (filed.id, filed.number)]
-            raise InvalidInput(f"no study {study!r} is on the docket", expected=nearest(study, known)) from None
-        if study not in (filed.id, filed.number):
+            names_filed = [name for filed_study in self.studies() for name in (filed_study.id, filed_study.number)]
+            raise InvalidInput(f"no study {study!r} is on the docket", expected=nearest(study, names_filed)) from None
+        if study not in (filed_study.id, filed_study.number):
             raise Refused("study", f"the coordinator shows another study than {study!r}", _ASK)
-        return filed
+        return filed_study
 
     def revocations(self, mandate: str) -> Sequence[Envelope]:
         """The valid ones of a mandate that was read here, by the digest of its bytes."""
@@ -101,36 +101,40 @@ class RemoteDesk:
 
     def sign(self, study: str, envelope: Envelope) -> FiledStudy:
         """Hand in a signature over a mandate.  Raises: Refused, also where it is not in what comes back."""
-        filed = self._handed_in(f"/v1/studies/{quote(study, safe='')}/signatures", envelope)
-        same = filed.mandate.unverified_payload == envelope.unverified_payload
-        return self._arrived(filed, same and self._signer.key_id in filed.signers, "signature")
+        filed_study = self._handed_in(f"/v1/studies/{quote(study, safe='')}/signatures", envelope)
+        same_mandate = filed_study.mandate.unverified_payload == envelope.unverified_payload
+        return self._arrived(filed_study, same_mandate and self._signer.key_id in filed_study.signers, "signature")
 
     def refuse(self, envelope: Envelope) -> FiledStudy:
         """Hand in a vote against.  Raises: Refused, also where it is not in what comes back."""
         vote = read_refusal(envelope, self.trust.root.root)
-        filed = self._handed_in("/v1/votes", envelope)
-        same = filed.mandate_digest == vote.mandate
-        return self._arrived(filed, same and vote.member in {each.member for each in filed.against}, "vote")
+        filed_study = self._handed_in("/v1/votes", envelope)
+        same_mandate = filed_study.mandate_digest == vote.mandate
+        return self._arrived(
+            filed_study,
+            same_mandate and vote.member in {earlier_vote.member for earlier_vote in filed_study.against},
+            "vote",
+        )
 
     def revoke(self, envelope: Envelope) -> FiledStudy:
         """Hand in a revocation.  Raises: Refused, also where it is not in what comes back."""
-        filed = self._handed_in("/v1/revocations", envelope)
-        payloads = {each.unverified_payload for each in self.revocations(filed.mandate_digest)}
-        return self._arrived(filed, envelope.unverified_payload in payloads, "revocation")
+        filed_study = self._handed_in("/v1/revocations", envelope)
+        payloads = {revocation.unverified_payload for revocation in self.revocations(filed_study.mandate_digest)}
+        return self._arrived(filed_study, envelope.unverified_payload in payloads, "revocation")
 
     def _handed_in(self, path: str, envelope: Envelope) -> FiledStudy:
         return self._read(self._met.link.post(path, envelope.document())).filed
 
-    def _arrived(self, filed: FiledStudy, there: bool, what: str) -> FiledStudy:
-        if not there:
-            text = f"the coordinator took the {what} and does not show it"
+    def _arrived(self, filed_study: FiledStudy, has_arrived: bool, subject: str) -> FiledStudy:
+        if not has_arrived:
+            text = f"the coordinator took the {subject} and does not show it"
             raise Refused("signature", text, "give the file to the partners yourself, or ask who runs the trust")
-        return filed
+        return filed_study
 
-    def _read(self, shown: object) -> VerifiedStudy:
-        seen = read_filed(shown, self.trust, self._met.versions, now())
-        if seen.filed.drafted.root > self.trust.root.root.version:
+    def _read(self, document: object) -> VerifiedStudy:
+        verified_study = read_filed(document, self.trust, self._met.versions, now())
+        if verified_study.filed.drafted.root > self.trust.root.root.version:
             self._met = self._met.again()
-            seen = read_filed(shown, self.trust, self._met.versions, now())
-        self._revocations[seen.filed.mandate_digest] = seen.revocations
-        return seen
+            verified_study = read_filed(document, self.trust, self._met.versions, now())
+        self._revocations[verified_study.filed.mandate_digest] = verified_study.revocations
+        return verified_study

@@ -23,23 +23,25 @@ def shown_studies(link: CoordinatorClient) -> Iterator[Any]:
     Raises: MessageInvalid for an answer that is no page, or that does not lead on; Fault where the pages do not end;
     what `CoordinatorClient.json` raises.
     """
-    after, seen = 0, set[str]()
+    last_number, ids_seen = 0, set[str]()
     for _ in range(_MOST_PAGES):
-        page = link.json(f"/v1/studies?after={after}&limit={_PAGE}", most=_LARGEST)
+        page = link.json(f"/v1/studies?after={last_number}&limit={_PAGE}", most=_LARGEST)
         studies = page.get("studies") if isinstance(page, dict) else None
         if not isinstance(studies, list) or len(studies) > _PAGE:
             raise MessageInvalid("the coordinator shows no list of studies", expected=f"a list of up to {_PAGE}")
         for study in studies:
-            named = study.get("study") if isinstance(study, dict) else study
-            mark = hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()
-            if mark in seen:
+            study_id = study.get("study") if isinstance(study, dict) else study
+            mark = hashlib.sha256(json.dumps(study_id, sort_keys=True).encode()).hexdigest()
+            if mark in ids_seen:
                 raise MessageInvalid("the coordinator shows a study twice", expected="each once")
-            seen.add(mark)
+            ids_seen.add(mark)
             yield study
-        then = page.get("next")
-        if then is None:
+        next_number = page.get("next")
+        if next_number is None:
             return
-        if type(then) is not int or then <= after or not studies:
-            raise MessageInvalid("the coordinator's list of studies does not go on", expected=f"a place after {after}")
-        after = then
+        if type(next_number) is not int or next_number <= last_number or not studies:
+            raise MessageInvalid(
+                "the coordinator's list of studies does not go on", expected=f"a place after {last_number}"
+            )
+        last_number = next_number
     raise Fault(f"the coordinator shows more than {_MOST_PAGES} pages of studies")

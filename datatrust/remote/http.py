@@ -132,16 +132,16 @@ class CoordinatorClient:
         if self._signer is not None:
             headers |= sign_request(self._signer, method, url, body, now())
         watch = _Watch()
-        more: dict[str, Any] = {"content": body or None, "headers": headers, "extensions": {"trace": watch.trace}}
-        with _mapped(self.url, watch), self._client.stream(method, url, **more) as answer:
+        options: dict[str, Any] = {"content": body or None, "headers": headers, "extensions": {"trace": watch.trace}}
+        with _mapped(self.url, watch), self._client.stream(method, url, **options) as answer:
             kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
             if answer.status_code >= 400:
                 raise _problem(answer.status_code, kind, _body(answer, 1 << 16))
             if answer.status_code >= 300:
                 raise _no_coordinator(self.url, "sends on to another address, which is not followed")
             if kind not in ("application/json", "text/plain", "text/yaml", "application/yaml"):
-                what = "a web page" if kind == "text/html" else f"{escaped(kind[:60]) or 'something'!r}"
-                raise _no_coordinator(self.url, f"answers with {what}")
+                subject = "a web page" if kind == "text/html" else f"{escaped(kind[:60]) or 'something'!r}"
+                raise _no_coordinator(self.url, f"answers with {subject}")
             return _body(answer, most)
 
 
@@ -160,9 +160,9 @@ class _Watch:
 
     def trace(self, event: str, info: dict[str, Any]) -> None:
         """Told by httpcore of each step: the newest connection, plain or in TLS, is the one in use."""
-        made = info.get("return_value")
-        if event.endswith(".complete") and hasattr(made, "get_extra_info"):
-            self._stream = made
+        connection = info.get("return_value")
+        if event.endswith(".complete") and hasattr(connection, "get_extra_info"):
+            self._stream = connection
 
     def _end(self) -> None:
         self.over = True
@@ -217,27 +217,27 @@ def _mapped(url: str, watch: _Watch) -> Iterator[None]:
 
 def _why(wrong: BaseException) -> str:
     """Why no connection came about: the cause below, in words that name no secret."""
-    at: BaseException | None = wrong
-    while at is not None:
-        if isinstance(at, ssl.SSLCertVerificationError):
-            return f"its certificate is refused: {at.verify_message}; ask for the invitation of today"
-        if isinstance(at, ssl.SSLError):
+    cause: BaseException | None = wrong
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"its certificate is refused: {cause.verify_message}; ask for the invitation of today"
+        if isinstance(cause, ssl.SSLError):
             return "no TLS is spoken there"
-        at = at.__cause__ or at.__context__
+        cause = cause.__cause__ or cause.__context__
     return "nobody listens there, or the name is unknown; compare the address, and is this machine connected?"
 
 
 def _body(answer: httpx.Response, most: int) -> bytes:
     """The answer's bytes.  Raises: Fault where they are more."""
-    found, size = [], 0
+    chunks, size = [], 0
     if answer.headers.get("content-encoding", "identity").lower() != "identity":
         raise Fault("the coordinator's answer is compressed, which was not asked for")
     for part in answer.iter_raw():
         size += len(part)
         if size > most:
             raise Fault(f"the coordinator's answer has more than {most} bytes; nothing of it is used")
-        found.append(part)
-    return b"".join(found)
+        chunks.append(part)
+    return b"".join(chunks)
 
 
 def _value(raw: bytes, most: int) -> Any:
@@ -253,27 +253,27 @@ def _value(raw: bytes, most: int) -> Any:
 
 def _problem(status: int, kind: str, raw: bytes) -> DataTrustError:
     """Its error as one of ours: a rule that said no, what cannot be used, or a fault there."""
-    said: Any = None
+    fields: Any = None
     if kind == _PROBLEM:
         try:
-            said = read_json(raw, largest=1 << 16)
+            fields = read_json(raw, largest=1 << 16)
         except MessageInvalid:
-            said = None
-    if not isinstance(said, dict):
+            fields = None
+    if not isinstance(fields, dict):
         if status in _AGAIN_LATER:
             return Unreachable(f"the coordinator is busy (HTTP {status}); try again later")
         return Fault(f"the coordinator answers with HTTP {status}, and does not say why")
-    code = str(said.get("type", "")).rpartition("/")[2]
-    rule, remedy, got = _said(said, "rule"), _said(said, "remedy"), _said(said, "got")
-    detail = _said(said, "text") or got or _said(said, "detail") or _said(said, "title")
+    code = str(fields.get("type", "")).rpartition("/")[2]
+    rule, remedy, got = _said(fields, "rule"), _said(fields, "remedy"), _said(fields, "got")
+    detail = _said(fields, "text") or got or _said(fields, "detail") or _said(fields, "title")
     if status in _AGAIN_LATER and not rule:
         return Unreachable(detail or f"the coordinator is busy (HTTP {status}); try again later")
     if rule:
         return Refused(rule, detail, remedy)
     if code in _BY_CODE:
-        return _BY_CODE[code](got or detail, expected=_said(said, "expected"), remedy=remedy)
+        return _BY_CODE[code](got or detail, expected=_said(fields, "expected"), remedy=remedy)
     if status < 500:
-        return InvalidInput(detail or f"HTTP {status}", expected=_said(said, "expected"), remedy=remedy)
+        return InvalidInput(detail or f"HTTP {status}", expected=_said(fields, "expected"), remedy=remedy)
     return Fault(f"the coordinator has a fault: {detail or f'HTTP {status}'}")
 
 

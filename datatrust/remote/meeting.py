@@ -106,55 +106,64 @@ def link_to(
     Raises: InvalidInput; Refused (`root-trust`, `root-pinned`, `signature`).
     """
     url, place = base_url(url), Path(home) if home is not None else None
-    accepted = _accepted(url, Path(invitation) if invitation is not None else None, place)
-    return CoordinatorClient(url, accepted.authority, signer), accepted.roots[-1]
+    invitation_used = _accepted(url, Path(invitation) if invitation is not None else None, place)
+    return CoordinatorClient(url, invitation_used.authority, signer), invitation_used.roots[-1]
 
 
 # ---- 1 the invitation
 
 
-def _accepted(url: str, named: Path | None, home: Path | None) -> Invitation:
+def _accepted(url: str, invitation_path: Path | None, home: Path | None) -> Invitation:
     """The invitation to go by; of one that is named now, address and authority are taken, and its root the first time.
 
     Its last root is the anchor: the first one that this person has pinned, or a later one that follows from it.
     """
     file = pins.folder(home) / "invitations" / f"{re.sub(r'[^A-Za-z0-9.-]', '_', urlsplit(url).netloc)}.json"
-    kept = _read(file) if file.exists() else None
-    if named is None:
-        if kept is None:
+    invitation_kept = _read(file) if file.exists() else None
+    if invitation_path is None:
+        if invitation_kept is None:
             raise InvalidInput(
                 f"no invitation to {url} is known here",
                 expected="the first time, the file that the coordinator's operator handed out: invitation.json",
                 remedy="in Python connect(url, invitation=…), at the command line --invitation FILE",
             )
-        _pinned(kept, home)
-        return kept
-    given = _read(named)
-    if base_url(given.url) != url:
-        raise InvalidInput(f"an invitation to {given.url}", expected=f"one to {url}", remedy="name the address in it")
-    if kept is not None and kept.trust != given.trust:
-        text = f"{url} is known as the trust {kept.trust!r}; the invitation is of {given.trust!r}"
+        _pinned(invitation_kept, home)
+        return invitation_kept
+    invitation_given = _read(invitation_path)
+    if base_url(invitation_given.url) != url:
+        raise InvalidInput(
+            f"an invitation to {invitation_given.url}", expected=f"one to {url}", remedy="name the address in it"
+        )
+    if invitation_kept is not None and invitation_kept.trust != invitation_given.trust:
+        text = f"{url} is known as the trust {invitation_kept.trust!r}; the invitation is of {invitation_given.trust!r}"
         raise Refused("root-trust", text, f"{_ASK}; if the other one has ended, delete {file}")
-    root, pin = given.root(), pins.pinned(given.trust, home=home)
+    root, pin = invitation_given.root(), pins.pinned(invitation_given.trust, home=home)
     if pin is None:
         pins.pin(root, home=home)
-        said = f"version {root.root.version}, fingerprint {sha256(root.payload)}"
-        print(f"pinned: the trust root of {given.trust}, {said}; compare it with its members'", file=sys.stderr)
+        root_words = f"version {root.root.version}, fingerprint {sha256(root.payload)}"
+        print(
+            f"pinned: the trust root of {invitation_given.trust}, {root_words}; compare it with its members'",
+            file=sys.stderr,
+        )
     elif root.root.version >= pin.root.version:
-        check_roots(given.roots, pin)
+        check_roots(invitation_given.roots, pin)
         pins.pin(root, replace=True, home=home)
-    elif kept is None:
+    elif invitation_kept is None:
         raise InvalidInput(
             f"the invitation's trust root is version {root.root.version}; version {pin.root.version} is pinned",
             expected="an invitation of today",
             remedy="ask the coordinator's operator for it",
         )
-    accepted = given if kept is None else given.model_copy(update={"roots": kept.roots})
+    invitation_used = (
+        invitation_given
+        if invitation_kept is None
+        else invitation_given.model_copy(update={"roots": invitation_kept.roots})
+    )
     try:
-        pins.keep(file, accepted.file())
+        pins.keep(file, invitation_used.file())
     except OSError as wrong:
         raise InvalidInput(f"{file} cannot be written ({wrong.strerror})", remedy="make its folder writable") from None
-    return accepted
+    return invitation_used
 
 
 def _read(file: Path) -> Invitation:
@@ -164,11 +173,11 @@ def _read(file: Path) -> Invitation:
         raise InvalidInput(f"{file}: {wrong.got}", expected="an invitation", remedy="ask for it again") from None
 
 
-def _pinned(kept: Invitation, home: Path | None) -> TrustRoot:
-    pin = pins.pinned(kept.trust, home=home)
+def _pinned(invitation_kept: Invitation, home: Path | None) -> TrustRoot:
+    pin = pins.pinned(invitation_kept.trust, home=home)
     if pin is None:
         raise InvalidInput(
-            f"no trust root of {kept.trust!r} is pinned any more",
+            f"no trust root of {invitation_kept.trust!r} is pinned any more",
             expected="the invitation, named again: its fingerprint is shown, and its root is pinned",
             remedy="in Python connect(url, invitation=…), at the command line --invitation FILE",
         )
@@ -180,10 +189,10 @@ def _pinned(kept: Invitation, home: Path | None) -> TrustRoot:
 
 def _learn(link: CoordinatorClient, first: Envelope, home: Path | None) -> VerifiedTrust:
     anchor = TrustRoot(first.unverified_payload)
-    shown = link.json("/v1/roots")
-    if not isinstance(shown, list) or not 0 < len(shown) <= 1000:
+    documents = link.json("/v1/roots")
+    if not isinstance(documents, list) or not 0 < len(documents) <= 1000:
         raise MessageInvalid("the coordinator shows no trust root", expected="every signed version, in order")
-    envelopes = [Envelope.read(each) for each in shown]
+    envelopes = [Envelope.read(document) for document in documents]
     pin = pins.pinned(anchor.root.trust, home=home) or anchor
     latest = check_roots(envelopes, pin)
     versions, roots = {anchor.root.version: anchor}, [first]
@@ -203,8 +212,8 @@ def _learn(link: CoordinatorClient, first: Envelope, home: Path | None) -> Verif
     return VerifiedTrust(link, trust, anchor, versions, policies, tuple(envelopes), home)
 
 
-def _charter(shown: Any, root: TrustRoot) -> Charter:
-    with _folder(shown.get("files") if isinstance(shown, dict) else None, "the charter") as folder:
+def _charter(document: Any, root: TrustRoot) -> Charter:
+    with _folder(document.get("files") if isinstance(document, dict) else None, "the charter") as folder:
         charter = Charter.load(folder)
     if charter.folder_digest != root.root.charter:
         text = "the charter that the coordinator shows is not the one that the trust root names"
@@ -226,8 +235,8 @@ def _dataset(
     except (TypeError, KeyError, ValueError):
         raise MessageInvalid("what the coordinator says of its trust cannot be read", expected="/v1/trust") from None
     if (name, version) != (root.root.trust, root.root.version):
-        shown = escaped(f"{name!s:.80}, version {version!s:.20}")
-        text = f"the coordinator says that it is of {shown}; its trust root is of {root.root.trust}"
+        dataset_words = escaped(f"{name!s:.80}, version {version!s:.20}")
+        text = f"the coordinator says that it is of {dataset_words}; its trust root is of {root.root.trust}"
         raise Refused("root-trust", text, _ASK)
     dataset = Dataset.parse(link.text("/v1/dataset"))
     if dataset.digest() != digest:
@@ -235,23 +244,23 @@ def _dataset(
     return dataset, {name: _policy(policies.get(name), name, charter) for name in sorted(root.root.partners)}
 
 
-def _policy(shown: Any, partner: str, charter: Charter) -> PartnerPolicy | None:
-    if shown is None:
+def _policy(document: Any, partner: str, charter: Charter) -> PartnerPolicy | None:
+    if document is None:
         return None
-    with _folder(shown.get("files") if isinstance(shown, dict) else None, f"the policy of {partner}") as folder:
+    with _folder(document.get("files") if isinstance(document, dict) else None, f"the policy of {partner}") as folder:
         policy = PartnerPolicy.load(folder)
     policy.check_fits(charter)
     return policy
 
 
 @contextmanager
-def _folder(files: Any, what: str) -> Iterator[Path]:
+def _folder(files: Any, subject: str) -> Iterator[Path]:
     """The files in a folder of their own, as long as they are read.  Raises: MessageInvalid."""
     if not isinstance(files, dict) or not 0 < len(files) <= _MOST_FILES:
-        raise MessageInvalid(f"the coordinator shows no files of {what}", expected="names and texts")
-    with tempfile.TemporaryDirectory(prefix="datatrust-") as made:
+        raise MessageInvalid(f"the coordinator shows no files of {subject}", expected="names and texts")
+    with tempfile.TemporaryDirectory(prefix="datatrust-") as temporary:
         for name, text in files.items():
             if not _FILE.fullmatch(name) or not isinstance(text, str):
-                raise MessageInvalid(f"{what} has a file {escaped(name[:80])!r}", expected="*.toml and *.cedar")
-            (Path(made) / name).write_bytes(text.encode("utf-8", "surrogatepass"))
-        yield Path(made)
+                raise MessageInvalid(f"{subject} has a file {escaped(name[:80])!r}", expected="*.toml and *.cedar")
+            (Path(temporary) / name).write_bytes(text.encode("utf-8", "surrogatepass"))
+        yield Path(temporary)

@@ -30,71 +30,77 @@ _ASK = "ask who runs the trust, and tell its auditor"
 
 
 @contextmanager
-def copied(met: VerifiedTrust) -> Iterator[sqlite3.Connection]:
+def copied(verified: VerifiedTrust) -> Iterator[sqlite3.Connection]:
     """The whole register in memory, in the tables of a coordinator's database.
 
     Raises: MessageInvalid; Refused (`checkpoint-signature`, `log-corrupt`) where the entries do not lead to the
     checkpoint that the coordinator has signed.
     """
-    note = met.link.text("/v1/register/checkpoint")
-    signed = _signed(note, met)
-    if signed.size > _MOST:
-        raise Fault(f"a register of {signed.size} entries; at most {_MOST} are fetched")
+    note = verified.link.text("/v1/register/checkpoint")
+    checkpoint = _signed(note, verified)
+    if checkpoint.size > _MOST:
+        raise Fault(f"a register of {checkpoint.size} entries; at most {_MOST} are fetched")
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
         prepare(db)
         db.execute("CREATE TABLE checkpoint (one INTEGER PRIMARY KEY, note TEXT NOT NULL) STRICT")
         db.execute("INSERT INTO checkpoint VALUES (0, ?)", (note,))
         log = Logbook(db, "register", KINDS)
         db.execute("BEGIN")
-        for start in range(0, signed.size, _PAGE):
-            for entry in page(met, start, min(start + _PAGE, signed.size)):
+        for start in range(0, checkpoint.size, _PAGE):
+            for entry in page(verified, start, min(start + _PAGE, checkpoint.size)):
                 _append(log, entry)
         db.execute("COMMIT")
-        if log.head() != (signed.size, signed.root):
-            text = f"the entries that the coordinator shows are not the {signed.size} that it has signed"
+        if log.head() != (checkpoint.size, checkpoint.root):
+            text = f"the entries that the coordinator shows are not the {checkpoint.size} that it has signed"
             raise Refused("log-corrupt", text, _ASK)
         yield db
 
 
-def page(met: VerifiedTrust, start: int, end: int) -> list[Entry]:
+def page(verified: VerifiedTrust, start: int, end: int) -> list[Entry]:
     """Entries from `start` to before `end`, as the coordinator shows them.  Raises: MessageInvalid."""
-    found: list[Entry] = []
-    while (at := start + len(found)) < end:
-        shown: Any = met.link.json(f"/v1/register/entries?start={at}&limit={end - at}", most=_LARGEST)
-        entries = shown.get("entries") if isinstance(shown, dict) else None
-        if not isinstance(entries, list) or not 0 < len(entries) <= end - at:
-            raise MessageInvalid("the coordinator shows no entries of the register", expected=f"those from {at} on")
-        found += [read_model(Entry, each, MessageInvalid, "an entry of the register") for each in entries]
-    if [entry.seq for entry in found] != list(range(start, end)):
+    page_entries: list[Entry] = []
+    while (first_missing := start + len(page_entries)) < end:
+        document: Any = verified.link.json(
+            f"/v1/register/entries?start={first_missing}&limit={end - first_missing}", most=_LARGEST
+        )
+        entries = document.get("entries") if isinstance(document, dict) else None
+        if not isinstance(entries, list) or not 0 < len(entries) <= end - first_missing:
+            raise MessageInvalid(
+                "the coordinator shows no entries of the register", expected=f"those from {first_missing} on"
+            )
+        page_entries += [
+            read_model(Entry, entry_document, MessageInvalid, "an entry of the register") for entry_document in entries
+        ]
+    if [entry.seq for entry in page_entries] != list(range(start, end)):
         raise MessageInvalid("the coordinator shows other entries of the register", expected=f"{start} to {end - 1}")
-    return found
+    return page_entries
 
 
-def kept_checkpoint(met: VerifiedTrust) -> str | None:
+def kept_checkpoint(verified: VerifiedTrust) -> str | None:
     """The last checkpoint of this trust's register that was verified here, None where there is none."""
-    file = _file(met)
+    file = _file(verified)
     return pins.read_file(file).decode("utf-8", "replace") if file.exists() else None
 
 
-def keep_checkpoint(met: VerifiedTrust, note: str) -> None:
+def keep_checkpoint(verified: VerifiedTrust, note: str) -> None:
     """For the next time.  Raises: InvalidInput."""
     try:
-        pins.keep(_file(met), note.encode("utf-8"))
+        pins.keep(_file(verified), note.encode("utf-8"))
     except OSError as wrong:
         raise InvalidInput(
-            f"{_file(met)} cannot be written ({wrong.strerror})", remedy="make its folder writable"
+            f"{_file(verified)} cannot be written ({wrong.strerror})", remedy="make its folder writable"
         ) from None
 
 
-def _file(met: VerifiedTrust) -> Path:
-    return pins.folder(met.home) / "checkpoints" / f"{met.anchor.root.trust}.txt"
+def _file(verified: VerifiedTrust) -> Path:
+    return pins.folder(verified.home) / "checkpoints" / f"{verified.anchor.root.trust}.txt"
 
 
-def _signed(note: str, met: VerifiedTrust) -> Checkpoint:
+def _signed(note: str, verified: VerifiedTrust) -> Checkpoint:
     """The checkpoint, signed with a key of a version that follows from the pinned root."""
-    newest_first = [met.versions[number] for number in sorted(met.versions, reverse=True)]
+    newest_first = [verified.versions[number] for number in sorted(verified.versions, reverse=True)]
     keys = [key for version in newest_first for key in version.root.keys_of("coordinator").values()]
-    return read_checkpoint(note, register_origin(met.anchor.root.trust), keys)
+    return read_checkpoint(note, register_origin(verified.anchor.root.trust), keys)
 
 
 def _append(log: Logbook, entry: Entry) -> None:

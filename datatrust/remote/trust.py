@@ -66,15 +66,15 @@ def connect(
     Raises: InvalidInput; Refused where the address shows another trust, another charter, or an older root than the
     pinned one; Unreachable, Fault.
     """
-    own = ActingKey(Path(key)) if key is not None else ActingKey()
+    acting_key = ActingKey(Path(key)) if key is not None else ActingKey()
     signer = None
     if key is not None or os.environ.get(KEY):
-        signer = read_signer(own.file, passphrase) if passphrase is not None else own.signer
-    met = meet(url, invitation=invitation, home=home, signer=signer)
+        signer = read_signer(acting_key.file, passphrase) if passphrase is not None else acting_key.signer
+    verified = meet(url, invitation=invitation, home=home, signer=signer)
     try:
-        return RemoteTrust(met, signer)
+        return RemoteTrust(verified, signer)
     except BaseException:
-        met.link.close()
+        verified.link.close()
         raise
 
 
@@ -84,14 +84,14 @@ class RemoteTrust(AnyTrust):
     patience = PATIENCE
     watched = True
 
-    def __init__(self, met: VerifiedTrust, signer: Signer | None = None) -> None:
+    def __init__(self, verified: VerifiedTrust, signer: Signer | None = None) -> None:
         """Raises: Refused (`researcher`) for a key that is no researcher's in the root in force."""
         self._signer = signer
-        self._use(met)
+        self._use(verified)
         self._sent: dict[str, str] = {}
         self._name = ""
         if signer is not None:
-            names = [name for name, one in sorted(self._root.researchers.items()) if one.key == signer.key_id]
+            names = [name for name, person in sorted(self._root.researchers.items()) if person.key == signer.key_id]
             if not names:
                 text = f"the key {signer.key_id} is no researcher's in version {self._root.version} of the trust root"
                 raise Refused("researcher", text, "use the key that was accredited, or have this one accredited")
@@ -116,9 +116,9 @@ class RemoteTrust(AnyTrust):
         """End its connections."""
         self._met.link.close()
 
-    def _use(self, met: VerifiedTrust) -> None:
-        self._met, self._read_at = met, time.monotonic()
-        self.dataset, self.charter = met.trust.dataset, met.trust.charter
+    def _use(self, verified: VerifiedTrust) -> None:
+        self._met, self._read_at = verified, time.monotonic()
+        self.dataset, self.charter = verified.trust.dataset, verified.trust.charter
 
     # ---- what `AnyTrust` wants to know
 
@@ -154,12 +154,12 @@ class RemoteTrust(AnyTrust):
 
         A partner's policy that is not published is judged at its own node; a line says whose.
         """
-        said = super().check(study)
+        decisions = super().check(study)
         silent = [name for name, policy in self._policies.items() if policy is None]
         if not silent:
-            return said
+            return decisions
         text = f"policies that partners do not publish, if they have any, are asked at their nodes: {', '.join(silent)}"
-        return Decisions([*said, Decision("partner-policies", True, text)])
+        return Decisions([*decisions, Decision("partner-policies", True, text)])
 
     # ---- studies
 
@@ -176,10 +176,10 @@ class RemoteTrust(AnyTrust):
         require(self.check(study))
         envelope = sign("study", study.document(), signer)
         self._sent[study.id] = sha256(envelope.unverified_payload)
-        seen = self._mine(self._met.link.post("/v1/studies", envelope.document()))
-        if seen.filed.id != study.id:
+        verified_study = self._mine(self._met.link.post("/v1/studies", envelope.document()))
+        if verified_study.filed.id != study.id:
             raise Refused("study", "the coordinator answers with another study than the one that was handed in", _ASK)
-        self._drafted(seen)
+        self._drafted(verified_study)
         return Job(study.id, self)
 
     def run(self, study: Study) -> Result:
@@ -192,7 +192,7 @@ class RemoteTrust(AnyTrust):
 
     def jobs(self) -> list[Job]:
         """The researcher's own studies, in the order in which they were filed.  Raises: Refused, Unreachable."""
-        return [Job(seen.filed.id, self) for seen in self._own()]
+        return [Job(verified_study.filed.id, self) for verified_study in self._own()]
 
     # ---- what a job asks
 
@@ -202,92 +202,94 @@ class RemoteTrust(AnyTrust):
 
     def all_stand(self) -> dict[str, Standing]:
         """Where each of the researcher's own studies stands, by its id; asked for together, not one by one."""
-        return {seen.filed.id: self._standing(seen) for seen in self._own()}
+        return {verified_study.filed.id: self._standing(verified_study) for verified_study in self._own()}
 
-    def _standing(self, seen: VerifiedStudy) -> Standing:
-        filed = seen.filed
-        words = standing(self._met.trust, filed)
-        if filed.state == "running" and seen.told:
-            words = f"{words}: {seen.told}"
-        done = filed.state in ENDED or filed.lapsed is not None
-        return Standing(filed.state, words, done, done)
+    def _standing(self, verified_study: VerifiedStudy) -> Standing:
+        filed_study = verified_study.filed
+        words = standing(self._met.trust, filed_study)
+        if filed_study.state == "running" and verified_study.told:
+            words = f"{words}: {verified_study.told}"
+        done = filed_study.state in ENDED or filed_study.lapsed is not None
+        return Standing(filed_study.state, words, done, done)
 
     def withdraw(self, study: str) -> bool:
         """Cancel a study; whether it was cancelled."""
         self._key()
         try:
-            seen = self._mine(self._met.link.post(f"/v1/studies/{quote(study, safe='')}/cancel"))
+            verified_study = self._mine(self._met.link.post(f"/v1/studies/{quote(study, safe='')}/cancel"))
         except Refused as no:
             if no.rule != "study-state":
                 raise
-            seen = self._seen(study)
-        return seen.filed.state == "cancelled"
+            verified_study = self._seen(study)
+        return verified_study.filed.state == "cancelled"
 
     def answer(self, study: str, say: Say = lambda words: None) -> Result:
         """The result of a study, verified from the pinned root to the register; or why there is none.
 
         Raises: Refused, InvalidInput, Unreachable, Fault.
         """
-        seen = self._seen(study)
-        filed = seen.filed
-        if filed.state != "released":
-            if filed.ended:
-                raise filed.ended
-            if filed.state == "revoked":
+        verified_study = self._seen(study)
+        filed_study = verified_study.filed
+        if filed_study.state != "released":
+            if filed_study.ended:
+                raise filed_study.ended
+            if filed_study.state == "revoked":
                 raise Refused(
                     "mandate-revoked", "a member of the committee has revoked the mandate", "file a new study"
                 )
-            filed.still_timely()
-            words = standing(self._met.trust, filed)
-            raise Refused("study-state", f"the study {filed.id!r} has no result: {words}", "wait for its end")
+            filed_study.still_timely()
+            words = standing(self._met.trust, filed_study)
+            raise Refused("study-state", f"the study {filed_study.id!r} has no result: {words}", "wait for its end")
         say("the result is fetched and verified")
-        raw = self._file(filed.id)
-        entries = list(self._entries(filed.id, read_result(raw)[2].index))
-        whose = f"{self._root.trust} at {self.url}"
-        where = f"what {self.url} gives for {filed.id!r}"
-        kept = ReleaseContext(self._met.trust, filed, entries, self._met.anchor, where, whose, self._met.versions)
-        return Result.kept(raw, kept)
+        raw = self._file(filed_study.id)
+        entries = list(self._entries(filed_study.id, read_result(raw)[2].index))
+        release_name = f"{self._root.trust} at {self.url}"
+        place = f"what {self.url} gives for {filed_study.id!r}"
+        release_context = ReleaseContext(
+            self._met.trust, filed_study, entries, self._met.anchor, place, release_name, self._met.versions
+        )
+        return Result.kept(raw, release_context)
 
     # ---- parts
 
     def _seen(self, study: str) -> VerifiedStudy:
         """One study as the coordinator shows it, which must be hers.  Raises: Refused, InvalidInput, Unreachable."""
         self._key()
-        seen = self._mine(self._met.link.json(f"/v1/studies/{quote(study, safe='')}"))
-        if study not in (seen.filed.id, seen.filed.number):
+        verified_study = self._mine(self._met.link.json(f"/v1/studies/{quote(study, safe='')}"))
+        if study not in (verified_study.filed.id, verified_study.filed.number):
             raise Refused("study", f"the coordinator shows another study than {study!r}", _ASK)
-        return seen
+        return verified_study
 
     def _own(self) -> Iterator[VerifiedStudy]:
         """Her own studies, in the order in which they were filed.  Raises: Refused, Unreachable."""
         self._key()
-        for shown in shown_studies(self._met.link):
-            yield self._mine(shown)
+        for document in shown_studies(self._met.link):
+            yield self._mine(document)
 
-    def _mine(self, shown: object) -> VerifiedStudy:
+    def _mine(self, document: object) -> VerifiedStudy:
         """A study that was signed with a key of this researcher, and is the one that was handed in from here."""
-        seen = self._read(shown)
-        filed = seen.filed
-        root = self._met.versions.get(filed.drafted.root)
-        written = signed_study(filed.study, root.root if root is not None else self._root)
-        if written.researcher != self._name:
-            raise Refused("study", f"the coordinator shows a study of {written.researcher!r} as one's own", _ASK)
-        digest = sha256(filed.study.unverified_payload)
-        if self._sent.get(filed.id, "") not in ("", digest):
-            text = f"the study that the coordinator shows as {filed.id!r} is not the one that was handed in"
+        verified_study = self._read(document)
+        filed_study = verified_study.filed
+        root = self._met.versions.get(filed_study.drafted.root)
+        study_text = signed_study(filed_study.study, root.root if root is not None else self._root)
+        if study_text.researcher != self._name:
+            raise Refused("study", f"the coordinator shows a study of {study_text.researcher!r} as one's own", _ASK)
+        digest = sha256(filed_study.study.unverified_payload)
+        if self._sent.get(filed_study.id, "") not in ("", digest):
+            text = f"the study that the coordinator shows as {filed_study.id!r} is not the one that was handed in"
             raise Refused("study", text, _ASK)
-        self._sent[filed.id] = digest
-        return seen
+        self._sent[filed_study.id] = digest
+        return verified_study
 
-    def _read(self, shown: object) -> VerifiedStudy:
+    def _read(self, document: object) -> VerifiedStudy:
         """What it is worth; where the trust may have a newer root by now, that is asked for first."""
         if time.monotonic() - self._read_at > _ROOTS_AGE:
             self._use(self._met.again())
-        seen = read_filed(shown, self._met.trust, self._met.versions, now())
-        if seen.filed.drafted.root > max(self._met.versions):
+        verified_study = read_filed(document, self._met.trust, self._met.versions, now())
+        if verified_study.filed.drafted.root > max(self._met.versions):
             self._use(self._met.again())
-            seen = read_filed(shown, self._met.trust, self._met.versions, now())
-        return seen
+            verified_study = read_filed(document, self._met.trust, self._met.versions, now())
+        return verified_study
 
     def _file(self, study: str) -> bytes:
         """The signed file of a released study; the coordinator writes it a moment after the register's entry."""
@@ -300,12 +302,12 @@ class RemoteTrust(AnyTrust):
                     raise
             time.sleep(_LOOK)
 
-    def _drafted(self, seen: VerifiedStudy) -> None:
+    def _drafted(self, verified_study: VerifiedStudy) -> None:
         """Raises: Refused where the mandate of a study is not the one that follows from it."""
-        filed, trust = seen.filed, self._met.trust
-        mandate = filed.drafted
+        filed_study, trust = verified_study.filed, self._met.trust
+        mandate = filed_study.drafted
         if mandate.root == self._root.version and mandate != trust.draft_mandate(
-            filed.written, mandate.study, filed.number
+            filed_study.written, mandate.study, filed_study.number
         ):
             raise Refused("mandate", "the mandate that the coordinator wrote does not follow from the study", _ASK)
 

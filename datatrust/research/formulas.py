@@ -46,12 +46,12 @@ def parse_formula(text: str, dataset: Dataset) -> tuple[Any, tuple[Term, ...], b
         ) from None
     if not hasattr(parsed, "lhs") or not hasattr(parsed, "rhs"):
         raise FormulaInvalid("a formula without an outcome", expected="such as disease ~ age + sex")
-    left, right = list(parsed.lhs), list(parsed.rhs)
-    if len(left) != 1 or isinstance(left[0], list | tuple) or len(left[0].factors) != 1:
+    left_side, right = list(parsed.lhs), list(parsed.rhs)
+    if len(left_side) != 1 or isinstance(left_side[0], list | tuple) or len(left_side[0].factors) != 1:
         raise FormulaInvalid("a formula with several outcomes", expected="one, such as disease ~ age")
     if any(isinstance(term, list | tuple) or not hasattr(term, "factors") for term in right):
         raise FormulaInvalid("a formula with several parts", expected="one right-hand side")
-    outcome = _factor(left[0].factors[0], dataset)
+    outcome = _factor(left_side[0].factors[0], dataset)
     if isinstance(outcome, Category):
         outcome = Name(column=outcome.column)
     terms: list[Term] = []
@@ -70,9 +70,11 @@ def _guard(text: str) -> None:
         raise FormulaInvalid(f"a formula of {len(text)} characters", expected="at most 4,000, and 40 parentheses")
     if text.count("~") != 1:
         raise FormulaInvalid(f"{text.count('~')} times '~' in a formula", expected="one: outcome ~ terms")
-    for mark, what in (("{", "quoted code"), ("[", "a bracket"), ("|", "a second part"), ("\\", "a backslash")):
+    for mark, construct in (("{", "quoted code"), ("[", "a bracket"), ("|", "a second part"), ("\\", "a backslash")):
         if mark in text:
-            raise FormulaInvalid(f"{what} in a formula", expected="columns, + - : * / ** and log log1p exp sqrt C I")
+            raise FormulaInvalid(
+                f"{construct} in a formula", expected="columns, + - : * / ** and log log1p exp sqrt C I"
+            )
 
 
 def _terms_at_most(tree: Any) -> int:
@@ -113,7 +115,7 @@ def _factor(factor: Any, dataset: Dataset) -> Any:
         case ast.Call(func=ast.Name(id="C")):
             return _category(tree, dataset)
         case ast.Call(func=ast.Name(id="I"), args=[inner], keywords=[]):
-            found = from_syntax(inner, dataset)
+            expression = from_syntax(inner, dataset)
         case ast.Call(func=ast.Name(id=name)) if name in _NEED_DATA:
             raise FormulaInvalid(
                 f"{name}() needs the data to be defined", expected="terms that follow from the dataset alone",
@@ -122,9 +124,9 @@ def _factor(factor: Any, dataset: Dataset) -> Any:
         case ast.Call(func=ast.Name(id="offset")):
             raise FormulaInvalid("offset() in a formula", expected="the argument offset='log(time)' of the model")
         case _:
-            found = from_syntax(tree, dataset)
-    found.interval(dataset)
-    return found
+            expression = from_syntax(tree, dataset)
+    expression.interval(dataset)
+    return expression
 
 
 def _category(call: ast.Call, dataset: Dataset) -> Category:

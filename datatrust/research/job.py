@@ -160,7 +160,7 @@ class Job:
         with self._lock:
             self._callbacks.append(fn)
         if self.done():
-            self._call(ended=True)
+            self._call(has_ended=True)
         elif self._trust.watched and self._watcher is None:
             self._watcher = threading.Thread(target=self._watch, name=f"datatrust {self.id}", daemon=True)
             self._watcher.start()
@@ -170,7 +170,7 @@ class Job:
 
     # ---- parts
 
-    def _until(self, limit: float, shown: bool) -> Standing:
+    def _until(self, limit: float, in_terminal: bool) -> Standing:
         """The first standing that is ripe, or the last one before the limit.  Raises: InvalidInput, Unreachable."""
         if not 0 <= limit < float("inf"):
             raise InvalidInput(f"a timeout of {limit!r}", expected="seconds, such as 600; a wait always has a limit")
@@ -178,11 +178,11 @@ class Job:
         latest = self._asked()
         if isinstance(latest, Standing) and latest.ripe:
             return latest
-        with saying(shown) as say:
-            while (left := end - time.monotonic()) > 0 and not (isinstance(latest, Standing) and latest.ripe):
+        with saying(in_terminal) as say:
+            while (seconds_left := end - time.monotonic()) > 0 and not (isinstance(latest, Standing) and latest.ripe):
                 away = f"the coordinator does not answer; study {self.id} is asked for again"
                 say(latest.words if isinstance(latest, Standing) else away)
-                time.sleep(min(pause, left))
+                time.sleep(min(pause, seconds_left))
                 pause = min(pause * _GROWS, _LONGEST)
                 latest = self._asked()
         if isinstance(latest, Unreachable):
@@ -204,11 +204,11 @@ class Job:
                 pause = min(pause * _GROWS, _LONGEST)
         except DataTrustError:  # `result` says what it is
             pass
-        self._call(ended=True)
+        self._call(has_ended=True)
 
-    def _call(self, *, ended: bool = False) -> None:
+    def _call(self, *, has_ended: bool = False) -> None:
         """Call those who wait for the end, each once, if it has come."""
-        if self._callbacks and (ended or self.done()):
+        if self._callbacks and (has_ended or self.done()):
             with self._lock:
                 called, self._callbacks = self._callbacks, []
             for fn in called:

@@ -21,9 +21,9 @@ _QUIET = 2.0
 
 
 @contextmanager
-def saying(shown: bool) -> Iterator[Say]:
+def saying(show: bool) -> Iterator[Say]:
     """What words are shown by, on standard error or in the notebook's cell; nothing where `shown` is false."""
-    if not shown:
+    if not show:
         yield lambda words: None
     elif _in_notebook():
         yield _cell()
@@ -51,11 +51,11 @@ def _cell() -> Say:
     handles: list[Any] = []
 
     def say(words: str) -> None:
-        shown = shows.HTML(f"<code>{html.escape(words)}</code>")
+        handle_ = shows.HTML(f"<code>{html.escape(words)}</code>")
         if handles:
-            handles[0].update(shown)
+            handles[0].update(handle_)
         else:
-            handles.append(shows.display(shown, display_id=True))
+            handles.append(shows.display(handle_, display_id=True))
 
     return say
 

@@ -140,13 +140,13 @@ def _given(**fields: Any) -> dict[str, Any]:
     return fields
 
 
-def _names(given: Sequence[str]) -> tuple[str, ...]:
-    return (given,) if isinstance(given, str) else tuple(given)
+def _names(names: Sequence[str]) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names)
 
 
-def _reals(given: float | Iterable[float]) -> list[Any]:
+def _reals(numbers: float | Iterable[float]) -> list[Any]:
     """Plain numbers of a list, an array or one number; what is none is left to the analysis to refuse."""
-    items = list(given) if isinstance(given, Iterable) else [given]
+    items = list(numbers) if isinstance(numbers, Iterable) else [numbers]
     return [item.item() if isinstance(item, np.generic) else item for item in items]
 
 

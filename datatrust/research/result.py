@@ -137,26 +137,32 @@ class Result(Mapping[str, Released]):
         return len(self._released)
 
     @classmethod
-    def kept(cls, raw: bytes, by: ReleaseContext) -> Result:
+    def kept(cls, raw: bytes, context: ReleaseContext) -> Result:
         """The result of a study that was released before, from its file, verified in full, and the register.
 
         Raises: Refused where it is not what was released for this study, InvalidInput where it is no result.
         """
-        trust, filed = by.trust, by.filed
-        found = require_verified(raw, pinned=by.anchor)
-        document, root = found.document, found.root
-        same = document is not None and document.mandate.unverified_payload == filed.mandate.unverified_payload
-        if document is None or root is None or not same:
-            raise Refused("study", f"{by.where} is the result of another study", "put the right file back")
-        if by.versions.get(root.root.version, root).payload != root.payload:
-            raise Refused("root-pinned", f"{by.where} was made under another trust root", "ask who runs the trust")
-        study = filed.written
-        scope = Scope(trust.dataset, filed.drafted.partners, study.protections, trust.charter.partner_may_be_shown)
-        sums = _sums(by, root)
+        trust, filed_study = context.trust, context.filed
+        verified = require_verified(raw, pinned=context.anchor)
+        document, root = verified.document, verified.root
+        same_mandate = (
+            document is not None and document.mandate.unverified_payload == filed_study.mandate.unverified_payload
+        )
+        if document is None or root is None or not same_mandate:
+            raise Refused("study", f"{context.where} is the result of another study", "put the right file back")
+        if context.versions.get(root.root.version, root).payload != root.payload:
+            raise Refused("root-pinned", f"{context.where} was made under another trust root", "ask who runs the trust")
+        study = filed_study.written
+        scope = Scope(
+            trust.dataset, filed_study.drafted.partners, study.protections, trust.charter.partner_may_be_shown
+        )
+        sums = _sums(context, root)
         partners = sums[0] if sums else scope.partners
         absent = {name: "not known any more" for name in scope.partners if name not in partners}
-        known = provenance_of(trust, filed, partners=partners, absent=absent, sums=len(sums), whose=by.whose)
-        return cls(study, scope, document.values(), document.taken(), known, read_result(raw)[0])
+        provenance = provenance_of(
+            trust, filed_study, partners=partners, absent=absent, sums=len(sums), trust_name=context.whose
+        )
+        return cls(study, scope, document.values(), document.taken(), provenance, read_result(raw)[0])
 
     def save(self, path: str | Path) -> Path:
         """Write the signed result file, which anybody can check with `datatrust verify`.  Raises: InvalidInput."""
@@ -212,13 +218,13 @@ class Result(Mapping[str, Released]):
 
 def provenance_of(
     trust: TrustDocuments,
-    filed: FiledStudy,
+    filed_study: FiledStudy,
     *,
     partners: Sequence[str],
     absent: Mapping[str, str],
     sums: int,
     sent: Mapping[str, int] | None = None,
-    whose: str = LOCAL,
+    trust_name: str = LOCAL,
 ) -> dict[str, Any]:
     """Where the numbers of a study come from.
 
@@ -228,14 +234,14 @@ def provenance_of(
         sent: bytes that each partner's node has sent, where it is known.
         whose: which trust it is.
     """
-    study = filed.written
+    study = filed_study.written
     return {
-        "trust": whose,
+        "trust": trust_name,
         "study": study.id,
         "study_digest": study.digest(),
-        "mandate": filed.number,
-        "mandate_digest": filed.mandate_digest,
-        "root": filed.drafted.root,
+        "mandate": filed_study.number,
+        "mandate_digest": filed_study.mandate_digest,
+        "root": filed_study.drafted.root,
         "dataset": study.dataset_digest,
         "charter": trust.charter.name,
         "charter_digest": trust.charter.folder_digest,
@@ -251,15 +257,15 @@ def provenance_of(
     }
 
 
-def _sums(by: ReleaseContext, root: TrustRoot) -> list[tuple[str, ...]]:
+def _sums(context: ReleaseContext, root: TrustRoot) -> list[tuple[str, ...]]:
     """Who took part in each sum that was opened: of the records that the coordinator of that root has signed."""
     keys = [Ed25519PublicKey.from_public_bytes(key) for key in root.root.keys_of("coordinator").values()]
-    found: dict[int, tuple[str, ...]] = {}
-    for entry in by.entries:
+    names_by_sum: dict[int, tuple[str, ...]] = {}
+    for entry in context.entries:
         if entry.kind != "sum-record":
             continue
         record = Record.parse(entry.body.get("record"))
         if not any(signature_is_valid(key, record.sig, record.message()) for key in keys):
             raise Refused("signature", "the coordinator has not signed a sum of the study", "ask who runs the trust")
-        found[record.context.r] = record.context.partners
-    return [partners for _, partners in sorted(found.items())]
+        names_by_sum[record.context.r] = record.context.partners
+    return [partners for _, partners in sorted(names_by_sum.items())]

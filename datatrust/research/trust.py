@@ -117,8 +117,8 @@ class AnyTrust(ABC):
             expect(name, time, datetime | None, "a datetime, such as datetime(2027, 2, 22, tzinfo=UTC)")
         begins = not_before or now()
         ends = expires or begins + timedelta(days=self.charter.floor.longest_days)
-        if (until := write_time(ends)) <= write_time(now()):  # the order of these texts is that of the times
-            raise StudyInvalid(f"an expiry in the past, {until}", expected="a time to come")
+        if (expiry := write_time(ends)) <= write_time(now()):  # the order of these texts is that of the times
+            raise StudyInvalid(f"an expiry in the past, {expiry}", expected="a time to come")
         words = {"en": summary if isinstance(summary, str) else title}
         declared = {**self.charter.defaults().model_dump(), **(protections or {})}
         if cohort:
@@ -132,7 +132,9 @@ class AnyTrust(ABC):
             "dataset": self.dataset.id,
             "dataset_digest": self.dataset.digest(),
             "cohort": cohort,
-            "analyses": {name: self._resolve(name, asked).document() for name, asked in analyses.items()},
+            "analyses": {
+                name: self._resolve(name, analysis_asked).document() for name, analysis_asked in analyses.items()
+            },
             "protections": read_model(Protections, declared, StudyInvalid, "the protections"),
             "not_before": write_time(begins),
             "expires": write_time(ends),
@@ -161,12 +163,14 @@ class AnyTrust(ABC):
         """An id that no other study of this trust has: four random letters alone would repeat after a thousand."""
         return next(name for name in iter(lambda: new_id(title), "") if not self._used(name))
 
-    def _resolve(self, name: str, asked: Any) -> Analysis:
-        if isinstance(asked, AnalysisText):
-            return asked.resolve(self.dataset)
-        if isinstance(asked, Analysis):
-            return asked
-        raise StudyInvalid(f"analysis {name!r} is a {type(asked).__name__}", expected="such as dt.Describe([…])")
+    def _resolve(self, name: str, analysis_asked: Any) -> Analysis:
+        if isinstance(analysis_asked, AnalysisText):
+            return analysis_asked.resolve(self.dataset)
+        if isinstance(analysis_asked, Analysis):
+            return analysis_asked
+        raise StudyInvalid(
+            f"analysis {name!r} is a {type(analysis_asked).__name__}", expected="such as dt.Describe([…])"
+        )
 
     def _scope(self, study: Study) -> Scope:
         return Scope(self.dataset, self.partners, study.protections, self.charter.partner_may_be_shown)
@@ -178,29 +182,35 @@ class AnyTrust(ABC):
         scope = self._scope(study)
         plans = plan(study, scope)
         asker = asker_of(self._root, study.researcher)
-        taken: list[Decision] = []
+        decisions: list[Decision] = []
         for name, policy in self._policies.items():
-            said = decide(study, self.charter, scope, plans, now=now(), asker=asker, partner=name, policy=policy)
-            if not taken:
-                taken += said
-            for no in said.refusals:
-                if no not in taken:  # a partner that refuses alone
-                    taken = [*(d for d in taken if not (d.ok and d.rule == no.rule)), no]
-        return Decisions(taken)
+            own_decisions = decide(
+                study, self.charter, scope, plans, now=now(), asker=asker, partner=name, policy=policy
+            )
+            if not decisions:
+                decisions += own_decisions
+            for no in own_decisions.refusals:
+                if no not in decisions:  # a partner that refuses alone
+                    decisions = [*(d for d in decisions if not (d.ok and d.rule == no.rule)), no]
+        return Decisions(decisions)
 
     def explain(self, study: Study, lang: str = "en") -> Explanation:
         """Why the charter, or else a partner's own policy, refuses a study, and the smallest change that would pass."""
         scope = self._scope(study)
         plans = plan(study, scope)
         asker = asker_of(self._root, study.researcher)
-        found = explain(study, self.charter, scope, plans, now=now(), asker=asker, lang=lang)
+        explanation = explain(study, self.charter, scope, plans, now=now(), asker=asker, lang=lang)
         for name, policy in self._policies.items():
             if policy is not None:  # with the charter: the change must pass both
-                own = explain(
+                own_explanation = explain(
                     study, self.charter, scope, plans, now=now(), asker=asker, partner=name, policy=policy, lang=lang
                 )
-                found = own if len(own.reasons) > len(found.reasons) or not own.ok else found
-        return found
+                explanation = (
+                    own_explanation
+                    if len(own_explanation.reasons) > len(explanation.reasons) or not own_explanation.ok
+                    else explanation
+                )
+        return explanation
 
 
 _CATALOGUE = {

@@ -60,9 +60,9 @@ def collect(settings: NodeSettings) -> tuple[dict[str, bytes], dict[str, bytes]]
     return public, secret
 
 
-def _files(own: Path, patterns: tuple[str, ...]) -> dict[str, bytes]:
-    found = sorted({path for pattern in patterns for path in own.glob(pattern) if path.is_file()})
-    return {path.relative_to(own).as_posix(): path.read_bytes() for path in found}
+def _files(own_folder: Path, patterns: tuple[str, ...]) -> dict[str, bytes]:
+    paths = sorted({path for pattern in patterns for path in own_folder.glob(pattern) if path.is_file()})
+    return {path.relative_to(own_folder).as_posix(): path.read_bytes() for path in paths}
 
 
 def put_back(home: Path, public: Mapping[str, bytes], secret: Mapping[str, bytes]) -> NodeSettings:
@@ -94,12 +94,12 @@ def put_back(home: Path, public: Mapping[str, bytes], secret: Mapping[str, bytes
     return NodeSettings.at(home)
 
 
-def _mark(home: Path, before: bytes | None, size: int) -> Restored:
+def _mark(home: Path, mark_before: bytes | None, size: int) -> Restored:
     """Raises: InvalidInput."""
     settings = NodeSettings.at(home)
     keys = [settings.identity().public.hex()]
-    if before is not None:  # a home that was restored once already
-        (home / f"{FILE}.before").write_bytes(before)
+    if mark_before is not None:  # a home that was restored once already
+        (home / f"{FILE}.before").write_bytes(mark_before)
         (home / f"{FILE}.before").replace(home / FILE)
         mark = restored(home)
         (home / FILE).unlink()

@@ -59,18 +59,18 @@ def check_packages() -> Finding:
     wrong = []
     for line in importlib.metadata.requires(DISTRIBUTION) or []:
         try:
-            asked = Requirement(line)
+            requirement = Requirement(line)
         except InvalidRequirement:
             continue
-        if asked.marker and not asked.marker.evaluate({"extra": "node"}):
+        if requirement.marker and not requirement.marker.evaluate({"extra": "node"}):
             continue
         try:
-            installed = importlib.metadata.version(asked.name)
+            installed = importlib.metadata.version(requirement.name)
         except importlib.metadata.PackageNotFoundError:
-            wrong.append(f"{asked.name} is missing")
+            wrong.append(f"{requirement.name} is missing")
             continue
-        if not asked.specifier.contains(installed, prereleases=True):
-            wrong.append(f"{asked.name} {installed}, asked for {asked.specifier}")
+        if not requirement.specifier.contains(installed, prereleases=True):
+            wrong.append(f"{requirement.name} {installed}, asked for {requirement.specifier}")
     version = importlib.metadata.version(DISTRIBUTION)
     if wrong:
         return failure("packages", "; ".join(wrong), f"pip install '{DISTRIBUTION}[node]=={version}'")
@@ -84,10 +84,10 @@ def check_keys(settings: NodeSettings) -> Finding:
         path = settings.own / name
         if not path.exists():
             continue
-        found = path.stat()
-        if found.st_uid != os.geteuid():
+        status = path.stat()
+        if status.st_uid != os.geteuid():
             return failure("keys", f"{path} belongs to another user", f"chown {os.geteuid()} {path}")
-        if stat.S_IMODE(found.st_mode) & 0o077:
+        if stat.S_IMODE(status.st_mode) & 0o077:
             return failure("keys", f"{path} is open to others", f"chmod {'700' if path.is_dir() else '600'} {path}")
     waiting = "; keys for the next root wait in keys/next" if next_keys(settings.own) else ""
     return ok("keys", f"sign, seal and connection, closed to all other users{waiting}")
@@ -120,10 +120,10 @@ def check_charter(settings: NodeSettings, root: TrustRoot) -> Finding:
     if charter.folder_digest != root.root.charter:
         return failure("charter", "the charter here is not the trust root's", "enrol again: it is fetched anew")
     policy = settings.policy(charter)
-    own = (
+    partner_policy = (
         f"and this partner's own policy {policy.name!r} fits it" if policy else "this partner has no policy of its own"
     )
-    return ok("charter", f"{charter.name} {charter.version} is the root's; {own}")
+    return ok("charter", f"{charter.name} {charter.version} is the root's; {partner_policy}")
 
 
 def check_restored(settings: NodeSettings, root: TrustRoot) -> Finding:
@@ -148,9 +148,9 @@ def check_journal(settings: NodeSettings, now: Callable[[], datetime]) -> Findin
     return ok("journal", f"{size} entries, as they were written; it can be written; {studies} studies open")
 
 
-def check_disk(own: Path) -> Finding:
+def check_disk(own_folder: Path) -> Finding:
     """Room for uploads, editions and the journal."""
-    free = shutil.disk_usage(own).free
+    free = shutil.disk_usage(own_folder).free
     text = f"{free / (1 << 30):.1f} GiB free"
     if free < _DISK_FAILURE:
         return failure("disk", text, "free some room: without a journal nothing is computed")
@@ -168,10 +168,12 @@ def check_core_dumps() -> Finding:
 
 def check_telemetry() -> Finding:
     """Flower sends nothing home: off unless the environment says otherwise, which `flower.py` says first."""
-    on = [name for name, off in zip(_TELEMETRY, ("0", "1"), strict=True) if os.environ.get(name, off) != off]
-    if on:
+    switched_on = [name for name, off in zip(_TELEMETRY, ("0", "1"), strict=True) if os.environ.get(name, off) != off]
+    if switched_on:
         return warning(
-            "telemetry", f"{', '.join(on)} in the environment asks for it; `node run` overrules that", "unset it"
+            "telemetry",
+            f"{', '.join(switched_on)} in the environment asks for it; `node run` overrules that",
+            "unset it",
         )
     return ok("telemetry", "off")
 

@@ -51,12 +51,12 @@ def check_name(settings: NodeSettings) -> Finding:
     if settings.toml and settings.toml.proxy:
         return ok("dns", f"{host}: the proxy asks for it")
     try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        addresses = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except OSError:
         return failure(
             "dns", f"{host} is not known here", "correct coordinator in node.toml, or ask for the name's address"
         )
-    return ok("dns", f"{host} is {found[0][4][0]}")
+    return ok("dns", f"{host} is {addresses[0][4][0]}")
 
 
 def check_tls(settings: NodeSettings) -> Finding:
@@ -72,19 +72,19 @@ def check_superlink(settings: NodeSettings) -> Finding:
 def check_interface(settings: NodeSettings) -> Finding:
     """The coordinator's interface gives its roots."""
     versions = len(interface(settings).roots())
-    mine = len(settings.roots())
-    if versions > mine:
-        text = f"the coordinator has version {versions} of the trust root, and this home version {mine}"
+    own_version = len(settings.roots())
+    if versions > own_version:
+        text = f"the coordinator has version {versions} of the trust root, and this home version {own_version}"
         return warning("interface", text, "enrol again with a new invitation, or let `node run` follow by itself")
     return ok("interface", f"it answers; {versions} versions of the trust root")
 
 
 def check_clock(settings: NodeSettings) -> Finding:
     """This machine's clock goes as the coordinator's does, to 5 s; an answer's date is cut to the second."""
-    before = datetime.now(UTC)
-    there = interface(settings).date()
-    after = datetime.now(UTC)
-    offset = max((there - after).total_seconds(), (before - there).total_seconds() - 1.0, 0.0)
+    earliest = datetime.now(UTC)
+    server_time = interface(settings).date()
+    latest = datetime.now(UTC)
+    offset = max((server_time - latest).total_seconds(), (earliest - server_time).total_seconds() - 1.0, 0.0)
     if offset >= _LARGEST_OFFSET:
         text = f"this machine's clock and the coordinator's differ by {offset:.0f} s"
         return failure("clock", text, "synchronise this clock (chrony, systemd-timesyncd); if it is right, tell them")

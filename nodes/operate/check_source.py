@@ -36,12 +36,12 @@ def check_encryption(settings: NodeSettings) -> Finding:
     url = str(source.url)
     if not is_database(source.url) or is_here(url):
         return ok("encryption", "the rows are on this machine")
-    found = encrypted(url)
-    if found:
+    is_encrypted = encrypted(url)
+    if is_encrypted:
         return ok("encryption", "the connection with the database is over TLS")
-    said = "is not encrypted" if found is False else "may not be encrypted: it cannot be seen from here"
+    wording = "is not encrypted" if is_encrypted is False else "may not be encrypted: it cannot be seen from here"
     remedy = "write ?sslmode=verify-full before the # of url in source.toml"
-    return warning("encryption", f"the connection with the database {said}", remedy)
+    return warning("encryption", f"the connection with the database {wording}", remedy)
 
 
 def check_reading(settings: NodeSettings) -> Finding:
@@ -53,9 +53,9 @@ def check_reading(settings: NodeSettings) -> Finding:
         return _file(Path(name), "the SQLite file")
     if not is_database(source.url):
         return _file(Path(url), "the file")
-    allowed = writes_allowed(url, source.table)
-    if allowed:
-        return failure("read-only", f"the database's account may write: {', '.join(allowed)}", _READER)
+    rights = writes_allowed(url, source.table)
+    if rights:
+        return failure("read-only", f"the database's account may write: {', '.join(rights)}", _READER)
     return ok("read-only", "every attempt to write was refused by the database")
 
 
@@ -64,9 +64,9 @@ def check_dataset(settings: NodeSettings) -> Finding:
     decisions = check_source(settings.dataset(), _source(settings))
     if not decisions.ok:
         first = decisions.refusals[0]
-        more = f", and {len(decisions.refusals) - 1} more" if len(decisions.refusals) > 1 else ""
+        rest_note = f", and {len(decisions.refusals) - 1} more" if len(decisions.refusals) > 1 else ""
         return failure(
-            "dataset", f"{first.rule}: {first.text}{more}", f"{first.remedy}; datatrust node check shows all"
+            "dataset", f"{first.rule}: {first.text}{rest_note}", f"{first.remedy}; datatrust node check shows all"
         )
     return ok("dataset", f"{len(decisions)} rules on columns, types, levels and persons hold")
 
@@ -96,21 +96,21 @@ def _source(settings: NodeSettings) -> Source:
 
 def _first(dataset: Dataset) -> str:
     """A column that can be frozen: the person's id may be any text."""
-    others = [column.name for column in dataset.columns if not column.derived and column.name != dataset.person]
-    return next(iter(others), dataset.names[0])
+    other_columns = [column.name for column in dataset.columns if not column.derived and column.name != dataset.person]
+    return next(iter(other_columns), dataset.names[0])
 
 
 def _kind(source: Source) -> str:
     return scheme(str(source.url)).partition("+")[0] or Path(str(source.url)).suffix.removeprefix(".") or "file"
 
 
-def _file(path: Path, what: str) -> Finding:
+def _file(path: Path, subject: str) -> Finding:
     if not path.is_file():
-        return failure("read-only", f"{what} is not there", "correct url in source.toml")
+        return failure("read-only", f"{subject} is not there", "correct url in source.toml")
     if os.geteuid() == 0:
-        return warning("read-only", f"the node runs as root, who may write {what}", "run it as a user of its own")
+        return warning("read-only", f"the node runs as root, who may write {subject}", "run it as a user of its own")
     if os.access(path, os.W_OK):
         return warning(
-            "read-only", f"the node's user may write {what}", f"chmod a-w {path.name}, or give it to another user"
+            "read-only", f"the node's user may write {subject}", f"chmod a-w {path.name}, or give it to another user"
         )
-    return ok("read-only", f"the node's user cannot write {what}")
+    return ok("read-only", f"the node's user cannot write {subject}")

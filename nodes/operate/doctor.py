@@ -89,8 +89,8 @@ def _of_root(settings: NodeSettings) -> Iterator[Finding]:
         )
 
 
-def _asked(asked: dict[str, Check]) -> Iterator[Finding]:
-    for name, check in asked.items():
+def _asked(checks_by_name: dict[str, Check]) -> Iterator[Finding]:
+    for name, check in checks_by_name.items():
         yield found(name, check)
 
 

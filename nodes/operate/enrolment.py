@@ -79,10 +79,10 @@ def init(home: Path, name: str) -> PartnerFile:
     """
     if not is_name(name):
         raise InvalidInput(f"the name {name!r}", expected="small letters, digits and -, such as north")
-    for taken in ("node.toml", "keys", "partner.json", "state.sqlite"):
-        if (home / taken).exists():
+    for name_in_use in ("node.toml", "keys", "partner.json", "state.sqlite"):
+        if (home / name_in_use).exists():
             raise InvalidInput(
-                f"{str(home)!r} has a node already ({taken})",
+                f"{str(home)!r} has a node already ({name_in_use})",
                 remedy="name another folder with --home; nothing was changed",
             )
     try:
@@ -160,14 +160,14 @@ def newer_of(home: Path, invitation: Invitation) -> tuple[TrustRoot, bool]:
     pinned = read_roots(home / "roots")
     if not pinned:
         return root, False
-    before = TrustRoot.chain(pinned)
-    if before.root.trust != root.root.trust:
-        text = f"this node belongs to the trust {before.root.trust!r}, and the invitation is of {root.root.trust!r}"
+    chain = TrustRoot.chain(pinned)
+    if chain.root.trust != root.root.trust:
+        text = f"this node belongs to the trust {chain.root.trust!r}, and the invitation is of {root.root.trust!r}"
         raise Refused("root-trust", text, "make another home for another trust")
-    if root.root.version < before.root.version:
-        text = f"version {root.root.version} of the trust root is older than version {before.root.version}, pinned here"
+    if root.root.version < chain.root.version:
+        text = f"version {root.root.version} of the trust root is older than version {chain.root.version}, pinned here"
         raise Refused("root-version", text, "ask for an invitation of today")
-    return TrustRoot.chain(invitation.roots, before), True
+    return TrustRoot.chain(invitation.roots, chain), True
 
 
 def fetched(interface: CoordinatorReader, root: TrustRoot) -> Shared:
@@ -221,18 +221,18 @@ def enrol(home: Path, invitation: Invitation, shared: Callable[[TrustRoot], Shar
     settings = NodeSettings.at(home)
     root, _ = newer_of(home, invitation)
     _names_this_node(home, settings.name, root)
-    found = shared(root)
+    shared_files = shared(root)
     toml = settings.toml or NodeToml(name=settings.name)
-    told = toml.model_copy(update={"coordinator": invitation.url, "superlink": invitation.nodes})
+    new_settings = toml.model_copy(update={"coordinator": invitation.url, "superlink": invitation.nodes})
     changed = []
     try:
         (home / "connection").mkdir(mode=0o700, exist_ok=True)
         authority = invitation.authority or _system_authorities()
         changed += _kept(home / "connection" / "ca.pem", authority.encode("ascii"), "the authority")
-        changed += _kept(home / "dataset.yaml", found.yaml, "the dataset")
-        changed += _charter(home / "charter", found)
-        if told != toml:
-            replace_public(home / "node.toml", node_toml(told))
+        changed += _kept(home / "dataset.yaml", shared_files.yaml, "the dataset")
+        changed += _charter(home / "charter", shared_files)
+        if new_settings != toml:
+            replace_public(home / "node.toml", node_toml(new_settings))
             (home / "node.toml").chmod(0o600)
             changed.append("the addresses")
         changed += _new_history(home, settings.name, invitation, root)
@@ -243,7 +243,7 @@ def enrol(home: Path, invitation: Invitation, shared: Callable[[TrustRoot], Shar
         raise InvalidInput(
             f"{str(home)!r} cannot be written ({wrong.strerror})", remedy="mend disk or rights"
         ) from None
-    return Enrolled(root, found, tuple(changed))
+    return Enrolled(root, shared_files, tuple(changed))
 
 
 def _new_history(home: Path, name: str, invitation: Invitation, root: TrustRoot) -> list[str]:
@@ -290,21 +290,21 @@ def keep_roots(home: Path, roots: tuple[Envelope, ...]) -> list[str]:
     return new
 
 
-def _kept(file: Path, content: bytes, what: str) -> list[str]:
+def _kept(file: Path, content: bytes, subject: str) -> list[str]:
     if file.exists() and file.read_bytes() == content:
         return []
     replace_public(file, content)
-    return [what]
+    return [subject]
 
 
-def _charter(folder: Path, found: Shared) -> list[str]:
+def _charter(folder: Path, shared_files: Shared) -> list[str]:
     """Raises: OSError."""
-    if folder.is_dir() and {f.name: f.read_bytes() for f in folder.iterdir()} == dict(found.files):
+    if folder.is_dir() and {f.name: f.read_bytes() for f in folder.iterdir()} == dict(shared_files.files):
         return []
     beside = folder.with_name(".charter.new")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(mode=0o700)
-    for name, content in found.files.items():
+    for name, content in shared_files.files.items():
         write_new(beside / name, content, 0o644)
     shutil.rmtree(folder, ignore_errors=True)
     beside.replace(folder)

@@ -96,29 +96,31 @@ def from_register(settings: NodeSettings, study: str) -> Told:
     """From the coordinator's register, by the study's id.  Raises: InvalidInput where there is none, Fault."""
     entries = [e for e in interface(settings).entries() if e.get("kind") in ("study", "mandate")]
     bodies = {e["kind"]: e.get("body") for e in entries if e.get("study") == study}
-    found = {kind: body["envelope"] for kind, body in bodies.items() if isinstance(body, dict) and "envelope" in body}
-    if "study" not in found:
-        known = {str(e.get("study")) for e in entries}
-        raise InvalidInput(f"no file and no study {study!r} in the register", expected=nearest(study, known))
-    envelope = Envelope.read(found["study"])
-    mandate = Envelope.read(found["mandate"]) if "mandate" in found else None
+    envelopes = {
+        kind: body["envelope"] for kind, body in bodies.items() if isinstance(body, dict) and "envelope" in body
+    }
+    if "study" not in envelopes:
+        studies = {str(e.get("study")) for e in entries}
+        raise InvalidInput(f"no file and no study {study!r} in the register", expected=nearest(study, studies))
+    envelope = Envelope.read(envelopes["study"])
+    mandate = Envelope.read(envelopes["mandate"]) if "mandate" in envelopes else None
     payload = envelope.unverified_payload
     return Told(Study.read(payload), sha256(payload), envelope, mandate)
 
 
-def rehearse(settings: NodeSettings, told: Told) -> Rehearsal:
+def rehearse(settings: NodeSettings, papers: Told) -> Rehearsal:
     """Go through it.  Raises: InvalidInput and Fault for a home that cannot be used; a no is a Decision."""
     root, dataset, charter = settings.root(), settings.dataset(), settings.charter()
     policy, source = settings.policy(charter), settings.source().checked(dataset)
-    study, partners = told.study, tuple(sorted(root.root.partners))
+    study, partners = papers.study, tuple(sorted(root.root.partners))
     scope = Scope(dataset, partners, study.protections, charter.partner_may_be_shown)
     notes: list[str] = []
     parts: list[tuple[str, Decisions]] = []
     with _state(settings.own) as state:
-        first = list(_signed(told, root, notes))
+        first = list(_signed(papers, root, notes))
         if study.researcher in root.root.researchers:
-            mandate = _mandate(told, root, scope, charter, notes)
-            first += _before(settings, gate.MandateRequest(mandate, study, told.digest, scope), root, policy, state)
+            mandate = _mandate(papers, root, scope, charter, notes)
+            first += _before(settings, gate.MandateRequest(mandate, study, papers.digest, scope), root, policy, state)
         parts.append(("before rows", Decisions(first)))
         if not parts[-1][1].ok:
             return Rehearsal(tuple(parts), tuple(notes))
@@ -128,64 +130,64 @@ def rehearse(settings: NodeSettings, told: Told) -> Rehearsal:
             names = [name for analysis in study.analyses.values() for name in analysis.reads()]
             try:
                 cohort = Cohort.parse(study.cohort, dataset) if study.cohort else None
-                taken = editions.freeze(source, names, cohort, now=now())
+                cohort_rows = editions.freeze(source, names, cohort, now=now())
             except DataTrustError as wrong:
                 parts.append(("after rows", Decisions([_no("rows", wrong)])))
                 return Rehearsal(tuple(parts), tuple(notes))
-            differs = AnsweredCohorts(state.answered, editions).judge(taken, names, study.protections.persons)
-            parts.append(("after rows", gate.after_rows(study, scope, taken.edition, differs)))
+            differs = AnsweredCohorts(state.answered, editions).judge(cohort_rows, names, study.protections.persons)
+            parts.append(("after rows", gate.after_rows(study, scope, cohort_rows.edition, differs)))
             if parts[-1][1].ok:
-                rows = taken.edition.rows
+                rows = cohort_rows.edition.rows
                 rows = partner_rows(rows, partners.index(settings.name)) if PARTNER in names else rows
                 parts.append(("first sums", Decisions(_first_sums(study, scope, rows))))
     return Rehearsal(tuple(parts), tuple(notes))
 
 
-def _signed(told: Told, root: TrustRoot, notes: list[str]) -> Iterator[Decision]:
+def _signed(papers: Told, root: TrustRoot, notes: list[str]) -> Iterator[Decision]:
     """Who has signed the study."""
-    if told.study.researcher not in root.root.researchers:
-        text = f"{told.study.researcher!r} is no researcher of the trust root"
+    if papers.study.researcher not in root.root.researchers:
+        text = f"{papers.study.researcher!r} is no researcher of the trust root"
         yield Decision("researcher", False, text, "have the researcher accredited")
-    elif told.envelope is None:
+    elif papers.envelope is None:
         notes.append("the study is not signed: whether its researcher asks this was not judged")
     else:
         try:
-            signed_study(told.envelope, root.root)
+            signed_study(papers.envelope, root.root)
             yield Decision("signature", True, "its researcher has signed the study")
         except DataTrustError as wrong:
             yield _no("signature", wrong)
 
 
-def _mandate(told: Told, root: TrustRoot, scope: Scope, charter: Charter, notes: list[str]) -> SignedMandate:
+def _mandate(papers: Told, root: TrustRoot, scope: Scope, charter: Charter, notes: list[str]) -> SignedMandate:
     """The one that was given, or a draft of what the coordinator would write."""
-    if told.mandate is not None:
+    if papers.mandate is not None:
         try:
-            return SignedMandate(told.mandate, root)
+            return SignedMandate(papers.mandate, root)
         except (Refused, MessageInvalid) as wrong:
             notes.append(f"its mandate is not in force here ({wrong}); a draft was taken in its place")
     else:
         notes.append("there is no mandate: a draft was taken, and the committee's signatures were not judged")
-    return _Draft(draft_mandate(told.digest, told.study, scope, charter.folder_digest, root.root, _NUMBER))
+    return _Draft(draft_mandate(papers.digest, papers.study, scope, charter.folder_digest, root.root, _NUMBER))
 
 
 def _before(
-    settings: NodeSettings, asked: gate.MandateRequest, root: TrustRoot, policy: PartnerPolicy | None, state: _State
+    settings: NodeSettings, request: gate.MandateRequest, root: TrustRoot, policy: PartnerPolicy | None, state: _State
 ) -> list[Decision]:
-    at = now()
-    clock = not state.latest or at >= read_time(state.latest)
+    time = now()
+    clock = not state.latest or time >= read_time(state.latest)
     writable = os.access(settings.own, os.W_OK)
-    known = gate.NodeView(
+    view = gate.NodeView(
         settings.name,
         root,
         settings.charter(),
-        asked.mandate.digest in state.revoked,
-        asked.study.id in state.seen,
+        request.mandate.digest in state.revoked,
+        request.study.id in state.seen,
         Decision("clock", clock, "this partner's clock goes on", "correct the clock"),
         Decision("journal", writable, "this partner's folder can be written", "mend its rights"),
         policy,
     )
-    decisions = gate.before_rows(asked, known, now=at)
-    if isinstance(asked.mandate, _Draft):
+    decisions = gate.before_rows(request, view, now=time)
+    if isinstance(request.mandate, _Draft):
         return [decision for decision in decisions if decision.rule != "signature"]
     return list(decisions)
 
@@ -202,8 +204,8 @@ def _first_sums(study: Study, scope: Scope, rows: Any) -> Iterator[Decision]:
             "node-rules", True, "the rules on this partner's own part hold for the first sum of each analysis"
         )
         computation.vector(asks)
-        asked = question(0, asks, plans, plan_bytes(plan_documents(study, scope, plans)))
-        yield Decision("sum", True, f"the first sum can be given: {asked.layout.nbytes} bytes, masked")
+        first_question = question(0, asks, plans, plan_bytes(plan_documents(study, scope, plans)))
+        yield Decision("sum", True, f"the first sum can be given: {first_question.layout.nbytes} bytes, masked")
     except DataTrustError as wrong:
         yield _no("first-sum", wrong)
     finally:
@@ -231,14 +233,14 @@ class _State:
 
 
 @contextmanager
-def _state(own: Path) -> Iterator[_State]:
+def _state(own_folder: Path) -> Iterator[_State]:
     """Raises: InvalidInput for a database that cannot be read."""
     memory = sqlite3.connect(":memory:", isolation_level=None)
     try:
-        if not (own / "state.sqlite").is_file():
+        if not (own_folder / "state.sqlite").is_file():
             yield _State(frozenset(), frozenset(), "", memory)
             return
-        with opened(own, "the node") as db:
+        with opened(own_folder, "the node") as db:
             tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             for table in _TABLES:
                 if table in tables:
@@ -250,10 +252,10 @@ def _state(own: Path) -> Iterator[_State]:
             def column(query: str, table: str) -> list[Any]:
                 return [value for (value,) in db.execute(query)] if table in tables else []
 
-            seen = frozenset(column("SELECT study FROM study", "study"))
+            studies = frozenset(column("SELECT study FROM study", "study"))
             revoked = frozenset(column("SELECT mandate FROM revocation", "revocation"))
             latest = column("SELECT at FROM latest", "latest")
-        yield _State(seen, revoked, latest[0] if latest else "", memory)
+        yield _State(studies, revoked, latest[0] if latest else "", memory)
     finally:
         memory.close()
 

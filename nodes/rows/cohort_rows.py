@@ -66,29 +66,29 @@ def freeze(
     Raises: SourceInvalid for a value that the dataset does not allow, which names rule and column, never the value; or
     for a list of opt-outs that cannot be read.
     """
-    wanted = [n for n in dict.fromkeys(names) if n != PARTNER]
+    columns = [n for n in dict.fromkeys(names) if n != PARTNER]
     removed = opted_out(source, dataset) if gone is None else gone
     with database() as connection:
-        table = _Table(connection, dataset, source.checked(dataset), wanted, cohort)
+        table = _Table(connection, dataset, source.checked(dataset), columns, cohort)
         table.remove(removed)
         for problem in table.problems():
             if not problem.ok:
                 raise SourceInvalid(f"{problem.rule}: {problem.text}", remedy=problem.remedy)
-        return table.edition(wanted)
+        return table.edition(columns)
 
 
 def check_source(dataset: Dataset, source: Source) -> Decisions:
     """Hold a whole table to the dataset: one Decision a column and rule, a count class, never a value."""
     present = physical_names(source.checked(dataset))
     lost = [n for n in needed(dataset, source, dataset.names) if n not in present]
-    found = [
+    problems = [
         Decision(
             "column-present", False, f"column {name!r} is not in the table", f"map its name: columns = {{… = {name!r}}}"
         )
         for name in lost
     ]
     if lost:
-        return Decisions(found)
+        return Decisions(problems)
     with database() as connection:
         table = _Table(connection, dataset, source, list(dataset.names), None)
         table.remove(opted_out(source, dataset))
@@ -97,13 +97,13 @@ def check_source(dataset: Dataset, source: Source) -> Decisions:
 
 def needed(dataset: Dataset, source: Source, names: Sequence[str]) -> list[str]:
     """The table's names of all that these columns read, the person's id included."""
-    wanted: list[str] = []
+    columns: list[str] = []
     for name in names:
         column = dataset.column(name)
-        wanted += dataset.derivation(name).columns if column.derived else (name,)
+        columns += dataset.derivation(name).columns if column.derived else (name,)
     if dataset.person != "row":
-        wanted.append(dataset.person)
-    return list(dict.fromkeys(source.physical(n) for n in wanted))
+        columns.append(dataset.person)
+    return list(dict.fromkeys(source.physical(n) for n in columns))
 
 
 class _Table:
@@ -161,34 +161,34 @@ class _Table:
 
     def _typed(self, parameters: list[Any]) -> str:
         """Four layers, each of which reads the one below: the cohort, derived columns, values, what is given."""
-        given, plain = [], []
+        given_values, plain = [], []
         for column in self._read:
             raw = quoted(f"given {column.name}")
-            given.append(f"{self._columns.raw(column.name)} AS {raw}")
+            given_values.append(f"{self._columns.raw(column.name)} AS {raw}")
             plain.append(f"{self._columns.value(column, raw)} AS {quoted(column.name)}")
-        judged = [
+        checks = [
             f"{quoted(f'given {c.name}')} IS NOT NULL AND {quoted(c.name)} IS NULL AS {_bad(c)}" for c in self._read
         ]
         person = self._dataset.person
         if person != "row":
-            given.append(f'{self._columns.person(person)} AS "person id"')
+            given_values.append(f'{self._columns.person(person)} AS "person id"')
         for column in self._derived:
-            how = self._dataset.derivation(column.name)
-            if isinstance(how, Cohort):
-                judged += [f"{how.sql(inline, quoted)} AS {quoted(column.name)}", f"FALSE AS {_bad(column)}"]
+            derivation = self._dataset.derivation(column.name)
+            if isinstance(derivation, Cohort):
+                checks += [f"{derivation.sql(inline, quoted)} AS {quoted(column.name)}", f"FALSE AS {_bad(column)}"]
                 continue
-            sql, fits = how.sql(), allowed(column, how.sql())
-            judged.append(f"CASE WHEN {fits} THEN {sql} END AS {quoted(column.name)}")
-            judged.append(f"coalesce(isfinite({sql}) AND NOT ({fits}), FALSE) AS {_bad(column)}")
+            sql, fits = derivation.sql(), allowed(column, derivation.sql())
+            checks.append(f"CASE WHEN {fits} THEN {sql} END AS {quoted(column.name)}")
+            checks.append(f"coalesce(isfinite({sql}) AND NOT ({fits}), FALSE) AS {_bad(column)}")
 
         def bind(value: Any) -> str:
             parameters.append(value)
             return "?"
 
         inside = self._cohort.sql(bind, quoted, self._absent) if self._cohort else "TRUE"
-        query = f"SELECT {', '.join(given) or '1 AS _'} FROM raw"
+        query = f"SELECT {', '.join(given_values) or '1 AS _'} FROM raw"
         query = f"SELECT *{''.join(', ' + p for p in plain)} FROM ({query})"
-        query = f"SELECT *{''.join(', ' + j for j in judged)} FROM ({query})"
+        query = f"SELECT *{''.join(', ' + j for j in checks)} FROM ({query})"
         used = ", ".join(quoted(f"given {c.name}") for c in self._read)
         return f'SELECT *{f" EXCLUDE ({used})" if used else ""}, {inside} AS "is in" FROM ({query})'
 
@@ -221,9 +221,9 @@ class _Table:
             )
             if column.required:
                 lost = missing + (bad if tolerated else 0)
-                shown = _said(f"column {column.name!r}: required, no value is missing", lost)
+                lines = _said(f"column {column.name!r}: required, no value is missing", lost)
                 decisions.append(
-                    Decision("required", lost == 0, shown, "fill them in, or take `required` out of the dataset")
+                    Decision("required", lost == 0, lines, "fill them in, or take `required` out of the dataset")
                 )
         return decisions + self._person_problems(counts)
 
@@ -231,11 +231,11 @@ class _Table:
         person, most = self._dataset.person, self._dataset.rows_per_person
         if person == "row":
             return []
-        known = _said(f"person {person!r}: every row says whose it is", counts["nobody"])
+        lines = _said(f"person {person!r}: every row says whose it is", counts["nobody"])
         once = _said(f"person {person!r}: at most {most} row{'s' if most > 1 else ''} a person", counts["repeated"])
         remedy = "keep one row a person, or raise rowsPerPerson in the dataset"
         return [
-            Decision("person-known", counts["nobody"] == 0, known, "fill in the ids"),
+            Decision("person-known", counts["nobody"] == 0, lines, "fill in the ids"),
             Decision("person-repeated", counts["repeated"] == 0, once, remedy),
         ]
 
@@ -252,25 +252,25 @@ class _Table:
         counts = {name: int(n) for name, n in zip(names, row, strict=True)}
         if self._dataset.person != "row":
             limit = self._dataset.rows_per_person
-            each = 'SELECT "person id" AS id, count(*) AS n FROM typed WHERE "is in" GROUP BY id'
-            found = self._connection.execute(
+            rows_per_person = 'SELECT "person id" AS id, count(*) AS n FROM typed WHERE "is in" GROUP BY id'
+            counts_row = self._connection.execute(
                 f"SELECT coalesce(sum(n) FILTER (id IS NULL), 0), count(*) FILTER (id IS NOT NULL AND n > {limit}) "
-                f"FROM ({each})"
+                f"FROM ({rows_per_person})"
             ).fetchone() or (0, 0)
-            counts |= {"nobody": int(found[0]), "repeated": int(found[1])}
+            counts |= {"nobody": int(counts_row[0]), "repeated": int(counts_row[1])}
         return counts
 
     # ---- the rows
 
-    def edition(self, wanted: list[str]) -> FrozenRows:
-        chosen = [f'{_fetched(self._dataset.column(name))} AS "c {at}"' for at, name in enumerate(wanted)]
+    def edition(self, names: list[str]) -> FrozenRows:
+        chosen = [f'{_fetched(self._dataset.column(name))} AS "c {index}"' for index, name in enumerate(names)]
         chosen.append('rowid AS "place"')
         several = self._dataset.person != "row" and self._dataset.rows_per_person > 1
         if several:
             chosen.append('"person id"')
         fetched = self._connection.execute(f'SELECT {", ".join(chosen)} FROM typed WHERE "is in"').fetchnumpy()
         n = len(fetched["place"])
-        columns = {name: _array(fetched[f"c {at}"], self._dataset.column(name)) for at, name in enumerate(wanted)}
+        columns = {name: _array(fetched[f"c {index}"], self._dataset.column(name)) for index, name in enumerate(names)}
         person: npt.NDArray[np.int64] | None = None
         persons = n
         if several:

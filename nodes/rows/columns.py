@@ -60,9 +60,9 @@ class Columns:
         """The id of a person as a text: `1`, `1.0` and ` 1 ` are one person."""
         if self.kind(name) in _NUMBERS:
             return self.shown(name)
-        shown = self.shown(name)
-        whole = rf"ends_with({shown}, '0') AND regexp_full_match({shown}, '-?[0-9]+\.0+')"
-        return f"CASE WHEN {whole} THEN split_part({shown}, '.', 1) ELSE {shown} END"
+        raw = self.shown(name)
+        whole = rf"ends_with({raw}, '0') AND regexp_full_match({raw}, '-?[0-9]+\.0+')"
+        return f"CASE WHEN {whole} THEN split_part({raw}, '.', 1) ELSE {raw} END"
 
     def value(self, column: Column, raw: str) -> str:
         """The typed value; null for what is missing and for what the dataset does not allow."""
@@ -93,8 +93,8 @@ class Columns:
         number = _finite(key)
         if number is not None and kind != "VARCHAR":
             return f"{double(raw, kind)} IS NOT DISTINCT FROM {number!r}"
-        same = f"{self._text(raw, kind)} = {text(key)}"
-        return same if number is None else f"({same} OR {double(raw, kind)} IS NOT DISTINCT FROM {number!r})"
+        is_same = f"{self._text(raw, kind)} = {text(key)}"
+        return is_same if number is None else f"({is_same} OR {double(raw, kind)} IS NOT DISTINCT FROM {number!r})"
 
     def _boolean(self, raw: str, kind: str, mapped: Mapping[str, Any] | None) -> str:
         if mapped is not None:
@@ -102,8 +102,8 @@ class Columns:
             return f"CASE {whens} END"
         if kind == "BOOLEAN":
             return raw
-        shown = f"lower({self._text(raw, kind)})"
-        return f"CASE WHEN {shown} IN {_TRUE} THEN TRUE WHEN {shown} IN {_FALSE} THEN FALSE END"
+        lowered = f"lower({self._text(raw, kind)})"
+        return f"CASE WHEN {lowered} IN {_TRUE} THEN TRUE WHEN {lowered} IN {_FALSE} THEN FALSE END"
 
     def _level(self, column: Column, raw: str, kind: str, mapped: Mapping[str, Any] | None) -> str:
         """The level of the same text; else, of a whole number or a mapped value, the level of the same number."""

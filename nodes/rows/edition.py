@@ -61,12 +61,12 @@ class SourceFingerprint:
         if self.file is None:
             return False
         whole = any(state.content for state in self.file)
-        seen = look(source, dataset, whole=whole).file
-        if seen is None or len(seen) != len(self.file):
+        fingerprint = look(source, dataset, whole=whole).file
+        if fingerprint is None or len(fingerprint) != len(self.file):
             return False
         return all(
-            now.dates == then.dates and then.content in ("", now.content)
-            for then, now in zip(self.file, seen, strict=True)
+            now.dates == old_state.dates and old_state.content in ("", now.content)
+            for old_state, now in zip(self.file, fingerprint, strict=True)
         )
 
 
@@ -92,20 +92,20 @@ def look(source: Source, dataset: Dataset, *, whole: bool = False) -> SourceFing
 
 
 def _all(*states: _State | None) -> tuple[_State, ...] | None:
-    found = tuple(state for state in states if state is not None)
-    return found if len(found) == len(states) else None
+    states_there = tuple(state for state in states if state is not None)
+    return states_there if len(states_there) == len(states) else None
 
 
 def _stat(path: Path, *, whole: bool) -> _State | None:
     try:
-        found = path.stat()
+        status = path.stat()
         content = ""
-        if whole or max(found.st_mtime_ns, found.st_ctime_ns) > time.time_ns() - _SETTLED_NS:
+        if whole or max(status.st_mtime_ns, status.st_ctime_ns) > time.time_ns() - _SETTLED_NS:
             with path.open("rb") as file:
                 content = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return None
-    return _State((found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns), content)
+    return _State((status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns), content)
 
 
 def take(source: Source, dataset: Dataset, names: Collection[str]) -> Source:
@@ -155,12 +155,12 @@ def _kept_names(source: Source, dataset: Dataset, names: Collection[str]) -> lis
     cannot both be columns of a relation, the one among `names`.
     """
     present = physical_names(source)
-    known = list(dict.fromkeys(_physical(source, dataset).values()))
-    taken: dict[str, str] = {}
-    for name in [*names, *known]:
+    physical = list(dict.fromkeys(_physical(source, dataset).values()))
+    names_used: dict[str, str] = {}
+    for name in [*names, *physical]:
         if present.count(name) == 1:
-            taken.setdefault(name.lower(), name)
-    return [name for name in known if taken.get(name.lower()) == name]
+            names_used.setdefault(name.lower(), name)
+    return [name for name in physical if names_used.get(name.lower()) == name]
 
 
 def _physical(source: Source, dataset: Dataset) -> dict[str, str]:
@@ -191,9 +191,16 @@ class Edition:
     """
 
     def __init__(
-        self, number: int, taken: str, source: Source, dataset: Dataset, seen: SourceFingerprint, *, of: str
+        self,
+        number: int,
+        date: str,
+        source: Source,
+        dataset: Dataset,
+        fingerprint: SourceFingerprint,
+        *,
+        source_id: str,
     ) -> None:
-        self.number, self.taken, self.source, self.seen, self.of = number, taken, source, seen, of
+        self.number, self.taken, self.source, self.seen, self.of = number, date, source, fingerprint, source_id
         self.kept = False
         self._dataset = dataset
         self._tokens: npt.NDArray[np.uint64] | None = None
@@ -225,8 +232,8 @@ class Edition:
         if self._tokens is None:
             if self._dataset.person == "row":
                 rows = pd.Series(_contents(self.source, self._dataset), dtype=object)
-                before = rows.groupby(rows).cumcount()
-                words = [f"{row}#{n}" for row, n in zip(rows, before, strict=True)]
+                rank = rows.groupby(rows).cumcount()
+                words = [f"{row}#{n}" for row, n in zip(rows, rank, strict=True)]
             else:
                 words = self._people[1]
             hashed = b"".join(hashlib.blake2b(w.encode(), key=key, digest_size=8).digest() for w in words)
@@ -250,34 +257,36 @@ def _ids(source: Source, dataset: Dataset) -> npt.NDArray[np.object_]:
     return ids
 
 
-def come_or_gone(one: Edition, other: Edition, dataset: Dataset, gone: Collection[str]) -> int:
+def come_or_gone(first: Edition, second: Edition, dataset: Dataset, gone: Collection[str]) -> int:
     """How many persons are in one extract and not in the other, those who have opted out left aside.
 
     Where each row is a person, equal rows are counted: three of them against one are two persons; and a row that has
     changed is one that went and one that came.
     """
     if dataset.person != "row":
-        return len((one.ids ^ other.ids) - frozenset(gone))
+        return len((first.ids ^ second.ids) - frozenset(gone))
     with database() as connection:
-        names = [_open_rows(connection, which, extract.source, dataset) for which, extract in enumerate((one, other))]
+        names = [
+            _open_rows(connection, which, extract.source, dataset) for which, extract in enumerate((first, second))
+        ]
         if names[0] != names[1]:
-            counted = connection.execute('SELECT (SELECT count(*) FROM "rows 0") + (SELECT count(*) FROM "rows 1")')
+            row = connection.execute('SELECT (SELECT count(*) FROM "rows 0") + (SELECT count(*) FROM "rows 1")')
         else:
-            columns = ", ".join(f"c{at}" for at in range(len(names[0]))) or "1"
-            both = 'SELECT 1 AS w, * FROM "rows 0" UNION ALL SELECT -1, * FROM "rows 1"'
-            each = f"SELECT abs(sum(w)) AS n FROM ({both}) GROUP BY {columns}"  # noqa: S608 - names of ours
-            counted = connection.execute(f"SELECT coalesce(sum(n), 0) FROM ({each})")  # noqa: S608 - names of ours
-        return int((counted.fetchone() or (0,))[0])
+            columns = ", ".join(f"c{index}" for index in range(len(names[0]))) or "1"
+            union = 'SELECT 1 AS w, * FROM "rows 0" UNION ALL SELECT -1, * FROM "rows 1"'
+            per_row = f"SELECT abs(sum(w)) AS n FROM ({union}) GROUP BY {columns}"  # noqa: S608 - names of ours
+            row = connection.execute(f"SELECT coalesce(sum(n), 0) FROM ({per_row})")  # noqa: S608 - names of ours
+        return int((row.fetchone() or (0,))[0])
 
 
 def _open_rows(connection: duckdb.DuckDBPyConnection, which: int, source: Source, dataset: Dataset) -> tuple[str, ...]:
     """Make `rows 0` or `rows 1`, each value as a text; the dataset's names of the columns."""
-    known = _physical(source, dataset)
+    physical_names = _physical(source, dataset)
     present = set(_kept_names(source, dataset, []))
-    names = tuple(name for name, physical in known.items() if physical in present)
-    open_table(source, connection, list(dict.fromkeys(known[name] for name in names)))
+    names = tuple(name for name, physical in physical_names.items() if physical in present)
+    open_table(source, connection, list(dict.fromkeys(physical_names[name] for name in names)))
     columns = columns_of(source, connection)
-    chosen = ", ".join(f"{columns.shown(name)} AS c{at}" for at, name in enumerate(names)) or "1 AS c"
+    chosen = ", ".join(f"{columns.shown(name)} AS c{index}" for index, name in enumerate(names)) or "1 AS c"
     connection.execute(f'CREATE TEMP TABLE "rows {which}" AS SELECT {chosen} FROM raw')  # noqa: S608 - quoted
     connection.unregister("raw")
     connection.execute("DROP TABLE IF EXISTS raw")
@@ -288,6 +297,9 @@ def _contents(source: Source, dataset: Dataset) -> list[str]:
     """Each row's content in one text: its columns in order of name, each with the length of its value."""
     with database() as connection:
         names = _open_rows(connection, 0, source, dataset)
-        one = [f"{text(name + '=')} || coalesce(length(c{at}) || ':' || c{at}, '-')" for at, name in enumerate(names)]
-        query = f'SELECT {" || ".join(one) or text("")} FROM "rows 0"'  # noqa: S608 - a name of ours
+        parts = [
+            f"{text(name + '=')} || coalesce(length(c{index}) || ':' || c{index}, '-')"
+            for index, name in enumerate(names)
+        ]
+        query = f'SELECT {" || ".join(parts) or text("")} FROM "rows 0"'  # noqa: S608 - a name of ours
         return [str(row[0]) for row in connection.execute(query).fetchall()]

@@ -34,11 +34,11 @@ def making(folder: Path, number: int) -> Iterator[None]:
 
 def synced(folder: Path) -> None:
     """The names in a folder are on the disk.  Raises: OSError."""
-    opened = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(opened)
+        os.fsync(descriptor)
     finally:
-        os.close(opened)
+        os.close(descriptor)
 
 
 def finished(folder: Path) -> int:
@@ -66,8 +66,8 @@ def _under_way(folder: Path) -> int:
         except BlockingIOError:
             return number
         if number and number != _named(folder):
-            for left in (*folder.glob(f"{number:06d}.parquet"), *folder.glob(f"{number:06d}.tokens")):
-                left.unlink(missing_ok=True)
+            for leftover in (*folder.glob(f"{number:06d}.parquet"), *folder.glob(f"{number:06d}.tokens")):
+                leftover.unlink(missing_ok=True)
         path.unlink(missing_ok=True)
     return 0
 

@@ -117,23 +117,23 @@ class EditionKeeper:
 
         Raises: SourceInvalid, Fault.
         """
-        asked = [n for n in dict.fromkeys([*names, *(cohort.columns if cohort else ())]) if n != PARTNER]
+        columns = [n for n in dict.fromkeys([*names, *(cohort.columns if cohort else ())]) if n != PARTNER]
         source = source.checked(self.dataset)
         gone = opted_out(source, self.dataset)
         self._reload(source)
-        extract = self._current(source, needed(self.dataset, source, asked), gone, now)
+        extract = self._current(source, needed(self.dataset, source, columns), gone, now)
         frozen = source.model_copy(update={"url": extract.source.url, "table": "", "opt_out": None})
         edition = freeze(self.dataset, frozen, names, cohort, gone)
-        taken = CohortRows(edition, extract, extract.persons(edition))
-        self._given = [given for given in self._given if given() is not None] + [weakref.ref(taken)]
-        return taken
+        rows = CohortRows(edition, extract, extract.persons(edition))
+        self._given = [reference for reference in self._given if reference() is not None] + [weakref.ref(rows)]
+        return rows
 
-    def keep(self, taken: CohortRows) -> None:
+    def keep(self, rows: CohortRows) -> None:
         """All studies from now on use this edition; to be called before its first answer leaves.
 
         Raises: Fault where another study has made the same edition from another extract.
         """
-        extract = taken.extract
+        extract = rows.extract
         self._reload(extract.source)
         if extract.kept:
             return  # one that gave way meanwhile has its tokens
@@ -161,12 +161,12 @@ class EditionKeeper:
         """
         if number == among.number:
             return persons, 0
-        before = (number, id(among))
-        if before not in self._moved or self._moved[before][0] is not among:
-            self._moved[before] = among, _moved(self._tokens(number), among.tokens(self._key))
-        moved = self._moved[before][1]
-        there = moved[places(persons, len(moved))]
-        return bits(there[there >= 0], self._size(among)), int(np.count_nonzero(there < 0))
+        key = (number, id(among))
+        if key not in self._moved or self._moved[key][0] is not among:
+            self._moved[key] = among, _moved(self._tokens(number), among.tokens(self._key))
+        moved_rows = self._moved[key][1]
+        places_there = moved_rows[places(persons, len(moved_rows))]
+        return bits(places_there[places_there >= 0], self._size(among)), int(np.count_nonzero(places_there < 0))
 
     def _size(self, extract: Edition) -> int:
         return len(extract.tokens(self._key))
@@ -175,26 +175,26 @@ class EditionKeeper:
 
     def _current(self, source: Source, names: list[str], gone: frozenset[str], now: datetime) -> Edition:
         if self._next is not None:  # taken for a study that was then refused, or is about to be answered
-            extract, then = self._next
-            same = extract.seen.still(source, self.dataset) or self._in_use(extract)
-            if then == gone and extract.number == self._last + 1 and same:
+            extract, fingerprint_then = self._next
+            is_unchanged = extract.seen.still(source, self.dataset) or self._in_use(extract)
+            if fingerprint_then == gone and extract.number == self._last + 1 and is_unchanged:
                 return extract
-        kept = self._kept
-        if kept is None or kept.of != self._of(source):
+        entry = self._kept
+        if entry is None or entry.of != self._of(source):
             return self._take(source, names, gone, now)
-        if kept.seen.still(source, self.dataset):
-            return kept
+        if entry.seen.still(source, self.dataset):
+            return entry
         if self._proof is not None and self._proof[1] == gone and self._proof[0].still(source, self.dataset):
-            return kept
-        seen = look(source, self.dataset)
-        if self.dataset.person != "row" and len((kept.ids ^ ids_of(source, self.dataset)) - gone) < self._k:
-            self._proof = seen, gone
-            return kept
+            return entry
+        fingerprint = look(source, self.dataset)
+        if self.dataset.person != "row" and len((entry.ids ^ ids_of(source, self.dataset)) - gone) < self._k:
+            self._proof = fingerprint, gone
+            return entry
         extract = self._take(source, names, gone, now)
-        if come_or_gone(kept, extract, self.dataset, gone) < self._k:
+        if come_or_gone(entry, extract, self.dataset, gone) < self._k:
             self._next = None
             self._proof = extract.seen, gone
-            return kept
+            return entry
         return extract
 
     def _in_use(self, extract: Edition) -> bool:
@@ -203,14 +203,16 @@ class EditionKeeper:
         """
         if extract.seen.file is not None or extract.seen.frame is not None:
             return False
-        return any(taken is not None and taken.extract is extract for taken in (given() for given in self._given))
+        return any(rows is not None and rows.extract is extract for rows in (reference() for reference in self._given))
 
     def _take(self, source: Source, names: list[str], gone: frozenset[str], now: datetime) -> Edition:
         in_memory = isinstance(source.url, pd.DataFrame)
-        seen = SourceFingerprint() if in_memory else look(source, self.dataset)
+        fingerprint = SourceFingerprint() if in_memory else look(source, self.dataset)
         frozen = take(source, self.dataset, names)
-        seen = SourceFingerprint(frame=frozen.url) if isinstance(frozen.url, pd.DataFrame) else seen
-        extract = Edition(self._last + 1, write_time(now), frozen, self.dataset, seen, of=self._of(source))
+        fingerprint = SourceFingerprint(frame=frozen.url) if isinstance(frozen.url, pd.DataFrame) else fingerprint
+        extract = Edition(
+            self._last + 1, write_time(now), frozen, self.dataset, fingerprint, source_id=self._of(source)
+        )
         self._next = extract, gone
         return extract
 
@@ -270,17 +272,17 @@ class EditionKeeper:
         """The edition that is on the disk, which another process may have made.  Raises: Fault."""
         if not self._durable:
             return
-        kept = unfinished.finished(self._folder)
+        finished_entries = unfinished.finished(self._folder)
         if not (self._folder / "edition.json").exists():
-            if kept:
+            if finished_entries:
                 raise Fault("edition.json is lost; to mend it: put the file back into the folder of editions")
             return
         try:
             entry = json.loads((self._folder / "edition.json").read_bytes())
-            number, date, of = int(entry["number"]), str(entry["date"]), str(entry["of"])
+            number, date, source_id = int(entry["number"]), str(entry["date"]), str(entry["of"])
         except (OSError, ValueError, KeyError, TypeError):
             raise Fault("edition.json cannot be read; to mend it: put the file back into the folder") from None
-        if number < kept:
+        if number < finished_entries:
             raise Fault("edition.json is older than the editions beside it; to mend it: put the last one back")
         if number == self._last:
             return
@@ -289,7 +291,7 @@ class EditionKeeper:
         if not path.is_file():
             raise Fault("the rows of the edition are lost; to mend it: put the file back into the folder of editions")
         frozen = source.model_copy(update={"url": path, "table": "", "opt_out": None})
-        self._kept = Edition(number, date, frozen, self.dataset, SourceFingerprint(), of=of)
+        self._kept = Edition(number, date, frozen, self.dataset, SourceFingerprint(), source_id=source_id)
         self._kept.kept = True
 
 
@@ -298,9 +300,9 @@ def _moved(old: npt.NDArray[np.uint64], new: npt.NDArray[np.uint64]) -> npt.NDAr
     if not len(new):
         return np.full(len(old), -1, dtype=np.int64)
     order = np.argsort(new)
-    at = np.minimum(np.searchsorted(new, old, sorter=order), len(new) - 1)
-    found: npt.NDArray[np.int64] = np.where(new[order[at]] == old, order[at], -1).astype(np.int64)
-    return found
+    positions = np.minimum(np.searchsorted(new, old, sorter=order), len(new) - 1)
+    matches: npt.NDArray[np.int64] = np.where(new[order[positions]] == old, order[positions], -1).astype(np.int64)
+    return matches
 
 
 def _write_private(path: Path, content: bytes, durable: bool) -> None:

@@ -41,9 +41,9 @@ class SourceAway(Fault):
 
 def database_columns(url: str, table: str) -> list[str]:
     """The names of a table's columns, in order.  Raises: SourceInvalid, Fault."""
-    engine, found = _reflected(url, table)
+    engine, reflected = _reflected(url, table)
     engine.dispose()
-    return [c.name for c in found.columns]
+    return [c.name for c in reflected.columns]
 
 
 def read_database(url: str, table: str, names: list[str], condition: Condition | None) -> pd.DataFrame:
@@ -52,18 +52,20 @@ def read_database(url: str, table: str, names: list[str], condition: Condition |
 
     Raises: SourceInvalid, Fault; SourceAway where it does not answer.
     """
-    engine, found = _reflected(url, table)
+    engine, reflected = _reflected(url, table)
     try:
-        missing_columns(names, [c.name for c in found.columns])
+        missing_columns(names, [c.name for c in reflected.columns])
         # without a type, so that values come as they are stored: SQLite keeps a text in a column of dates
-        chosen: list[sqlalchemy.Label[Any]] = [sqlalchemy.type_coerce(found.c[n], NullType()).label(n) for n in names]
-        query = sqlalchemy.select(*chosen or [sqlalchemy.literal(1).label("_")]).select_from(found)
-        where = condition(found, engine.dialect.name) if condition else None
+        chosen: list[sqlalchemy.Label[Any]] = [
+            sqlalchemy.type_coerce(reflected.c[n], NullType()).label(n) for n in names
+        ]
+        query = sqlalchemy.select(*chosen or [sqlalchemy.literal(1).label("_")]).select_from(reflected)
+        criteria = condition(reflected, engine.dialect.name) if condition else None
         with engine.connect() as connection:
             if engine.dialect.name == "postgresql":
                 connection.execution_options(postgresql_readonly=True)
-            rows = connection.execute(query if where is None else query.where(where)).fetchall()
-            if where is not None and not rows:
+            rows = connection.execute(query if criteria is None else query.where(criteria)).fetchall()
+            if criteria is not None and not rows:
                 rows = connection.execute(query.limit(1)).fetchall()
     except (sqlalchemy.exc.SQLAlchemyError, ValueError) as wrong:
         raise _fault(wrong)(f"the database refused the question ({type(wrong).__name__})") from None
@@ -80,19 +82,19 @@ def writes_allowed(url: str, table: str) -> list[str]:
 
     Raises: SourceInvalid, Fault; no message holds an address or a password.
     """
-    engine, found = _reflected(url, table)
-    column = next(iter(found.columns))
+    engine, reflected = _reflected(url, table)
+    column = next(iter(reflected.columns))
     tried: dict[str, Any] = {
-        "UPDATE": sqlalchemy.update(found).where(sqlalchemy.false()).values({column: column}),
-        "DELETE": sqlalchemy.delete(found).where(sqlalchemy.false()),
-        "INSERT": sqlalchemy.insert(found).from_select(
-            list(found.columns), sqlalchemy.select(found).where(sqlalchemy.false())
+        "UPDATE": sqlalchemy.update(reflected).where(sqlalchemy.false()).values({column: column}),
+        "DELETE": sqlalchemy.delete(reflected).where(sqlalchemy.false()),
+        "INSERT": sqlalchemy.insert(reflected).from_select(
+            list(reflected.columns), sqlalchemy.select(reflected).where(sqlalchemy.false())
         ),
     }
     postgresql = engine.dialect.name == "postgresql"
     if postgresql:  # elsewhere a CREATE TABLE ends the transaction
         tried["CREATE TABLE"] = sqlalchemy.text("CREATE TABLE datatrust_write_probe (x integer)")
-    allowed = []
+    rights = []
     try:
         with engine.connect() as connection:
             try:
@@ -101,12 +103,12 @@ def writes_allowed(url: str, table: str) -> list[str]:
                     connection.execute(sqlalchemy.text("SET LOCAL lock_timeout = '2s'"))
                 for name, statement in tried.items():
                     if _passes(connection, statement):
-                        allowed.append(name)
+                        rights.append(name)
                 if postgresql:
-                    named = engine.dialect.identifier_preparer.format_table(found)
-                    asked = sqlalchemy.text("SELECT has_table_privilege(current_user, :table, 'TRUNCATE')")
-                    if connection.execute(asked, {"table": named}).scalar():
-                        allowed.append("TRUNCATE")
+                    table_name = engine.dialect.identifier_preparer.format_table(reflected)
+                    query = sqlalchemy.text("SELECT has_table_privilege(current_user, :table, 'TRUNCATE')")
+                    if connection.execute(query, {"table": table_name}).scalar():
+                        rights.append("TRUNCATE")
             finally:
                 connection.rollback()
     except sqlalchemy.exc.SQLAlchemyError as wrong:
@@ -115,14 +117,14 @@ def writes_allowed(url: str, table: str) -> list[str]:
         raise Fault(f"the database refused the question ({type(wrong).__name__})") from None
     finally:
         engine.dispose()
-    return allowed
+    return rights
 
 
 def is_here(url: str) -> bool:
     """Whether a database is a file, or is reached over this machine's loopback or a Unix socket."""
     parsed = sqlalchemy.make_url(_split(url)[0])
-    asked = parsed.query.get("host", parsed.host or "")
-    hosts = asked.split(",") if isinstance(asked, str) else asked
+    host_named = parsed.query.get("host", parsed.host or "")
+    hosts = host_named.split(",") if isinstance(host_named, str) else host_named
     return all(not host or host.startswith(("/", "@")) or _is_loopback(host) for host in hosts)
 
 
@@ -143,8 +145,8 @@ def encrypted(url: str) -> bool | None:
         if engine.dialect.name != "postgresql":
             return None
         with engine.connect() as connection:
-            asked = sqlalchemy.text("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
-            return bool(connection.execute(asked).scalar())
+            query = sqlalchemy.text("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+            return bool(connection.execute(query).scalar())
     except sqlalchemy.exc.SQLAlchemyError as wrong:
         raise Fault(f"the database refused the question ({type(wrong).__name__})") from None
     finally:
@@ -165,16 +167,16 @@ def _passes(connection: sqlalchemy.Connection, statement: Any) -> bool:
 
 def _split(url: str) -> tuple[str, str]:
     """Address, and what is named behind `#`: SQLAlchemy takes it for part of the database's name."""
-    address, mark, named = url.rpartition("#")
-    if not mark or "@" in named or "/" in named:  # a `#` of the password
+    address, mark, table = url.rpartition("#")
+    if not mark or "@" in table or "/" in table:  # a `#` of the password
         return url, ""
-    return address, named
+    return address, table
 
 
 def _reflected(url: str, table: str) -> tuple[sqlalchemy.Engine, sqlalchemy.Table]:
     """Engine and table."""
-    address, named = _split(url)
-    name = named or table
+    address, table_named = _split(url)
+    name = table_named or table
     if not name:
         raise SourceInvalid("a database without a table", expected="…#table at the end of the URL, or table = '…'")
     schema, _, bare = name.rpartition(".")

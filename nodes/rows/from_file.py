@@ -56,10 +56,10 @@ def missing_columns(names: list[str], present: list[str]) -> None:
     lost = [n for n in names if n not in present]
     if lost:
         near = difflib.get_close_matches(lost[0].lower(), [p.lower() for p in present], n=1)
-        found = [p for p in present if p.lower() in near]
+        similar = [p for p in present if p.lower() in near]
         raise SourceInvalid(
             f"the table has no column {lost[0]!r}" + (f" and {len(lost) - 1} more" if len(lost) > 1 else ""),
-            expected=f"{found[0]!r}, perhaps" if found else f"it among the table's {len(present)} columns",
+            expected=f"{similar[0]!r}, perhaps" if similar else f"it among the table's {len(present)} columns",
             remedy="map its name in the source, as in columns = {age = 'age_years'}",
         )
 
@@ -89,9 +89,9 @@ def _kind(path: Path) -> str:
 def _header(path: Path) -> list[str]:
     """The first record of a CSV file.  Raises: SourceInvalid."""
     separator = _SEPARATORS[_kind(path)]
-    opened = gzip.open if path.suffix.lower() == ".gz" else open
+    open_file = gzip.open if path.suffix.lower() == ".gz" else open
     try:
-        with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
+        with open_file(path, "rt", encoding="utf-8-sig", newline="") as file:
             names = [name.strip() for name in next(csv.reader(file, delimiter=separator, strict=True), [])]
     except UnicodeDecodeError:
         raise SourceInvalid(f"{path.name!r} is not UTF-8 text", remedy="save it as UTF-8") from None
@@ -104,10 +104,12 @@ def _header(path: Path) -> list[str]:
     if not any(names):
         raise SourceInvalid(f"{path.name!r} has no header line", expected="the columns' names in the first line")
     if len(names) == 1 and any(mark in names[0] for mark in ";\t|,"):
-        shown = "a tab" if separator == "\t" else "a comma"
+        separator_name = "a tab" if separator == "\t" else "a comma"
         remedy = "save it with commas as .csv, or with tabs as .tsv"
         raise SourceInvalid(
-            f"{path.name!r} is not separated by {shown}", expected=f"{shown} between fields", remedy=remedy
+            f"{path.name!r} is not separated by {separator_name}",
+            expected=f"{separator_name} between fields",
+            remedy=remedy,
         )
     return names
 
@@ -122,7 +124,7 @@ def _parquet(path: Path) -> str:
 
 
 def _csv(path: Path, width: int) -> str:
-    columns = ", ".join(f"'c{at}': 'VARCHAR'" for at in range(width))
+    columns = ", ".join(f"'c{index}': 'VARCHAR'" for index in range(width))
     return (
         f"read_csv({_literal(path)}, auto_detect=false, header=true, columns={{{columns}}}, "
         f"delim={text(_SEPARATORS[_kind(path)])}, quote='\"', escape='\"', comment='', skip=0, nullstr='', "
@@ -135,10 +137,10 @@ def _execute(connection: duckdb.DuckDBPyConnection, query: str, path: Path) -> d
     try:
         return connection.execute(query)
     except duckdb.Error as wrong:
-        said = str(wrong).lower()
-        if any(words in said for words in _OF_MACHINE):
+        message = str(wrong).lower()
+        if any(words in message for words in _OF_MACHINE):
             raise SourceInvalid(f"{path.name!r} cannot be read ({type(wrong).__name__})", remedy=_MACHINE) from None
-        got, remedy = _trouble(_kind(path), said)
+        got, remedy = _trouble(_kind(path), message)
         raise SourceInvalid(f"{path.name!r} {got}", remedy=remedy) from None
 
 
@@ -149,9 +151,9 @@ def _trouble(kind: str, message: str) -> tuple[str, str]:
         return "is not UTF-8 text", "save it as UTF-8"
     if "number of columns" in message:
         line = re.search(r"csv error on line: (\d+)", message)
-        where = f", line {line[1]}" if line else ""
+        place = f", line {line[1]}" if line else ""
         return (
-            f"has a line with too few or too many fields{where}",
+            f"has a line with too few or too many fields{place}",
             "a field that holds the separator stands in double quotes",
         )
     if "unterminated quote" in message:

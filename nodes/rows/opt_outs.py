@@ -51,26 +51,26 @@ def opted_out(source: Source, dataset: Dataset) -> frozenset[str]:
 
 def _table(source: Source, names: set[str]) -> Source:
     """The list as a source of one column, `id`; `names` are those that its heading may have."""
-    given = source.opt_out
-    if isinstance(given, str) and given.startswith("#"):
+    place = source.opt_out
+    if isinstance(place, str) and place.startswith("#"):
         if not is_database(source.url):
             raise SourceInvalid("a table, and the source is no database", expected="a path, or a URL with #table")
-        address, mark, named = str(source.url).rpartition("#")
-        given = (address if mark and "@" not in named and "/" not in named else str(source.url)) + given
-    if isinstance(given, str) and is_database(given):
-        there = Source(given)
-        present = physical_names(there)
-        found = [name for name in present if name in names] or present
-        if len(found) != 1:
+        address, mark, table = str(source.url).rpartition("#")
+        place = (address if mark and "@" not in table and "/" not in table else str(source.url)) + place
+    if isinstance(place, str) and is_database(place):
+        list_source = Source(place)
+        present = physical_names(list_source)
+        columns = [name for name in present if name in names] or present
+        if len(columns) != 1:
             raise SourceInvalid(
                 f"a table of {len(present)} columns, none of which is the dataset's id", expected="the id's column"
             )
-        return Source(given, columns={"id": found[0]})
-    if isinstance(given, str | Path):
-        if scheme(str(given)):
-            raise SourceInvalid(f"an address with the scheme {scheme(str(given))!r}", expected="a file or a database")
-        return _one_column(_lines(Path(given), names))
-    return _one_column([_written(value) for value in given])
+        return Source(place, columns={"id": columns[0]})
+    if isinstance(place, str | Path):
+        if scheme(str(place)):
+            raise SourceInvalid(f"an address with the scheme {scheme(str(place))!r}", expected="a file or a database")
+        return _one_column(_lines(Path(place), names))
+    return _one_column([_written(value) for value in place])
 
 
 def _lines(path: Path, names: set[str]) -> list[str]:

@@ -32,7 +32,7 @@ _SIGNS: dict[type[Any], str] = {
 
 
 def push_down(
-    where: Cohort, table: sqlalchemy.Table, kind: str, columns: Mapping[str, tuple[str, Column]]
+    cohort: Cohort, table: sqlalchemy.Table, kind: str, columns: Mapping[str, tuple[str, Column]]
 ) -> ColumnElement[bool] | None:
     """A condition that keeps at least the rows of which the cohort is not false, or None.
 
@@ -48,42 +48,44 @@ def push_down(
         if any(number is None for number in numbers):
             return None
         name = column_name(node) if isinstance(node, exp.Column) else ""
-        found = table.c.get(columns[name][0]) if name in columns else None
-        if found is None or not _as_duckdb(found.type, kind):
+        database_column = table.c.get(columns[name][0]) if name in columns else None
+        if database_column is None or not _as_duckdb(database_column.type, kind):
             return None
-        used[name] = found
-        return found
+        used[name] = database_column
+        return database_column
 
     def part(node: Any) -> ColumnElement[bool] | None:
         match node:
             case exp.Paren():
                 return part(node.this)
             case exp.And():
-                known = [p for p in (part(node.this), part(node.expression)) if p is not None]
-                return sqlalchemy.and_(*known) if known else None
+                conditions = [p for p in (part(node.this), part(node.expression)) if p is not None]
+                return sqlalchemy.and_(*conditions) if conditions else None
             case exp.Or():
-                left, right = part(node.this), part(node.expression)
-                return None if left is None or right is None else sqlalchemy.or_(left, right)
+                left_condition, right = part(node.this), part(node.expression)
+                return None if left_condition is None or right is None else sqlalchemy.or_(left_condition, right)
             case exp.Between():
                 low, high = _number(node.args["low"]), _number(node.args["high"])
-                found = column(node.this, low, high)
-                return None if found is None else found.between(low, high)
+                database_column = column(node.this, low, high)
+                return None if database_column is None else database_column.between(low, high)
             case exp.In():
                 values = [_number(item) for item in node.expressions]
-                found = column(node.this, *values)
-                return None if found is None else found.in_(values)
+                database_column = column(node.this, *values)
+                return None if database_column is None else database_column.in_(values)
         if type(node) in _SIGNS:
             value = _number(node.expression)
-            found = column(node.this, value)
-            return None if found is None else getattr(found, _SIGNS[type(node)])(value)
+            database_column = column(node.this, value)
+            return None if database_column is None else getattr(database_column, _SIGNS[type(node)])(value)
         return None
 
     if kind not in ("sqlite", "postgresql"):
         return None
-    condition = part(where.tree)
+    condition = part(cohort.tree)
     if condition is None:
         return None
-    return sqlalchemy.or_(condition, *(_doubtful(found, columns[name][1], kind) for name, found in used.items()))
+    return sqlalchemy.or_(
+        condition, *(_doubtful(database_column, columns[name][1], kind) for name, database_column in used.items())
+    )
 
 
 def _as_duckdb(stored: sqlalchemy.types.TypeEngine[Any], kind: str) -> bool:
@@ -105,16 +107,18 @@ def _bound(value: int | float) -> ColumnElement[Any]:
     return sqlalchemy.literal(value, sqlalchemy.BigInteger() if isinstance(value, int) else sqlalchemy.Double())
 
 
-def _doubtful(found: ColumnElement[Any], column: Column, kind: str) -> ColumnElement[bool]:
+def _doubtful(database_column: ColumnElement[Any], column: Column, kind: str) -> ColumnElement[bool]:
     """Missing, or perhaps a value that the dataset does not allow."""
     low, high = (max(-sys.float_info.max, column.bounds[0]), min(sys.float_info.max, column.bounds[1]))
-    doubts: list[ColumnElement[bool]] = [found.is_(None)]
+    doubts: list[ColumnElement[bool]] = [database_column.is_(None)]
     if column.levels:
-        doubts.append(found.not_in([_bound(v) for v in column.values if isinstance(v, int)]))
+        doubts.append(database_column.not_in([_bound(v) for v in column.values if isinstance(v, int)]))
     else:
-        doubts += [found < _bound(float(low)), found > _bound(float(high))]
-    if column.type == "integer" and (kind == "sqlite" or not isinstance(found.type, sqlalchemy.Integer)):
-        doubts.append(found != sqlalchemy.func.round(found))
+        doubts += [database_column < _bound(float(low)), database_column > _bound(float(high))]
+    if column.type == "integer" and (kind == "sqlite" or not isinstance(database_column.type, sqlalchemy.Integer)):
+        doubts.append(database_column != sqlalchemy.func.round(database_column))
     if kind == "sqlite":  # which keeps a text in a column of numbers
-        doubts.append(sqlalchemy.func.typeof(found).in_([sqlalchemy.literal("text"), sqlalchemy.literal("blob")]))
+        doubts.append(
+            sqlalchemy.func.typeof(database_column).in_([sqlalchemy.literal("text"), sqlalchemy.literal("blob")])
+        )
     return sqlalchemy.or_(*doubts)

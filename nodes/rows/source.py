@@ -86,9 +86,9 @@ class Source(Model):
     opt_out: Any = Field(default=None, repr=False)
 
     def __init__(self, url: Place | None = None, /, **fields: Any) -> None:
-        given = fields if url is None else {"url": url, **fields}
+        arguments = fields if url is None else {"url": url, **fields}
         try:
-            super().__init__(**given)
+            super().__init__(**arguments)
         except ValidationError as wrong:
             raise explained(wrong, type(self), SourceInvalid, "the source") from None
 
@@ -107,10 +107,10 @@ class Source(Model):
 
     @field_validator("opt_out")
     @classmethod
-    def _list_of_ids(cls, given: Any) -> Any:
+    def _list_of_ids(cls, value: Any) -> Any:
         """Kept as it is given, so that a list that grows is seen to grow."""
-        if given is None or isinstance(given, str | Path | list | tuple | set | frozenset | pd.Series | np.ndarray):
-            return given
+        if value is None or isinstance(value, str | Path | list | tuple | set | frozenset | pd.Series | np.ndarray):
+            return value
         raise ValueError("opt_out is a path, a URL with #table, or a list of ids")
 
     @classmethod
@@ -126,9 +126,9 @@ class Source(Model):
             raise SourceInvalid(f"{str(path)!r} is not valid TOML: {wrong}") from None
         source = read_model(cls, fields, SourceInvalid, "the source")
         beside = {
-            name: Path(path).parent / given
-            for name, given in (("url", source.url), ("opt_out", source.opt_out))
-            if isinstance(given, str) and scheme(given) == "" and not given.startswith("#")
+            name: Path(path).parent / place
+            for name, place in (("url", source.url), ("opt_out", source.opt_out))
+            if isinstance(place, str) and scheme(place) == "" and not place.startswith("#")
         }
         return source.model_copy(update=beside)
 
@@ -146,11 +146,11 @@ class Source(Model):
                 "opt_out away",
             )
         hidden = {s for c in dataset.columns for s in c.sources}
-        known = {*dataset.names, *hidden, *([] if dataset.person == "row" else [dataset.person])}
+        known_names = {*dataset.names, *hidden, *([] if dataset.person == "row" else [dataset.person])}
         for name in [*self.columns, *self.levels]:
-            if name not in known:
+            if name not in known_names:
                 raise SourceInvalid(
-                    f"the source maps {name!r}, no column of the dataset", expected=nearest(name, known)
+                    f"the source maps {name!r}, no column of the dataset", expected=nearest(name, known_names)
                 )
         for name, mapping in self.levels.items():
             column = dataset.column(name) if name in dataset else None
@@ -159,9 +159,9 @@ class Source(Model):
                     f"the source maps levels of {name!r}, which has none", expected="a column with an enum"
                 )
             for level in mapping.values():
-                if not any(level == known and type(level) is type(known) for known in column.values):
-                    shown = nearest(str(level), map(str, column.values))
-                    raise SourceInvalid(f"the source maps to {level!r}, no level of {name!r}", expected=shown)
+                if not any(level == known_names and type(level) is type(known_names) for known_names in column.values):
+                    suggestion = nearest(str(level), map(str, column.values))
+                    raise SourceInvalid(f"the source maps to {level!r}, no level of {name!r}", expected=suggestion)
         return self
 
 
@@ -181,14 +181,14 @@ def database() -> duckdb.DuckDBPyConnection:
     return _engine().cursor()
 
 
-def as_source(given: Place | Source | Mapping[str, Any]) -> Source:
+def as_source(place: Place | Source | Mapping[str, Any]) -> Source:
     """A Source from what a person wrote: a path, a URL, a frame or a Source.  Raises: SourceInvalid."""
-    if isinstance(given, Source):
-        return given
-    if isinstance(given, str | Path | pd.DataFrame):
-        return Source(given)
+    if isinstance(place, Source):
+        return place
+    if isinstance(place, str | Path | pd.DataFrame):
+        return Source(place)
     raise SourceInvalid(
-        f"a source of type {type(given).__name__}", expected="a path, a URL, a DataFrame or dt.Source(…)"
+        f"a source of type {type(place).__name__}", expected="a path, a URL, a DataFrame or dt.Source(…)"
     )
 
 
@@ -255,8 +255,8 @@ def is_database(url: Place | TableInMemory) -> bool:
 
 def scheme(url: str) -> str:
     """What stands before `://`, in small letters; empty for a path."""
-    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", url)
-    return found[1].lower() if found else ""
+    match = re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", url)
+    return match[1].lower() if match else ""
 
 
 def _from_frame(frame: pd.DataFrame, connection: duckdb.DuckDBPyConnection, names: list[str]) -> None:

@@ -84,13 +84,13 @@ Answered = TypeVar("Answered")
 def packed(raw: bytes) -> RecordDict:
     """A message's bytes as Flower carries them."""
     parts = enumerate(in_parts(raw))
-    return RecordDict({f"{RECORD}-{at}" if at else RECORD: ConfigRecord({FIELD: part}) for at, part in parts})
+    return RecordDict({f"{RECORD}-{index}" if index else RECORD: ConfigRecord({FIELD: part}) for index, part in parts})
 
 
 def unpacked(content: RecordDict) -> bytes:
     """The inverse of `packed`; no bytes where there is no message of ours."""
     records = content.config_records
-    names = [RECORD, *(f"{RECORD}-{at}" for at in range(1, len(records)))]
+    names = [RECORD, *(f"{RECORD}-{index}" for index in range(1, len(records)))]
     return from_parts([records[name].get(FIELD) if name in records else None for name in names])
 
 
@@ -175,11 +175,11 @@ class FleetNode:
         Raises: Fault where the SuperLink's certificate is not signed by the authority.
         """
         while not self.stop.is_set():
-            left = threading.Event()
+            leaving = threading.Event()
             try:
                 node = self._join()
                 self._tell("connected")
-                threading.Thread(target=self._beats, args=(node, left), daemon=True).start()
+                threading.Thread(target=self._beats, args=(node, leaving), daemon=True).start()
                 self._serve(node)
                 self._client.DeactivateNode(DeactivateNodeRequest(node_id=node.node_id))
             except _Unknown:
@@ -188,7 +188,7 @@ class FleetNode:
             except (_Stopped, httpx.HTTPError):
                 pass
             finally:
-                left.set()
+                leaving.set()
         self._client.close()
 
     def _call(self, function: Callable[[Asked], Answered], request: Asked) -> Answered:
@@ -213,8 +213,8 @@ class FleetNode:
     def _join(self) -> Node:
         """After a kill the node still counts as online, and a second activation is refused; a sign of life is not."""
         while not self.stop.is_set():
-            known = self._kept_id()
-            if known and self._beat(node := Node(node_id=known)):
+            node_id = self._kept_id()
+            if node_id and self._beat(node := Node(node_id=node_id)):
                 return node
             try:
                 request = ActivateNodeRequest(public_key=self._public, heartbeat_interval=_BEAT)
@@ -250,28 +250,28 @@ class FleetNode:
         except httpx.HTTPError:
             return False
 
-    def _beats(self, node: Node, left: threading.Event) -> None:
-        while not left.wait(_BEAT * 0.8):
+    def _beats(self, node: Node, leaving: threading.Event) -> None:
+        while not leaving.wait(_BEAT * 0.8):
             self._beat(node)
 
     def _serve(self, node: Node) -> None:
         last, aside = time.monotonic(), deque[_Pulled]()
         while not self.stop.is_set():
-            found = self._call(self._client.PullMessages, PullMessagesRequest(node=node))
-            if found.messages_list:
-                one, wait = _Pulled(found.messages_list[0], found.message_object_trees[0]), _PULL
+            reply = self._call(self._client.PullMessages, PullMessagesRequest(node=node))
+            if reply.messages_list:
+                pulled, wait = _Pulled(reply.messages_list[0], reply.message_object_trees[0]), _PULL
             elif aside:
-                one, wait = aside.popleft(), _PULL_AGAIN
+                pulled, wait = aside.popleft(), _PULL_AGAIN
             else:
                 self.stop.wait(min(max(_POLL, (time.monotonic() - last) / 10), _LONGEST_POLL))
                 continue
-            begun = time.monotonic()
+            started_at = time.monotonic()
             try:
-                self._answer(node, message_from_proto(one.head), one.tree, wait)
+                self._answer(node, message_from_proto(pulled.head), pulled.tree, wait)
             except ObjectPullError:  # at once where the SuperLink does not have it any more
-                waited, known = time.monotonic() - begun, time.monotonic() - one.since
-                if waited >= wait and known < _INCOMPLETE and len(aside) < _MOST_ASIDE:
-                    aside.append(one)
+                waited, seconds_known = time.monotonic() - started_at, time.monotonic() - pulled.since
+                if waited >= wait and seconds_known < _INCOMPLETE and len(aside) < _MOST_ASIDE:
+                    aside.append(pulled)
                 else:
                     self._tell("a message was left out (incomplete)")
             except (ObjectPushError, httpx.HTTPStatusError, ValueError, TypeError) as wrong:
@@ -282,15 +282,15 @@ class FleetNode:
         run = head.metadata.run_id
         if head.metadata.src_node_id != SUPERLINK_NODE_ID or _count(tree) > _MOST_OBJECTS:
             raise ValueError("not a coordinator's message, or too many objects")
-        pull = make_pull_object_fn_protobuf(lambda asked: self._call(self._client.PullObject, asked), node, run)
+        pull = make_pull_object_fn_protobuf(lambda request_: self._call(self._client.PullObject, request_), node, run)
         confirm = make_confirm_message_received_fn_protobuf(
-            lambda asked: self._call(self._client.ConfirmMessageReceived, asked), node, run
+            lambda request_: self._call(self._client.ConfirmMessageReceived, request_), node, run
         )
         message = pull_and_inflate_object_from_tree(
             tree, pull, confirm, return_type=Message, initial_backoff=0.01, backoff_cap=0.25, max_time=wait
         )
         message.metadata.__dict__["_message_id"] = tree.object_id
-        begun = time.monotonic()
+        started_at = time.monotonic()
         context = Context(run_id=run, node_id=node.node_id, node_config={}, state=RecordDict(), run_config={})
         try:
             reply = self._app(message=message, context=context)
@@ -302,13 +302,13 @@ class FleetNode:
                 node=node,
                 messages_list=[message_to_proto(remove_content_from_message(reply))],
                 message_object_trees=[get_object_tree(reply)],
-                clientapp_runtime_list=[time.monotonic() - begun],
+                clientapp_runtime_list=[time.monotonic() - started_at],
             )
-            taken = self._call(self._client.PushMessages, request)
+            push_reply = self._call(self._client.PushMessages, request)
             push = make_push_object_fn_protobuf(
-                lambda asked: self._call(self._client.PushObject, asked), node, run, taken.session_id
+                lambda request_: self._call(self._client.PushObject, request_), node, run, push_reply.session_id
             )
-            push_objects(get_all_nested_objects(reply), push, object_ids_to_push=set(taken.objects_to_push))
+            push_objects(get_all_nested_objects(reply), push, object_ids_to_push=set(push_reply.objects_to_push))
 
 
 def _count(tree: ObjectTree) -> int:

@@ -44,9 +44,9 @@ class Watch:
         connected: whether the SuperLink has let this node in; set by whoever serves.
     """
 
-    def __init__(self, settings: NodeSettings, told: Callable[[Watch], None], *, every: float = _EVERY) -> None:
+    def __init__(self, settings: NodeSettings, on_change: Callable[[Watch], None], *, every: float = _EVERY) -> None:
         """Args: told: is called after each round, in the thread of the checks."""
-        self._settings, self._told, self._every = settings, told, every
+        self._settings, self._told, self._every = settings, on_change, every
         self._found: dict[str, Finding] = {}
         self._round, self._far = 0.0, 0.0
         self._store: SqliteStore | None = None
@@ -71,20 +71,22 @@ class Watch:
 
     def findings(self) -> dict[str, Finding]:
         """What the last round has found, and whether the node is connected."""
-        found_ = dict(self._found)
+        findings_now = dict(self._found)
         if not self._round or time.monotonic() - self._round > _STALE:
-            found_["checks"] = failure("checks", "the checks have not been asked within a minute", "restart the node")
-        found_["connected"] = (
+            findings_now["checks"] = failure(
+                "checks", "the checks have not been asked within a minute", "restart the node"
+            )
+        findings_now["connected"] = (
             ok("connected", "the SuperLink has let this node in")
             if self.connected
             else failure("connected", "the SuperLink has not let this node in", "see `superlink`; is this partner's "
                          "key in the trust root that the coordinator has?")
         )  # fmt: skip
-        return found_
+        return findings_now
 
     def roots_after(self, version: int) -> list[bytes]:
         """The signed roots that messages have brought; for the thread of the checks.  Raises: StoreUnavailable."""
-        return [] if self._store is None else self._store.roots(after=version)
+        return [] if self._store is None else self._store.roots(after_version=version)
 
     @property
     def ready(self) -> bool:
@@ -114,14 +116,14 @@ class Watch:
             "source": lambda: checks_source.check_reached(self._settings),
             "clock": self._clock,
         }
-        found_ = dict(self._found)
+        findings = dict(self._found)
         well = all(self._found.get(name, failure(name, "", "")).state != "failure" for name in far)
         if not well or time.monotonic() - self._far > _RARELY:
             near |= far
             self._far = time.monotonic()
         for name, check in near.items():
-            found_[name] = found(name, check)
-        self._found = found_
+            findings[name] = found(name, check)
+        self._found = findings
 
     def _root(self) -> Finding:
         root = self._settings.root()
@@ -179,9 +181,9 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, *given: Any) -> None:
+    def __init__(self, *arguments: Any) -> None:
         self._places = threading.BoundedSemaphore(_MOST)
-        super().__init__(*given)
+        super().__init__(*arguments)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """In a thread of its own, where there is a place."""
@@ -221,8 +223,8 @@ def _handler(watch: Watch, figures: Metrics | None) -> type[BaseHTTPRequestHandl
     def readyz() -> tuple[int, str, bytes]:
         findings = watch.findings()
         ready = all(finding.state != "failure" for finding in findings.values())
-        said = {"ready": ready, "checks": [findings[name].document() for name in sorted(findings)]}
-        return 200 if ready else 503, "application/json", json.dumps(said).encode() + b"\n"
+        document = {"ready": ready, "checks": [findings[name].document() for name in sorted(findings)]}
+        return 200 if ready else 503, "application/json", json.dumps(document).encode() + b"\n"
 
     paths: dict[str, Callable[[], tuple[int, str, bytes]]] = {"/livez": livez, "/readyz": readyz}
     if figures is not None:

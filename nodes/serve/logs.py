@@ -43,14 +43,14 @@ class Log(Protocol):
         """`event` of EVENTS, fields of FIELDS."""
 
 
-def only_listed(_: Any, __: str, said: MutableMapping[str, Any]) -> Mapping[str, Any]:
+def only_listed(_: Any, __: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
     """structlog's processor: drop every field that is not listed, and every text that is no name."""
-    kept = {}
-    for name, value in said.items():
-        listed = value in EVENTS if name == "event" else name == "timestamp" or (name in FIELDS and _plain(value))
-        if listed:
-            kept[name] = value
-    return {"event": "told", **kept}
+    fields = {}
+    for name, value in event.items():
+        is_listed = value in EVENTS if name == "event" else name == "timestamp" or (name in FIELDS and _plain(value))
+        if is_listed:
+            fields[name] = value
+    return {"event": "told", **fields}
 
 
 def _plain(value: Any) -> bool:

@@ -35,7 +35,7 @@ Begun = Callable[[FleetNode, Sessions], Callable[[bytes], bytes]]
 """Is told what has begun, and gives what answers a message: `Sessions.handle`, or something around it."""
 
 
-def serve(settings: NodeSettings, address: str, tell: Callable[[str], None], begun: Begun) -> None:
+def serve(settings: NodeSettings, address: str, tell: Callable[[str], None], on_begin: Begun) -> None:
     """Answer messages until `FleetNode.stop` is set.  The caller holds the home (`nodes/state/lock.py`).
 
     Raises: DataTrustError of whatever cannot be used.
@@ -49,7 +49,7 @@ def serve(settings: NodeSettings, address: str, tell: Callable[[str], None], beg
         )
         answer: list[Callable[[bytes], bytes]] = []
         fleet = FleetNode(link, lambda raw: answer[0](raw), tell=tell)
-        answer.append(begun(fleet, sessions))
+        answer.append(on_begin(fleet, sessions))
         fleet.run()
     finally:
         node.store.close()

@@ -14,15 +14,15 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        own = self._registry
+        registry = self._registry
         self._messages = Counter(
-            "datatrust_node_messages", "Messages answered, by kind and answer", ["kind", "answer"], registry=own
+            "datatrust_node_messages", "Messages answered, by kind and answer", ["kind", "answer"], registry=registry
         )
-        self._refusals = Counter("datatrust_node_refusals", "Refusals, by rule", ["rule"], registry=own)
-        self._seconds = Counter("datatrust_node_compute_seconds", "Seconds spent answering", registry=own)
-        self._open = Gauge("datatrust_node_studies_open", "Studies that this process takes part in", registry=own)
-        self._ready = Gauge("datatrust_node_ready", "1 where every check of /readyz holds", registry=own)
-        self._days = Gauge("datatrust_node_days_left", "Days that root and certificate last", ["of"], registry=own)
+        self._refusals = Counter("datatrust_node_refusals", "Refusals, by rule", ["rule"], registry=registry)
+        self._seconds = Counter("datatrust_node_compute_seconds", "Seconds spent answering", registry=registry)
+        self._open = Gauge("datatrust_node_studies_open", "Studies that this process takes part in", registry=registry)
+        self._ready = Gauge("datatrust_node_ready", "1 where every check of /readyz holds", registry=registry)
+        self._days = Gauge("datatrust_node_days_left", "Days that root and certificate last", ["of"], registry=registry)
 
     def message(self, kind: str, answer: str, rule: str, seconds: float) -> None:
         """One message was answered; `rule` is empty where none refused."""
@@ -38,8 +38,8 @@ class Metrics:
     def watched(self, *, ready: bool, days: dict[str, int]) -> None:
         """What the last round of checks has found."""
         self._ready.set(ready)
-        for of, left in days.items():
-            self._days.labels(of).set(left)
+        for purpose, days_left in days.items():
+            self._days.labels(purpose).set(days_left)
 
     def text(self) -> bytes:
         """For GET /metrics."""

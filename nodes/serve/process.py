@@ -173,10 +173,10 @@ class _Running:
 
     def _answered(self, raw: bytes, handle: Callable[[bytes], bytes]) -> bytes:
         """One message: timed, logged by its names, counted."""
-        begun = time.monotonic()
+        started_at = time.monotonic()
         kind, mandate, study = _heading(raw)
         reply = handle(raw)
-        seconds = time.monotonic() - begun
+        seconds = time.monotonic() - started_at
         header = unpack(reply, UP)[0]
         answer, rule = str(header["kind"]), str(header.get("rule", ""))
         if study and answer == "approval":
@@ -222,9 +222,9 @@ class _Running:
     def _follow(self) -> None:
         self._followed = time.monotonic()
         try:
-            before = self._settings.root().root.version
+            version_before = self._settings.root().root.version
             version = follow_roots(self._settings)
-            if version > before:
+            if version > version_before:
                 self._log("root-accepted", version=version)
         except (DataTrustError, OSError) as wrong:
             if not isinstance(wrong, Fault):  # an interface that is away is no event; one that answers wrongly is
@@ -243,10 +243,10 @@ class _Running:
     def _keys_are_due(self) -> bool:
         try:
             root, coming = self._settings.root(), next_keys(self._settings.own)
-            mine = NodeKeys.read(self._settings.own)
+            keys = NodeKeys.read(self._settings.own)
             return (
                 coming is not None
-                and bool(named(root, self._settings.name, mine))
+                and bool(named(root, self._settings.name, keys))
                 and not named(root, self._settings.name, coming)
             )
         except DataTrustError:
@@ -264,10 +264,10 @@ def _heading(raw: bytes) -> tuple[str, str, str]:
     """Kind, the mandate's digest in hex and the study's id, as an unverified message says; empty where it says none."""
     try:
         header = unpack(raw, DOWN)[0]
-        given = header.get("mandate")
+        mandate_named = header.get("mandate")
         if header["kind"] != "mandate":
-            return header["kind"], given if isinstance(given, str) else "", ""
-        mandate = sha256(Envelope.read(given).unverified_payload).removeprefix("sha256:")
+            return header["kind"], mandate_named if isinstance(mandate_named, str) else "", ""
+        mandate = sha256(Envelope.read(mandate_named).unverified_payload).removeprefix("sha256:")
         study = Envelope.read(header.get("study")).unverified_payload
         return "mandate", mandate, _id_of(study)
     except DataTrustError:

@@ -51,7 +51,7 @@ class Journal:
             with mapped():
                 prepare(db)
 
-    def append(self, kind: str, study: str, at: str, body: Mapping[str, Any]) -> int:
+    def append(self, kind: str, study: str, time: str, body: Mapping[str, Any]) -> int:
         """Add an entry and return its number, from 0.  The caller has opened the transaction, and commits it.
 
         Args:
@@ -62,7 +62,7 @@ class Journal:
         Raises: ValueError for a kind that is not in `KINDS`, JournalCorrupt, StoreUnavailable.
         """
         with mapped():
-            return self._log.append(kind, study, at, body)
+            return self._log.append(kind, study, time, body)
 
     def head(self) -> tuple[int, bytes]:
         """How many entries there are, and the Merkle root over them, 32 bytes."""

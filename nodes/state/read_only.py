@@ -16,7 +16,7 @@ __all__ = ["opened"]
 
 @contextmanager
 def opened(
-    folder: Path, what: str, check: Callable[[sqlite3.Connection], object] = check_version
+    folder: Path, subject: str, check: Callable[[sqlite3.Connection], object] = check_version
 ) -> Iterator[sqlite3.Connection]:
     """The database of a coordinator's or a node's folder, read-only, while its owner may be writing.
 
@@ -26,12 +26,12 @@ def opened(
     file = folder / "state.sqlite"
     if not file.is_file():
         raise InvalidInput(
-            f"{str(file)!r} is not there", expected=f"the state of {what}", remedy="name the right folder"
+            f"{str(file)!r} is not there", expected=f"the state of {subject}", remedy="name the right folder"
         )
     # without a write-ahead log nobody has the file open, and SQLite need not make one beside it
-    how = "" if file.with_name(f"{file.name}-wal").exists() else "&immutable=1"
+    mode = "" if file.with_name(f"{file.name}-wal").exists() else "&immutable=1"
     try:
-        db = sqlite3.connect(f"file:{quote(str(file.resolve()))}?mode=ro{how}", uri=True, isolation_level=None)
+        db = sqlite3.connect(f"file:{quote(str(file.resolve()))}?mode=ro{mode}", uri=True, isolation_level=None)
         try:
             check(db)
             db.execute("BEGIN")  # one state of it, until it is closed
@@ -41,6 +41,6 @@ def opened(
     except (sqlite3.Error, UnicodeDecodeError) as wrong:  # its own words can be damaged too
         raise InvalidInput(
             f"{str(file)!r} cannot be read ({type(wrong).__name__})",
-            expected=f"the database of {what}",
+            expected=f"the database of {subject}",
             remedy="look at the disk; a damaged file is not mended by hand",
         ) from None

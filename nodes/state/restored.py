@@ -39,27 +39,27 @@ class Restored(Model):
     size: int = Field(ge=0)
 
 
-def restored(own: Path) -> Restored | None:
+def restored(own_folder: Path) -> Restored | None:
     """The mark, None in a home that was never restored.  Raises: InvalidInput for one that cannot be read."""
-    file = own / FILE
+    file = own_folder / FILE
     if not file.exists():
         return None
     return read_document(Restored, read_file(file).strip(), InvalidInput, f"{str(file)!r}")
 
 
-def abandoned_keys(own: Path) -> tuple[bytes, ...]:
+def abandoned_keys(own_folder: Path) -> tuple[bytes, ...]:
     """Raw keys of histories that were given up.  Raises: InvalidInput."""
-    mark = restored(own)
+    mark = restored(own_folder)
     return tuple(bytes.fromhex(key) for key in mark.keys) if mark else ()
 
 
-def require_caught_up(own: Path, name: str, root: TrustRoot) -> None:
+def require_caught_up(own_folder: Path, name: str, root: TrustRoot) -> None:
     """Raises: Refused (`state-rolled-back`) for a restored home whose keys no newer root has replaced."""
-    mark = restored(own)
+    mark = restored(own_folder)
     if mark is None:
         return
-    named = root.root.partners.get(name)
-    if root.root.version <= mark.root or named is None or named.sign in mark.keys:
+    partner = root.root.partners.get(name)
+    if root.root.version <= mark.root or partner is None or partner.sign in mark.keys:
         raise Refused(
             "state-rolled-back",
             f"this home was restored from a backup at {mark.at}: it does not know what it has answered",

@@ -122,8 +122,8 @@ class SqliteStore:
         )
         if row is None:
             return None
-        status, mandate, root, ephemeral, transcript, partners, epoch, others, keys = row
-        pairs = {name: keys[32 * i : 32 * i + 32] for i, name in enumerate(_names(others))}
+        status, mandate, root, ephemeral, transcript, partners, epoch, other_partners, keys = row
+        pairs = {name: keys[32 * i : 32 * i + 32] for i, name in enumerate(_names(other_partners))}
         return StudyState(study, status, mandate, root, ephemeral, transcript, _names(partners), epoch, pairs)
 
     def put_study(self, state: StudyState) -> None:
@@ -215,10 +215,10 @@ class SqliteStore:
 
     def upload_body(self, contribution: Contribution) -> bytes:
         """The stored bytes of an upload.  Raises: NotAvailable once they were deleted, StoreUnavailable."""
-        kept = self._row(
+        row_ = self._row(
             "SELECT kept FROM contribution WHERE study = ? AND r = ?", (contribution.study, contribution.context.r)
         )
-        if kept is not None and not kept[0]:
+        if row_ is not None and not row_[0]:
             raise NotAvailable("an upload that its sum record has settled", expected="a sum that is still open")
         with mapped():
             body = self._path(contribution.sha256).read_bytes()
@@ -234,17 +234,17 @@ class SqliteStore:
 
     # ---- the journal
 
-    def journal(self, kind: str, study: str, at: str, body: Mapping[str, Any]) -> None:
+    def journal(self, kind: str, study: str, time: str, body: Mapping[str, Any]) -> None:
         """Append an entry, in this transaction or one of its own.  docs/formats.md, 9.
 
         Raises: ValueError for an unknown kind, JournalCorrupt, StoreUnavailable.
         """
         with self._within(), mapped():
-            self._journal.append(kind, study, at, body)
+            self._journal.append(kind, study, time, body)
             if kind == "gate-refused":
                 return  # it gave nothing, and must not hold the clock to a time that was wrong
             self._db.execute(
-                "INSERT INTO latest VALUES (0, ?) ON CONFLICT (one) DO UPDATE SET at = max(at, excluded.at)", (at,)
+                "INSERT INTO latest VALUES (0, ?) ON CONFLICT (one) DO UPDATE SET at = max(at, excluded.at)", (time,)
             )
 
     def head(self) -> tuple[int, bytes]:
@@ -298,18 +298,18 @@ class SqliteStore:
         Raises: Refused (`root-pinned`), MessageInvalid, StoreUnavailable.
         """
         with self._within():
-            kept = self._row("SELECT envelope FROM root WHERE version = ?", (version,))
-            if kept is None:
+            stored = self._row("SELECT envelope FROM root WHERE version = ?", (version,))
+            if stored is None:
                 with mapped():
                     self._db.execute("INSERT INTO root VALUES (?, ?)", (version, envelope))
-            elif _payload(kept[0]) != _payload(envelope):
+            elif _payload(stored[0]) != _payload(envelope):
                 text = f"another trust root of version {version} than the one that was accepted"
                 raise Refused("root-pinned", text, "ask who runs the trust")
 
-    def roots(self, after: int = 0) -> list[bytes]:
+    def roots(self, after_version: int = 0) -> list[bytes]:
         """The signed roots of later versions than this one, ascending.  Raises: StoreUnavailable."""
         with mapped():
-            rows = self._db.execute("SELECT envelope FROM root WHERE version > ? ORDER BY version", (after,))
+            rows = self._db.execute("SELECT envelope FROM root WHERE version > ? ORDER BY version", (after_version,))
             return [envelope for (envelope,) in rows]
 
     def open_studies(self) -> Sequence[str]:
@@ -351,9 +351,9 @@ class SqliteStore:
 
     def _sweep(self) -> None:
         """Delete uploads that no contribution keeps: of a crash before its commit, or settled.  Under the lock."""
-        kept = {row[0].hex() for row in self._db.execute("SELECT sha256 FROM contribution WHERE kept = 1")}
+        kept_bodies = {row[0].hex() for row in self._db.execute("SELECT sha256 FROM contribution WHERE kept = 1")}
         for path in self._uploads.iterdir():
-            if path.name not in kept:
+            if path.name not in kept_bodies:
                 path.unlink()
 
 

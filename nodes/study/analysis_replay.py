@@ -37,17 +37,17 @@ class AnalysisReplay:
         self.asked: dict[tuple[str, str], int] = {}
         self.given = 0
 
-    def repeats(self, asked: Question) -> bool:
+    def repeats(self, question: Question) -> bool:
         """Whether this is the sum that was answered last.  Raises: Refused (`sum-order`) for one before it."""
         last = self.last[0].r if self.last is not None else -1
-        if asked.r < last:
+        if question.r < last:
             raise Refused("sum-order", "a sum before the last one is not answered again", "repeat the last one only")
-        return asked.r == last
+        return question.r == last
 
-    def answered(self, asked: Question, asks: Mapping[str, Ask]) -> None:
+    def answered(self, question: Question, asks: Mapping[str, Ask]) -> None:
         """A sum was answered; its total is due."""
-        self.given += asked.layout.nbytes
-        self.last = asked, dict(asks)
+        self.given += question.layout.nbytes
+        self.last = question, dict(asks)
         self.expected = None
         for name, ask in asks.items():
             self.asked[name, ask.sum] = self.asked.get((name, ask.sum), 0) + 1
@@ -56,9 +56,9 @@ class AnalysisReplay:
         """The total of the last sum, which the analyses go on from.  Raises: AnalysisFailed."""
         if self.last is None:
             raise AssertionError("a total before a sum")
-        asked, asks = self.last
+        question, asks = self.last
         totals = split(decode_sum(blocks_of(asks, self._plans), words, n=self._partners))
-        self.audited = asked.r
+        self.audited = question.r
         try:
             self.expected = self._run.send(totals)
         except StopIteration:

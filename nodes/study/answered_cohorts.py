@@ -53,45 +53,45 @@ class AnsweredCohorts:
         with _mapped():
             database.executescript(_SCHEMA)
 
-    def judge(self, taken: CohortRows, columns: Iterable[str], persons: int) -> Decision:
+    def judge(self, rows: CohortRows, columns: Iterable[str], persons: int) -> Decision:
         """The rule `differencing` on a cohort that is to be asked about these columns; `persons` is k.
 
         Raises: Fault where an earlier edition's tokens are lost.
         """
-        asked = columns_read(self._editions.dataset, columns)
-        return differencing(taken.persons, asked, self._earlier(taken, asked), persons)
+        columns_asked = columns_read(self._editions.dataset, columns)
+        return differencing(rows.persons, columns_asked, self._earlier(rows, columns_asked), persons)
 
-    def record(self, study: str, taken: CohortRows, columns: Iterable[str], persons: int) -> None:
+    def record(self, study: str, rows: CohortRows, columns: Iterable[str], persons: int) -> None:
         """This study has been answered, or is about to be; its edition is kept from here on.
 
         Raises: Fault where the edition cannot be kept.
         """
-        self._editions.keep(taken)
+        self._editions.keep(rows)
         dataset = self._editions.dataset
-        extract, cohort, digest = self._named(taken)
+        extract, cohort, digest = self._named(rows)
         read = " ".join(sorted(columns_read(dataset, columns)))
         with _mapped():
             self._database.execute(
                 "INSERT OR IGNORE INTO cohort VALUES (?, ?, ?, ?, ?)",
-                (digest, dataset.id, taken.number, extract, cohort),
+                (digest, dataset.id, rows.number, extract, cohort),
             )
             self._database.execute(
                 "INSERT OR REPLACE INTO answered_cohort VALUES (?, ?, ?, ?)", (study, digest, read, persons)
             )
 
-    def is_of(self, study: str, taken: CohortRows) -> bool:
+    def is_of(self, study: str, rows: CohortRows) -> bool:
         """Whether a study was recorded with these very persons of this edition.  Raises: StoreUnavailable."""
         with _mapped():
             row = self._database.execute("SELECT cohort FROM answered_cohort WHERE study = ?", (study,)).fetchone()
-        return row is not None and row[0] == self._named(taken)[2]
+        return row is not None and row[0] == self._named(rows)[2]
 
-    def _named(self, taken: CohortRows) -> tuple[bytes, bytes, bytes]:
+    def _named(self, rows: CohortRows) -> tuple[bytes, bytes, bytes]:
         """Which persons the edition has, which of them are in the cohort, and a digest of both."""
         dataset = self._editions.dataset
-        extract, cohort = self._editions.identity(taken.extract), taken.persons.tobytes()
-        return extract, cohort, hashlib.sha256(f"{dataset.id}\0{taken.number}\0".encode() + extract + cohort).digest()
+        extract, cohort = self._editions.identity(rows.extract), rows.persons.tobytes()
+        return extract, cohort, hashlib.sha256(f"{dataset.id}\0{rows.number}\0".encode() + extract + cohort).digest()
 
-    def _earlier(self, taken: CohortRows, asked: frozenset[str]) -> Iterator[Earlier]:
+    def _earlier(self, cohort_rows: CohortRows, columns_asked: frozenset[str]) -> Iterator[Earlier]:
         """Each set that was answered for a shared column, once, as persons of the edition now in use."""
         with _mapped():
             rows = self._database.execute(
@@ -100,18 +100,18 @@ class AnsweredCohorts:
             ).fetchall()
         shared: dict[bytes, tuple[set[str], int]] = {}
         for cohort, columns, k in rows:
-            if not asked.isdisjoint(read := columns.split(" ")):
-                before, most = shared.get(cohort, (set(), 1))
-                shared[cohort] = before | set(read), max(most, k)
+            if not columns_asked.isdisjoint(read := columns.split(" ")):
+                places_before, most = shared.get(cohort, (set(), 1))
+                shared[cohort] = places_before | set(read), max(most, k)
         for cohort, (read, most) in shared.items():
             with _mapped():
                 row = self._database.execute("SELECT edition, extract, persons FROM cohort WHERE digest = ?", (cohort,))
                 number, extract, persons = row.fetchone()
-            if number == taken.number and extract != self._editions.identity(taken.extract):
+            if number == cohort_rows.number and extract != self._editions.identity(cohort_rows.extract):
                 raise Fault("an edition under the number of another; to mend it: put the folder of editions back")
             stored = np.frombuffer(persons, dtype=np.uint8)
-            there, elsewhere = self._editions.placed(number, stored, taken.extract)
-            yield Earlier(frozenset(read), there, elsewhere, most)
+            places_there, elsewhere = self._editions.placed(number, stored, cohort_rows.extract)
+            yield Earlier(frozenset(read), places_there, elsewhere, most)
 
 
 @contextmanager

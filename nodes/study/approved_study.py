@@ -56,14 +56,16 @@ def signed(node: Node, root: TrustRoot, header: Mapping[str, Any]) -> gate.Manda
     return gate.MandateRequest(mandate, study, sha256(envelope.unverified_payload), scope)
 
 
-def begin(node: Node, root: TrustRoot, asked: gate.MandateRequest, taken: CohortRows, names: list[str]) -> OpenStudy:
+def begin(
+    node: Node, root: TrustRoot, request: gate.MandateRequest, cohort_rows: CohortRows, names: list[str]
+) -> OpenStudy:
     """Rows that each analysis has prepared, plan, and this node's half of the secure sum.
 
     Args:
         names: the columns that the analyses read.
     """
-    mandate, study, scope = asked.mandate, asked.study, asked.scope
-    partners, rows = mandate.mandate.partners, taken.edition.rows
+    mandate, study, scope = request.mandate, request.study, request.scope
+    partners, rows = mandate.mandate.partners, cohort_rows.edition.rows
     rows = partner_rows(rows, partners.index(node.name)) if PARTNER in names else rows
     plans = plan(study, scope)
     keys = {name: Ed25519PublicKey.from_public_bytes(bytes.fromhex(root.root.partners[name].sign)) for name in partners}

@@ -41,13 +41,13 @@ class Computation:
 
         Raises: Refused, SourceInvalid, ValueOutOfRange, ValueNotFinite.
         """
-        given = {name: self._answer(name, ask) for name, ask in asks.items()}
+        answers = {name: self._answer(name, ask) for name, ask in asks.items()}
         for name, ask in asks.items():
             try:
-                fits(self._plans[name][ask.sum].gives, given[name])
+                fits(self._plans[name][ask.sum].gives, answers[name])
             except MessageInvalid as wrong:  # what is wrong here is no message
                 raise SourceInvalid(wrong.got, expected=wrong.expected, remedy=wrong.remedy) from None
-        return encode_sum(blocks_of(asks, self._plans), joined(given), n=len(self._scope.partners))
+        return encode_sum(blocks_of(asks, self._plans), joined(answers), n=len(self._scope.partners))
 
     def forget(self) -> None:
         """Rows, and what was computed from them."""
@@ -61,9 +61,9 @@ class Computation:
 
     def _local(self, name: str, ask: Ask) -> Arrays:
         """This partner's blocks of one analysis, its own rules passed; what the rules look at stays behind."""
-        planned = self._plans[name][ask.sum]
+        planned_sum = self._plans[name][ask.sum]
         with np.errstate(all="ignore"):  # what is not finite is refused where it is encoded
             arrays: dict[str, Any] = dict(self._study.analyses[name].local(self._scope, self._rows[name], ask))
-        kept = {key: arrays.pop(key) for key in planned.keeps}
-        require(gate.own_part(planned, kept, self._scope))
+        kept_arrays = {key: arrays.pop(key) for key in planned_sum.keeps}
+        require(gate.own_part(planned_sum, kept_arrays, self._scope))
         return {key: np.asarray(array) for key, array in arrays.items()}

@@ -77,16 +77,16 @@ class NodeView:
     policy: PartnerPolicy | None = None
 
 
-def before_rows(asked: MandateRequest, known: NodeView, *, now: datetime) -> Decisions:
+def before_rows(request: MandateRequest, view: NodeView, *, now: datetime) -> Decisions:
     """Steps 1 to 5.  The signatures on root, mandate and study have been verified where they were read."""
-    mandate, study, scope, root, charter = asked.mandate, asked.study, asked.scope, known.root, known.charter
-    signed = mandate.mandate
-    mine = draft_mandate(asked.study_digest, study, scope, charter.folder_digest, root.root, signed.id)
-    until = root.root.researchers[study.researcher].accredited_until
+    mandate, study, scope, root, charter = request.mandate, request.study, request.scope, view.root, view.charter
+    mandate_body = mandate.mandate
+    own_draft = draft_mandate(request.study_digest, study, scope, charter.folder_digest, root.root, mandate_body.id)
+    accredited_until = root.root.researchers[study.researcher].accredited_until
     return Decisions(
         [
             # 1 clock and root
-            known.clock,
+            view.clock,
             _in_force("root", root, now),
             Decision(
                 "charter",
@@ -97,19 +97,19 @@ def before_rows(asked: MandateRequest, known: NodeView, *, now: datetime) -> Dec
             local_only(charter, root.root.trust),
             # 2 mandate
             _in_force("mandate", mandate, now),
-            _revoked(known.revoked),
+            _revoked(view.revoked),
             Decision(
-                "already-started", not known.seen, "this partner has not given to this study before", "file it anew"
+                "already-started", not view.seen, "this partner has not given to this study before", "file it anew"
             ),
             quorum(root.root, mandate.signers, charter.committee),
-            _same("mandate-study", signed, mine, ("study", "dataset", "charter", "not_before", "expires")),
-            _same("mandate-partners", signed, mine, ("partners", "participation", "m", "c")),
+            _same("mandate-study", mandate_body, own_draft, ("study", "dataset", "charter", "not_before", "expires")),
+            _same("mandate-partners", mandate_body, own_draft, ("partners", "participation", "m", "c")),
             # 3 plan
-            _same("plan", signed, mine, ("plan", "sums", "bytes", "root", "audit", "conditions")),
+            _same("plan", mandate_body, own_draft, ("plan", "sums", "bytes", "root", "audit", "conditions")),
             # 4 researcher and policy
             Decision(
                 "researcher",
-                now < read_time(until),
+                now < read_time(accredited_until),
                 "the study's researcher is accredited today",
                 "have the researcher accredited",
             ),
@@ -120,11 +120,11 @@ def before_rows(asked: MandateRequest, known: NodeView, *, now: datetime) -> Dec
                 plan(study, scope),
                 now=now,
                 asker=asker_of(root.root, study.researcher),
-                partner=known.partner,
-                policy=known.policy,
+                partner=view.partner,
+                policy=view.policy,
             ),
             # 5 journal
-            known.journal,
+            view.journal,
         ]
     )
 
@@ -141,13 +141,13 @@ def _revoked(revoked: bool) -> Decision:
     return Decision("mandate-revoked", not revoked, "the mandate was not revoked", "ask the committee for a new one")
 
 
-def _same(rule: str, signed: Mandate, mine: Mandate, fields: tuple[str, ...]) -> Decision:
+def _same(rule: str, signed_mandate: Mandate, own_draft: Mandate, fields: tuple[str, ...]) -> Decision:
     """The signed fields are those that I compute from the study."""
-    other = [name for name in fields if getattr(signed, name) != getattr(mine, name)]
+    differing = [name for name in fields if getattr(signed_mandate, name) != getattr(own_draft, name)]
     text = f"the mandate's {', '.join(fields)} are those that follow from the study"
-    if other:
-        text = f"the mandate's {', '.join(other)} is not what follows from the study"
-    return Decision(rule, not other, text, "the study must be signed again, with the same version at all actors")
+    if differing:
+        text = f"the mandate's {', '.join(differing)} is not what follows from the study"
+    return Decision(rule, not differing, text, "the study must be signed again, with the same version at all actors")
 
 
 def after_rows(study: Study, scope: Scope, edition: FrozenRows, differs: Decision) -> Decisions:
@@ -181,13 +181,13 @@ def still_allowed(
         revoked: whether a member has revoked the mandate, as far as this node was told.
         clock: whether this node's clock goes on.
     """
-    same = mandate.mandate.root == root.root.version
+    same_root = mandate.mandate.root == root.root.version
     text = "the mandate was signed for the trust root in force"
     return Decisions(
         [
             clock,
             _in_force("root", root, now),
-            Decision("root-version", same, text, "have it signed for the root in force"),
+            Decision("root-version", same_root, text, "have it signed for the root in force"),
             _in_force("mandate", mandate, now),
             _revoked(revoked),
         ]
@@ -197,11 +197,11 @@ def still_allowed(
 def before_sum(
     mandate: SignedMandate,
     asks: Mapping[str, Ask],
-    expected: Mapping[str, Ask] | None,
+    asks_due: Mapping[str, Ask] | None,
     plans: Mapping[str, Mapping[str, Sum]],
-    asked: Mapping[tuple[str, str], int],
+    times_asked: Mapping[tuple[str, str], int],
     *,
-    given: int,
+    bytes_given: int,
 ) -> Decisions:
     """The second part of step 9, and step 10.
 
@@ -210,18 +210,21 @@ def before_sum(
         asked: how often each sum of each analysis was answered before.
         given: bytes of my uploads, this one included.
     """
-    often = all(asked.get((name, ask.sum), 0) < plans[name][ask.sum].at_most for name, ask in asks.items())
+    often = all(times_asked.get((name, ask.sum), 0) < plans[name][ask.sum].at_most for name, ask in asks.items())
     return Decisions(
         [
             # 9 within the mandate and the plan
             Decision(
-                "sum-budget", given <= mandate.mandate.bytes, "no more bytes than the mandate allows", _COORDINATOR
+                "sum-budget",
+                bytes_given <= mandate.mandate.bytes,
+                "no more bytes than the mandate allows",
+                _COORDINATOR,
             ),
             Decision("sum-budget", often, "no sum is asked more often than the plan says", _COORDINATOR),
             # 10 the next question
             Decision(
                 "state-not-derived",
-                same_sums(asks, expected),
+                same_sums(asks, asks_due),
                 "the analyses and sums asked are those that follow from the totals",
                 _COORDINATOR,
             ),
@@ -229,8 +232,10 @@ def before_sum(
     )
 
 
-def own_part(planned: Sum, kept: Arrays, scope: Scope) -> Decisions:
+def own_part(planned_sum: Sum, kept_arrays: Arrays, scope: Scope) -> Decisions:
     """Step 11, on arrays that never leave."""
     fewest = scope.protections.fewest(len(scope.partners))
-    judged: list[Any] = [rule.judge(kept, scope.protections, fewest) for rule in planned.rules if rule.where == "node"]
-    return Decisions(judged or [Decision("node-rules", True, "this sum has no rule on a partner's own part")])
+    decisions: list[Any] = [
+        rule.judge(kept_arrays, scope.protections, fewest) for rule in planned_sum.rules if rule.where == "node"
+    ]
+    return Decisions(decisions or [Decision("node-rules", True, "this sum has no rule on a partner's own part")])

@@ -44,7 +44,7 @@ class Notices:
 
     def refresh(self) -> None:
         """Take the versions that another session of this node has accepted.  Raises: StoreUnavailable."""
-        for raw in self._store.roots(after=self.root.root.version):
+        for raw in self._store.roots(after_version=self.root.root.version):
             self.root = self.root.next(Envelope.read(parse(raw)))
 
     def newer(self, documents: Any) -> list[tuple[TrustRoot, Envelope]]:
@@ -53,7 +53,7 @@ class Notices:
         Versions that are known already are passed over, and so is what is dated ahead of this node's clock.
         Raises: MessageInvalid.
         """
-        found: list[tuple[TrustRoot, Envelope]] = []
+        newer_roots: list[tuple[TrustRoot, Envelope]] = []
         root = self.root
         for envelope in _envelopes(documents, "roots"):
             if Root.read(envelope.unverified_payload).version <= root.root.version:
@@ -64,8 +64,8 @@ class Notices:
                 raise MessageInvalid(refused.text, expected="the next trust root, signed by a quorum") from None
             if read_time(root.root.issued) > self._clock():
                 break
-            found.append((root, envelope))
-        return found
+            newer_roots.append((root, envelope))
+        return newer_roots
 
     def accept_roots(self, newer: Sequence[tuple[TrustRoot, Envelope]]) -> None:
         """Keep what `newer` has found, for good.  Raises: StoreUnavailable."""
@@ -133,7 +133,7 @@ def _digest(revocation: Revocation) -> bytes:
     return bytes.fromhex(revocation.mandate.removeprefix("sha256:"))
 
 
-def _envelopes(documents: Any, what: str) -> list[Envelope]:
+def _envelopes(documents: Any, subject: str) -> list[Envelope]:
     if not isinstance(documents, list) or len(documents) > _MOST:
-        raise MessageInvalid(f"{what} that are no list", expected=f"at most {_MOST}")
+        raise MessageInvalid(f"{subject} that are no list", expected=f"at most {_MOST}")
     return [Envelope.read(document) for document in documents]

@@ -88,7 +88,7 @@ class Session:
             session._state = "closed"
             session._forget()
             rule = wrong.rule if isinstance(wrong, Refused) else wrong.code
-            close_study(node.store, study, rule, at=write_time(node.clock()))
+            close_study(node.store, study, rule, time=write_time(node.clock()))
         return session
 
     @property
@@ -148,9 +148,9 @@ class Session:
         if self._state != "started":
             return _LONGEST_BODY
         plans, last = self._on.plans, self._on.progress.last
-        asked = sum(max(size(planned.takes) for planned in sums.values()) for sums in plans.values())
-        shown = last[0].layout.nbytes * len(self._on.parameters.partners) if last else 0
-        return _LONGEST_BODY + asked + shown
+        ask_bytes = sum(max(size(planned_sum.takes) for planned_sum in sums.values()) for sums in plans.values())
+        shown_bytes = last[0].layout.nbytes * len(self._on.parameters.partners) if last else 0
+        return _LONGEST_BODY + ask_bytes + shown_bytes
 
     def _refuse(self, wrong: DataTrustError) -> bytes:
         """Why not, in public words.  A message that is none changes nothing; anything else ends the study here."""
@@ -176,36 +176,36 @@ class Session:
 
     # ---- after a restart
 
-    def _replay(self, study: str, kept: Mapping[str, bytes]) -> None:
+    def _replay(self, study: str, documents: Mapping[str, bytes]) -> None:
         """Stand where the last process stood.  Raises: Refused, SourceInvalid, Fault, StoreUnavailable."""
         state = self._node.store.study(study)
-        if state is None or "signed" not in kept:
+        if state is None or "signed" not in documents:
             raise Refused("study-closed", "nothing is kept of this study at this partner", "file a new study")
-        asked = signed(self._node, self._notices.root, parse(kept["signed"], largest=1 << 22))
-        known = replace(self._known(asked.mandate, asked.study), seen=False)
-        require(gate.before_rows(asked, known, now=self._node.clock()))  # policy, charter or dataset may be others now
-        taken, names = self._rows(asked.study)
-        if not self._answered.is_of(study, taken):
+        request = signed(self._node, self._notices.root, parse(documents["signed"], largest=1 << 22))
+        view = replace(self._known(request.mandate, request.study), seen=False)
+        require(gate.before_rows(request, view, now=self._node.clock()))  # policy, charter or dataset may be others now
+        rows, names = self._rows(request.study)
+        if not self._answered.is_of(study, rows):
             if state.epoch:
                 text = "the rows that this study began with are not there any more at a partner"
                 raise Refused("edition-changed", text, "file a new study")
-            self._judged(asked, taken, names)
-        self._begin(asked, taken, names)
-        on, progress = self._on, self._on.progress
+            self._judged(request, rows, names)
+        self._begin(request, rows, names)
+        study_, progress = self._on, self._on.progress
         for r in range(state.epoch):
             if self._node.store.contribution(study, r) is None:
                 continue  # one that was passed over
-            asks = asks_kept(kept.get(f"ask {r}", b""), on.plans)
-            progress.answered(question(r, asks, on.plans, on.documents), asks)
-            if f"total {r}" in kept and progress.last:
-                progress.total(progress.last[0].layout.read(kept[f"total {r}"]))
+            asks = asks_kept(documents.get(f"ask {r}", b""), study_.plans)
+            progress.answered(question(r, asks, study_.plans, study_.documents), asks)
+            if f"total {r}" in documents and progress.last:
+                progress.total(progress.last[0].layout.read(documents[f"total {r}"]))
         self._again = True
         self._state = state.status
 
     def _same(self, header: Mapping[str, Any]) -> bool:
         """Whether a message is the one that this study began with."""
-        kept = self._node.store.session(self._on.study.id)
-        return kept.get("signed") == canonical({name: header[name] for name in ("mandate", "study")})
+        stored = self._node.store.session(self._on.study.id)
+        return stored.get("signed") == canonical({name: header[name] for name in ("mandate", "study")})
 
     # ---- the messages
 
@@ -217,27 +217,27 @@ class Session:
         if self._again and self._state == "approved" and self._same(header):  # the answer was lost with the process
             return self._approve(self._still_allowed())
         self._in("new")
-        asked = signed(self._node, self._notices.root, header)
-        mandate, study = asked.mandate, asked.study
-        allowed = require(gate.before_rows(asked, self._known(mandate, study), now=node.clock()))
+        request = signed(self._node, self._notices.root, header)
+        mandate, study = request.mandate, request.study
+        decisions = require(gate.before_rows(request, self._known(mandate, study), now=node.clock()))
         if not self._accepted:  # else its source was away then
-            rules, digest = [decision.rule for decision in allowed], mandate.digest.hex()
+            rules, digest = [decision.rule for decision in decisions], mandate.digest.hex()
             about = {"decisions": rules, "mandate": digest, "root": mandate.mandate.root}
             node.journal("mandate-accepted", study.id, about)
             self._accepted = digest
-        taken, names = self._rows(study)
-        after = self._judged(asked, taken, names)
-        self._begin(asked, taken, names)
+        rows, names = self._rows(study)
+        after_rows = self._judged(request, rows, names)
+        self._begin(request, rows, names)
         self._on.computation.rehearse(self._on.progress.expected or {})
         if self._keep:
             with node.store.transaction() as tx:
                 tx.keep(study.id, "signed", canonical({name: header[name] for name in ("mandate", "study")}))
-        answer = self._approve(after)
+        answer = self._approve(after_rows)
         self._state = "approved"
         return answer
 
-    def _approve(self, allowed: Decisions) -> bytes:
-        approval = self._on.party.approve(lambda: allowed, now=self._node.clock())
+    def _approve(self, decisions: Decisions) -> bytes:
+        approval = self._on.party.approve(lambda: decisions, now=self._node.clock())
         return self.egress.send_approval(approval, self._node.head())
 
     def _rows(self, study: Study) -> tuple[CohortRows, list[str]]:
@@ -246,24 +246,31 @@ class Session:
         names = [name for analysis in study.analyses.values() for name in analysis.reads()]
         return self._node.editions.freeze(self._node.source, names, cohort, now=self._node.clock()), names
 
-    def _judged(self, asked: gate.MandateRequest, taken: CohortRows, names: list[str]) -> Decisions:
+    def _judged(self, request: gate.MandateRequest, rows: CohortRows, names: list[str]) -> Decisions:
         """The rules on these rows, which are to be recorded as answered before the first answer."""
-        differing = self._answered.judge(taken, names, asked.study.protections.persons)
-        after = require(gate.after_rows(asked.study, asked.scope, taken.edition, differing))
-        self._to_record = taken, names
-        return after
+        differing = self._answered.judge(rows, names, request.study.protections.persons)
+        decisions = require(gate.after_rows(request.study, request.scope, rows.edition, differing))
+        self._to_record = rows, names
+        return decisions
 
-    def _begin(self, asked: gate.MandateRequest, taken: CohortRows, names: list[str]) -> None:
+    def _begin(self, request: gate.MandateRequest, rows: CohortRows, names: list[str]) -> None:
         """Rows, plan and the secure sum of a study that has passed the gate."""
-        self._on = begin(self._node, self._notices.root, asked, taken, names)
+        self._on = begin(self._node, self._notices.root, request, rows, names)
         self._computation = self._on.computation
 
     def _known(self, mandate: SignedMandate, study: Study) -> gate.NodeView:
         node = self._node
-        seen = node.store.study(study.id) is not None
+        is_begun = node.store.study(study.id) is not None
         revoked = self._notices.revoked(mandate.digest)
         return gate.NodeView(
-            node.name, self._notices.root, node.charter, revoked, seen, node.on_time(), node.can_write(), node.policy
+            node.name,
+            self._notices.root,
+            node.charter,
+            revoked,
+            is_begun,
+            node.on_time(),
+            node.can_write(),
+            node.policy,
         )
 
     def _still_allowed(self) -> Decisions:
@@ -295,42 +302,52 @@ class Session:
     def _ask(self, header: Mapping[str, Any], body: bytes) -> bytes:
         """One sum: audit the totals that the question follows from, then gate, compute, rules, mask, and out."""
         self._in("started")
-        shown = {"record", "to"} if "record" in header else set()
-        closed(header, {"kind", "v", "mandate", "r", "asks", "partners"} | shown, None)
-        on, node, progress = self._on, self._node, self._on.progress
-        if header["mandate"] != on.mandate.digest.hex() or type(header["r"]) is not int or not 0 <= header["r"] < 2**32:
+        extra_fields = {"record", "to"} if "record" in header else set()
+        closed(header, {"kind", "v", "mandate", "r", "asks", "partners"} | extra_fields, None)
+        open_study, node, progress = self._on, self._node, self._on.progress
+        if (
+            header["mandate"] != open_study.mandate.digest.hex()
+            or type(header["r"]) is not int
+            or not 0 <= header["r"] < 2**32
+        ):
             raise MessageInvalid("a question of another mandate, or without a number", expected="this study's")
-        asks, rest = unpack_asks(header["asks"], body, on.plans)
+        asks, rest = unpack_asks(header["asks"], body, open_study.plans)
         partners = only_names(header["partners"])
-        if rest and not shown:
+        if rest and not extra_fields:
             raise MessageInvalid(f"{len(rest)} bytes too many in a question", expected="none")
-        asked = question(header["r"], asks, on.plans, on.documents)
-        repeated = progress.repeats(asked)
-        if shown and not repeated and not (self._again and progress.last and progress.audited == progress.last[0].r):
+        asked_question = question(header["r"], asks, open_study.plans, open_study.documents)
+        repeated = progress.repeats(asked_question)
+        if (
+            extra_fields
+            and not repeated
+            and not (self._again and progress.last and progress.audited == progress.last[0].r)
+        ):
             self._audit(header, rest)
 
         def allowed_and_next() -> Decisions:
-            expected = progress.last[1] if repeated and progress.last else progress.expected
+            asks_due = progress.last[1] if repeated and progress.last else progress.expected
             counts = {} if repeated else progress.asked
-            given = progress.given + (0 if repeated else asked.layout.nbytes)
-            allowed = require(self._still_allowed())
-            following = require(gate.before_sum(on.mandate, asks, expected, on.plans, counts, given=given))
+            bytes_given = progress.given + (0 if repeated else asked_question.layout.nbytes)
+            decisions = require(self._still_allowed())
+            following = require(
+                gate.before_sum(open_study.mandate, asks, asks_due, open_study.plans, counts, bytes_given=bytes_given)
+            )
             self._record()
             if self._keep and not repeated:
                 with node.store.transaction() as tx:
-                    tx.keep(on.study.id, f"ask {asked.r}", kept_asks(asks, on.plans))
-            return Decisions([*allowed, *following])
+                    tx.keep(open_study.study.id, f"ask {asked_question.r}", kept_asks(asks, open_study.plans))
+            return Decisions([*decisions, *following])
 
-        upload = on.party.contribute(
-            asked,
+        upload = open_study.party.contribute(
+            asked_question,
             partners,
             gate=allowed_and_next,
             replay=lambda: {name: ask.values for name, ask in (progress.expected or {}).items()},
-            compute=lambda: on.computation.vector(asks),
+            compute=lambda: open_study.computation.vector(asks),
             now=node.clock(),
         )
         if not repeated:
-            progress.answered(asked, asks)
+            progress.answered(asked_question, asks)
         return self.egress.send_upload(upload)
 
     def _record(self) -> None:
@@ -340,34 +357,38 @@ class Session:
         """
         if self._to_record is None:
             return
-        (taken, names), on = self._to_record, self._on
+        (rows, names), open_study = self._to_record, self._on
         with self._node.store.transaction() as tx:
-            require([self._answered.judge(taken, names, on.study.protections.persons)])
-            self._answered.record(on.study.id, taken, names, on.study.protections.persons)
-            body = {"edition": taken.number, "taken": taken.date}
-            tx.journal("edition-frozen", on.study.id, write_time(self._node.clock()), body)
+            require([self._answered.judge(rows, names, open_study.study.protections.persons)])
+            self._answered.record(open_study.study.id, rows, names, open_study.study.protections.persons)
+            body = {"edition": rows.number, "taken": rows.date}
+            tx.journal("edition-frozen", open_study.study.id, write_time(self._node.clock()), body)
         self._to_record = None
 
     def _audit(self, header: Mapping[str, Any], sealed: bytes) -> None:
         """Recompute the last total from the uploads of all, and replay the analyses on it."""
-        on, node, progress = self._on, self._node, self._on.progress
+        open_study, node, progress = self._on, self._node, self._on.progress
         if progress.last is None or progress.expected is not None:
             raise Refused("sum-order", "totals are shown once, after the sum that they are of")
         last, _ = progress.last
         record = Record.parse(header["record"])
-        opened = open_sealed(sealed, node.seal, on.mandate.digest)
-        salt, bodies = opened[:32], memoryview(opened)[32:]
+        uploads = open_sealed(sealed, node.seal, open_study.mandate.digest)
+        salt, bodies = uploads[:32], memoryview(uploads)[32:]
         length = last.layout.nbytes
-        kept = node.store.contribution(on.study.id, last.r)
-        if kept is None or len(bodies) != length * len(record.context.partners):
+        contribution = node.store.contribution(open_study.study.id, last.r)
+        if contribution is None or len(bodies) != length * len(record.context.partners):
             raise MessageInvalid("totals of another length", expected="the uploads of every partner of the sum")
-        evidence = Evidence(record, salt, [bodies[at : at + length] for at in range(0, len(bodies), length)])
+        evidence = Evidence(
+            record, salt, [bodies[offset : offset + length] for offset in range(0, len(bodies), length)]
+        )
         coordinator = self._signer(record)
-        words = audit(on.parameters, kept, evidence, name=node.name, layout=last.layout, coordinator=coordinator)
+        words = audit(
+            open_study.parameters, contribution, evidence, name=node.name, layout=last.layout, coordinator=coordinator
+        )
         if self._keep:
             with node.store.transaction() as tx:
-                tx.keep(on.study.id, f"total {last.r}", bytes(raw_words(words)))
-        on.party.settle(record, coordinator, now=node.clock())
+                tx.keep(open_study.study.id, f"total {last.r}", bytes(raw_words(words)))
+        open_study.party.settle(record, coordinator, now=node.clock())
         progress.total(words)
 
     def _signer(self, record: Record) -> Ed25519PublicKey:

@@ -90,44 +90,44 @@ class Sessions:
             raise
 
     def _handle(self, raw: bytes, kind: str, mandate: str) -> bytes:
-        held = self._held.get(mandate)
-        if held is None:
+        holder = self._held.get(mandate)
+        if holder is None:
             if len(self._held) >= self._most:
                 return self._busy()
-            held = self._waiting.get(mandate) or _Held(self._session(mandate, kind), self._clock())
+            holder = self._waiting.get(mandate) or _Held(self._session(mandate, kind), self._clock())
         mark = hashlib.sha256(raw).digest()
-        if mark in held.before:
+        if mark in holder.before:
             return self._late(kind, mandate)
-        if mark != held.last:
-            was_open = held.session.open
-            held.answer = self._answer(held, raw, mandate)
-            held.before |= {held.last} if held.last else set()
-            if len(held.before) > _MOST_COPIES:  # no study has so many: its coordinator fills this node's memory
-                held.before.clear()
-                del held.session.egress.sent[:-_MOST_COPIES]
-            held.last = mark
-            if was_open and not held.session.open:
+        if mark != holder.last:
+            was_open = holder.session.open
+            holder.answer = self._answer(holder, raw, mandate)
+            holder.before |= {holder.last} if holder.last else set()
+            if len(holder.before) > _MOST_COPIES:  # no study has so many: its coordinator fills this node's memory
+                holder.before.clear()
+                del holder.session.egress.sent[:-_MOST_COPIES]
+            holder.last = mark
+            if was_open and not holder.session.open:
                 self._ended.add(mandate)
-            self._say(kind, mandate, held.session)
+            self._say(kind, mandate, holder.session)
         if mandate in self._waiting:
-            if not held.session.genuine:
-                return held.answer  # anybody's message: the session goes on waiting
-            held.over |= kind == "close"
-            if not held.over:
+            if not holder.session.genuine:
+                return holder.answer  # anybody's message: the session goes on waiting
+            holder.over |= kind == "close"
+            if not holder.over:
                 del self._waiting[mandate]
-        held.heard = self._clock()
-        if mandate and held.session.open:
-            self._held[mandate] = held
+        holder.heard = self._clock()
+        if mandate and holder.session.open:
+            self._held[mandate] = holder
         else:
             self._held.pop(mandate, None)
-        return held.answer
+        return holder.answer
 
-    def _answer(self, held: _Held, raw: bytes, mandate: str) -> bytes:
+    def _answer(self, holder: _Held, raw: bytes, mandate: str) -> bytes:
         """Raises: SourceAway; its next message comes to the same session."""
         try:
-            return held.session.handle(raw, wait=self._clock() - held.heard < self._away)
+            return holder.session.handle(raw, wait=self._clock() - holder.heard < self._away)
         except SourceAway:
-            self._waiting[mandate] = held
+            self._waiting[mandate] = holder
             raise
 
     def _session(self, mandate: str, kind: str) -> Session:
@@ -136,15 +136,15 @@ class Sessions:
         One that has ended here stays so, where the store could not write that it was closed: it is closed now.  A
         source that is away is waited for as long as the coordinator asks; a close needs none.
         """
-        ended = mandate in self._ended
+        has_ended = mandate in self._ended
         try:
             study = self._node.store.of_mandate(bytes.fromhex(mandate))
             if study is None:
                 return Session(self._node, keep=True)
-            session = Session.again(self._node, study, wait=self._away > 0 and kind != "close" and not ended)
+            session = Session.again(self._node, study, wait=self._away > 0 and kind != "close" and not has_ended)
         except StoreUnavailable:
             return Session(self._node, keep=True)  # which says so
-        if ended:
+        if has_ended:
             with suppress(DataTrustError):
                 session.abandon()
             return session
@@ -153,12 +153,12 @@ class Sessions:
         return session
 
     def _give_up(self) -> None:
-        until = self._clock() - self._idle
-        if self._begun < until:
+        oldest = self._clock() - self._idle
+        if self._begun < oldest:
             self._begun = self._clock()
             self._close_unheard()
-        self._waiting = {mandate: held for mandate, held in self._waiting.items() if held.heard >= until}
-        for mandate in [name for name, held in self._held.items() if held.heard < until]:
+        self._waiting = {mandate: holder for mandate, holder in self._waiting.items() if holder.heard >= oldest}
+        for mandate in [name for name, holder in self._held.items() if holder.heard < oldest]:
             with suppress(DataTrustError):  # a store that cannot write: rows and keys are forgotten all the same
                 self._ended.add(mandate)
                 self._held.pop(mandate).session.abandon()
@@ -167,9 +167,9 @@ class Sessions:
     def _close_unheard(self) -> None:
         """Studies that nobody has gone on with since a process ended, or could not write that they were closed."""
         with suppress(DataTrustError):
-            held = {self._node.store.of_mandate(bytes.fromhex(mandate)) for mandate in self._held}
-            for study in set(self._node.store.open_studies()) - held:
-                close_study(self._node.store, study, "abandoned", at=write_time(self._node.clock()))
+            open_mandates = {self._node.store.of_mandate(bytes.fromhex(mandate)) for mandate in self._held}
+            for study in set(self._node.store.open_studies()) - open_mandates:
+                close_study(self._node.store, study, "abandoned", time=write_time(self._node.clock()))
 
     def _late(self, kind: str, mandate: str) -> bytes:
         """A copy that was on its way while the study has gone on: what it asks was answered."""
@@ -195,9 +195,9 @@ def _read(raw: bytes) -> tuple[str, str]:
     """Kind, and digest of the mandate in hex, as the message says; empty where it says none."""
     try:
         header: dict[str, Any] = unpack(raw, DOWN)[0]
-        named = header.get("mandate")
+        mandate = header.get("mandate")
         if header["kind"] == "mandate":
-            return "mandate", sha256(Envelope.read(named).unverified_payload).removeprefix("sha256:")
+            return "mandate", sha256(Envelope.read(mandate).unverified_payload).removeprefix("sha256:")
     except DataTrustError:
         return "", ""
-    return header["kind"], named if isinstance(named, str) and re.fullmatch("[0-9a-f]{64}", named) else ""
+    return header["kind"], mandate if isinstance(mandate, str) and re.fullmatch("[0-9a-f]{64}", mandate) else ""

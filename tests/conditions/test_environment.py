@@ -85,7 +85,7 @@ def test_a_node_stops_at_the_byte_that_is_one_too_many(over: int, ok: bool) -> N
     plans = plan(asked, of.trust._scope(asked))
     mandate = SignedMandate(of.keys.mandate(of.mandate_of(asked, of.keys.study(asked))), of.keys.root)
     asks = {"a": Ask(next(iter(plans["a"])))}
-    said = gate.before_sum(mandate, asks, asks, plans, {}, given=mandate.mandate.bytes + over)
+    said = gate.before_sum(mandate, asks, asks, plans, {}, bytes_given=mandate.mandate.bytes + over)
     assert said.ok is ok
     assert [no.rule for no in said.refusals] == ([] if ok else ["sum-budget"])
 
@@ -97,7 +97,7 @@ def test_a_node_gives_to_no_sum_more_often_than_the_plan_says(before: int, ok: b
     plans = plan(asked, of.trust._scope(asked))
     mandate = SignedMandate(of.keys.mandate(of.mandate_of(asked, of.keys.study(asked))), of.keys.root)
     first = next(iter(plans["a"]))
-    said = gate.before_sum(mandate, {"a": Ask(first)}, {"a": Ask(first)}, plans, {("a", first): before}, given=1)
+    said = gate.before_sum(mandate, {"a": Ask(first)}, {"a": Ask(first)}, plans, {("a", first): before}, bytes_given=1)
     assert [no.rule for no in said.refusals] == ([] if ok else ["sum-budget"])
 
 

@@ -159,9 +159,9 @@ def fits(blocks: tuple[Block, ...], arrays: Arrays) -> None:
 
     Raises: MessageInvalid, naming the block.
     """
-    expected = [b.name for b in blocks]
-    if set(arrays) != set(expected):
-        raise MessageInvalid(f"blocks {sorted(arrays)}", expected=str(sorted(expected)))
+    names = [b.name for b in blocks]
+    if set(arrays) != set(names):
+        raise MessageInvalid(f"blocks {sorted(arrays)}", expected=str(sorted(names)))
     for block in blocks:
         array = np.asarray(arrays[block.name])
         if array.shape != block.shape:

@@ -105,22 +105,22 @@ class TTest(Analysis):
         if not level["counts"].all():
             raise AnalysisFailed(f"nobody is of one of the two levels of {self.group!r}", "widen the cohort")
         centre = _ratio(level["sum"], level["counts"])
-        found = _Cells.of(level, centre, (yield Ask("spread", {"mean": centre})))
+        cell_sums = _Cells.of(level, centre, (yield Ask("spread", {"mean": centre})))
         with np.errstate(all="ignore"):
-            variance = found.squares / (found.n - 1)
+            variance = cell_sums.squares / (cell_sums.n - 1)
             if self.equal_var:
-                df = found.n.sum() - 2
-                error = np.sqrt(found.squares.sum() / df * (1 / found.n).sum())
+                df = cell_sums.n.sum() - 2
+                error = np.sqrt(cell_sums.squares.sum() / df * (1 / cell_sums.n).sum())
             else:
-                parts = variance / found.n
+                parts = variance / cell_sums.n
                 error = np.sqrt(parts.sum())
-                df = parts.sum() ** 2 / (parts**2 / (found.n - 1)).sum()
-            difference = (found.centre[0] - found.centre[1]) + (found.shift[0] - found.shift[1])
+                df = parts.sum() ** 2 / (parts**2 / (cell_sums.n - 1)).sum()
+            difference = (cell_sums.centre[0] - cell_sums.centre[1]) + (cell_sums.shift[0] - cell_sums.shift[1])
             statistic = difference / error
         return {
             "nobs": np.asarray(level["n"]),
             "count": np.asarray(level["counts"]),
-            "means": found.mean,
+            "means": cell_sums.mean,
             "std": np.sqrt(variance),
             "difference": np.asarray(difference),
             "standard_error": np.asarray(error),
@@ -178,18 +178,18 @@ class Anova(Analysis):
     def run(self, scope: Scope) -> Run:
         level = yield Ask("level")
         centre = _ratio(level["sum"], level["counts"])
-        found = _Cells.of(level, centre, (yield Ask("spread", {"mean": centre})))
+        cell_sums = _Cells.of(level, centre, (yield Ask("spread", {"mean": centre})))
         names = [":".join(self.group[axis] for axis in term) for term in self.terms]
-        squares, df = self._sums_of_squares(found)
-        residual = found.squares.sum() + squares.pop("lack of fit")
-        left = float(level["n"]) - df.pop("model")
+        squares, df = self._sums_of_squares(cell_sums)
+        residual = cell_sums.squares.sum() + squares.pop("lack of fit")
+        residual_df = float(level["n"]) - df.pop("model")
         between = {name: squares[name] for name in (["Intercept"] if self.typ == 3 else []) + names}
         with np.errstate(all="ignore"):
             sum_sq = np.array([*between.values(), residual])
-            degrees = np.array([*(df[name] for name in between), left])
+            degrees = np.array([*(df[name] for name in between), residual_df])
             mean_sq = sum_sq / degrees
             ratio = np.append(mean_sq[:-1] / mean_sq[-1], np.nan)
-            pvalue = fdtrc(degrees, left, np.maximum(ratio, 0))
+            pvalue = fdtrc(degrees, residual_df, np.maximum(ratio, 0))
         return {
             "nobs": np.asarray(level["n"]),
             "terms": np.array([*between, "Residual"]),
@@ -200,13 +200,13 @@ class Anova(Analysis):
             "pvalue": pvalue,
         }
 
-    def _sums_of_squares(self, found: _Cells) -> tuple[dict[str, float], dict[str, float]]:
+    def _sums_of_squares(self, cell_sums: _Cells) -> tuple[dict[str, float], dict[str, float]]:
         """Sums of squares and degrees of freedom by term, with `lack of fit` and `model`, from means of cells.
 
         Raises: Collinear for a group of one level; AnalysisFailed for type 3 with an empty combination.
         """
-        kept = np.ix_(*(np.flatnonzero(_margin(found.n, axis)) for axis in range(found.n.ndim)))
-        n = found.n[kept]
+        occupied = np.ix_(*(np.flatnonzero(_margin(cell_sums.n, axis)) for axis in range(cell_sums.n.ndim)))
+        n = cell_sums.n[occupied]
         for axis, levels in enumerate(n.shape):
             if levels < 2:
                 raise Collinear(f"all persons are of one level of {self.group[axis]!r}", "leave the column out")
@@ -215,8 +215,8 @@ class Anova(Analysis):
             raise AnalysisFailed(text, "set typ=2, set interaction=False, or merge levels")
         present = n > 0
         root = np.sqrt(n[present])
-        origin = float((n * found.centre[kept]).sum() / n.sum())
-        response = root * ((found.centre[kept][present] - origin) + found.shift[kept][present])
+        origin = float((n * cell_sums.centre[occupied]).sum() / n.sum())
+        response = root * ((cell_sums.centre[occupied][present] - origin) + cell_sums.shift[occupied][present])
         names = [":".join(self.group[axis] for axis in term) for term in self.terms]
         designs = {"Intercept": root[:, None]}
         for name, term in zip(names, self.terms, strict=True):
@@ -224,8 +224,10 @@ class Anova(Analysis):
         squares: dict[str, float] = {}
         df: dict[str, float] = {}
         for name in names:
-            others = [other for other in designs if other != name and self._before(other, name, names)]
-            basis = _after(designs[name], [designs[other] for other in others])
+            smaller = [
+                other_term for other_term in designs if other_term != name and self._before(other_term, name, names)
+            ]
+            basis = _after(designs[name], [designs[other_term] for other_term in smaller])
             squares[name], df[name] = float(((basis.T @ response) ** 2).sum()), float(basis.shape[1])
         if self.typ == 3:
             basis = _after(designs["Intercept"], [designs[name] for name in names])
@@ -236,14 +238,14 @@ class Anova(Analysis):
         df["model"] = float(full.shape[1])
         return squares, df
 
-    def _before(self, other: str, name: str, names: list[str]) -> bool:
+    def _before(self, term: str, name: str, names: list[str]) -> bool:
         """Whether a term is fitted after another one."""
-        if other == "Intercept" or self.typ == 3:
+        if term == "Intercept" or self.typ == 3:
             return True
         if self.typ == 1:
-            return names.index(other) < names.index(name)
+            return names.index(term) < names.index(name)
         axes = dict(zip(names, self.terms, strict=True))
-        return not set(axes[name]) <= set(axes[other])
+        return not set(axes[name]) <= set(axes[term])
 
 
 # ---- the two sums
@@ -301,8 +303,10 @@ def _local(ready: _Ready, ask: Ask, shape: tuple[int, ...]) -> Arrays:
         margins = [_margin(counts, axis) for axis in range(len(shape))]
     else:
         margins = []
-        for at, levels in zip(np.unravel_index(ready.cell, shape), shape, strict=True):
-            place, groups = (at, levels) if ready.second is None else (at * 2 + ready.second, levels * 2)
+        for axis_codes, levels in zip(np.unravel_index(ready.cell, shape), shape, strict=True):
+            place, groups = (
+                (axis_codes, levels) if ready.second is None else (axis_codes * 2 + ready.second, levels * 2)
+            )
             margins.append(ready.rows.persons_by(place, groups))
     persons = np.concatenate(margins)
     return {
@@ -324,7 +328,7 @@ def _ratio(total: Any, n: Any) -> Floats:
 
 
 def _margin(table: npt.NDArray[Any], axis: int) -> npt.NDArray[Any]:
-    return np.asarray(table.sum(axis=tuple(other for other in range(table.ndim) if other != axis)))
+    return np.asarray(table.sum(axis=tuple(axis_ for axis_ in range(table.ndim) if axis_ != axis)))
 
 
 def _design(shape: tuple[int, ...], term: tuple[int, ...], *, contrasts: bool) -> Floats:
@@ -338,14 +342,14 @@ def _design(shape: tuple[int, ...], term: tuple[int, ...], *, contrasts: bool) -
     return design
 
 
-def _after(block: Floats, others: list[Floats]) -> Floats:
+def _after(block: Floats, blocks: list[Floats]) -> Floats:
     """An orthonormal basis of what a block's columns add to those of others, shape (cells, rank)."""
-    if others:
-        known = _after(np.column_stack(others), [])
+    if blocks:
+        basis = _after(np.column_stack(blocks), [])
         for _ in range(2):  # twice, so that nothing of the others is left by rounding
-            block = block - known @ (known.T @ block)
-        scale = np.abs(np.column_stack([*others, block])).max()
+            block = block - basis @ (basis.T @ block)
+        scale = np.abs(np.column_stack([*blocks, block])).max()
     else:
         scale = np.abs(block).max()
-    left, values, _ = np.linalg.svd(block, full_matrices=False)
-    return np.asarray(left[:, values > _RANK * scale])
+    vectors, values, _ = np.linalg.svd(block, full_matrices=False)
+    return np.asarray(vectors[:, values > _RANK * scale])

@@ -98,16 +98,16 @@ class Correlation(Analysis):
                 "products": distance.T @ distance,
             }
         sides = []
-        for at, name in enumerate(self.columns):
-            here, column = ready.present[:, at], scope.numeric(name)
+        for place, name in enumerate(self.columns):
+            present, column = ready.present[:, place], scope.numeric(name)
             if two_valued(column):
-                first = ready.values[:, at] == column.bounds[0]
-                sides += [here & first, here & ~first]
+                first = ready.values[:, place] == column.bounds[0]
+                sides += [present & first, present & ~first]
             else:
-                sides.append(here)
+                sides.append(present)
         persons = _persons(ready.rows, np.column_stack(sides))
-        same = np.equal.outer(*[self._side_columns(scope)] * 2) & ~np.eye(len(sides), dtype=bool)
-        persons[same] = np.diag(persons)[np.nonzero(same)[0]]  # no row is of both levels of one column
+        same_side = np.equal.outer(*[self._side_columns(scope)] * 2) & ~np.eye(len(sides), dtype=bool)
+        persons[same_side] = np.diag(persons)[np.nonzero(same_side)[0]]  # no row is of both levels of one column
         return {
             "nobs": np.array(ready.present.any(axis=1).sum()),
             "n": _whole(inside.T @ inside),
@@ -152,11 +152,11 @@ def _persons(rows: Rows, sides: Mask) -> npt.NDArray[np.int64]:
     if rows.person is None:
         inside = sides.astype(np.float64)
         return _whole(inside.T @ inside)
-    found = np.zeros((sides.shape[1],) * 2, dtype=np.int64)
-    for i in range(len(found)):
+    counts = np.zeros((sides.shape[1],) * 2, dtype=np.int64)
+    for i in range(len(counts)):
         for j in range(i + 1):
-            found[i, j] = found[j, i] = rows.persons(sides[:, i] & sides[:, j])
-    return found
+            counts[i, j] = counts[j, i] = rows.persons(sides[:, i] & sides[:, j])
+    return counts
 
 
 def _whole(counts: Floats) -> npt.NDArray[np.int64]:

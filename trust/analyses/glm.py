@@ -71,8 +71,8 @@ class Glm(Analysis):
     @model_validator(mode="after")
     def _consistent(self) -> Glm:
         if self.link not in FAMILIES[self.family].links:
-            allowed = ", ".join(FAMILIES[self.family].links)
-            raise ValueError(f"link {self.link!r} does not go with family {self.family!r}; it takes {allowed}")
+            links = ", ".join(FAMILIES[self.family].links)
+            raise ValueError(f"link {self.link!r} does not go with family {self.family!r}; it takes {links}")
         if not self.terms and not self.intercept:
             raise ValueError("a model without any term")
         if self.robust and self.ridge:
@@ -191,7 +191,7 @@ class Glm(Analysis):
         weights = numbers(self.weights, rows) if self.weights is not None else np.ones(rows.n)
         offset = numbers(self.offset, rows) if self.offset is not None else np.zeros(rows.n)
         complete = ~np.isnan(x).any(axis=1) & ~np.isnan(y) & ~np.isnan(weights) & ~np.isnan(offset)
-        kept = rows.persons(complete)
+        complete_rows = rows.persons(complete)
         if not complete.all():
             x, y, weights, offset = np.asfortranarray(x[complete]), y[complete], weights[complete], offset[complete]
         if not bool(np.all(FAMILIES[self.family].possible(y))):
@@ -202,12 +202,12 @@ class Glm(Analysis):
         if self.family == "binomial":
             outcomes = [y < 0.5, y >= 0.5]
         else:
-            of = [(g.codes(rows)[complete], g.levels) for g in groupings(self.outcome, scope)]
-            outcomes = [codes == code for codes, levels in of for code in range(levels)]
+            group_codes = [(g.codes(rows)[complete], g.levels) for g in groupings(self.outcome, scope)]
+            outcomes = [codes == code for codes, levels in group_codes for code in range(levels)]
         if outcomes and design.is_table:
             cells = [cell & outcome for cell in cells for outcome in outcomes]
         persons = np.array([inside.persons(cell) for cell in [*cells, *outcomes]], dtype=np.int64)
-        partners = np.array([kept > 0, *(persons > 0)], dtype=np.int64)
+        partners = np.array([complete_rows > 0, *(persons > 0)], dtype=np.int64)
         return _Ready(x, y, weights, offset, persons, partners, inside)
 
     def local(self, scope: Scope, ready: _Ready, ask: Ask) -> Arrays:
@@ -217,8 +217,8 @@ class Glm(Analysis):
         eta = ready.x @ ask.values["beta"] + ready.offset
         mean, residual, working = _at(family, link, eta, ready)
         if ask.sum == "leverage":
-            each = working * np.sum((ready.x @ invert(ask.values["information"])) * ready.x, axis=1)
-            above = ready.rows.of_persons(each) >= float(ask.values["most"]) * (1 - 1e-9)
+            meat_rows = working * np.sum((ready.x @ invert(ask.values["information"])) * ready.x, axis=1)
+            above = ready.rows.of_persons(meat_rows) >= float(ask.values["most"]) * (1 - 1e-9)
             return {"above": np.array(np.count_nonzero(above)), "working": ready.rows.of_persons(working)}
         if ask.sum == "meat":
             scores = ready.x * residual[:, None]
@@ -285,10 +285,10 @@ class Glm(Analysis):
             null_move = float(total["null"][0] / total["null"][1]) if self.intercept and total["null"][1] > 0 else 0.0
             dispersion = 1.0 if FAMILIES[self.family].dispersion else max(float(total["pearson"]) / n, 1e-300)
             null_scale = 1.0 if FAMILIES[self.family].dispersion else max(float(total["null"][2]) / n, 1e-300)
-            before, settled = settled, float(move @ information @ move) / dispersion
+            settled_before, settled = settled, float(move @ information @ move) / dispersion
             null_settled = null_move**2 * float(total["null"][1]) / null_scale
             rounding = bool((np.abs(move) <= 8 * np.finfo(float).eps * np.abs(beta)).all())
-            stalled = settled < 1e-16 and settled > before / 4
+            stalled = settled < 1e-16 and settled > settled_before / 4
             if (settled <= _SETTLED or rounding or stalled) and null_settled <= 1e-20:
                 final = beta + move
                 if scope.protections.persons > 1:
@@ -324,15 +324,15 @@ class Glm(Analysis):
         p = len(beta)
         df_resid = observations - p
         deviance, pearson = float(total["deviance"]), float(total["pearson"])
-        known = FAMILIES[self.family].dispersion
-        scale = pearson / df_resid if known is None or self.scale == "X2" else known
+        dispersion_known = FAMILIES[self.family].dispersion
+        scale = pearson / df_resid if dispersion_known is None or self.scale == "X2" else dispersion_known
         bread = invert(total["information"] + np.diag(self._penalty(p)))
         # with ridge the spread of the penalised estimate, which is not the inverse of the penalised information
         covariance = scale * (bread @ total["information"] @ bread if self.ridge else bread)
         if meat is not None:
             covariance = bread @ meat @ bread * (observations / df_resid if self.robust == "HC1" else 1.0)
         parts = total["likelihood"]
-        for_likelihood = scale if known is None else known
+        for_likelihood = scale if dispersion_known is None else dispersion_known
         likelihood = log_likelihood(
             self.family, parts, deviance=deviance, weight=weight, n=observations, scale=for_likelihood
         )

@@ -59,7 +59,7 @@ class Describe(Analysis):
 
     def _of_two(self, scope: Scope) -> tuple[int, ...]:
         """Places of the columns that have two values: their mean is a table of counts, and is judged as one."""
-        return tuple(at for at, name in enumerate(self.columns) if two_valued(scope.numeric(name)))
+        return tuple(index for index, name in enumerate(self.columns) if two_valued(scope.numeric(name)))
 
     def plan(self, scope: Scope) -> dict[str, Sum]:
         for name in self.columns:
@@ -146,33 +146,33 @@ class Describe(Analysis):
         shape = self.shape(scope)
         groups = int(np.prod(shape))
         table = (*shape, len(self.columns))
-        kept = {} if ready.weights is None else {"weights": ready.rows.of_persons(ready.weights)}
+        kept_arrays = {} if ready.weights is None else {"weights": ready.rows.of_persons(ready.weights)}
         present = ~np.isnan(ready.values)
         if ask.sum != "level":
             names = ("squares",) if ask.sum == "spread" else ("cubes", "fourths")
             centre = np.asarray(ask.values["mean"], dtype=float).reshape(groups, -1)
             unit = np.asarray(ask.values.get("deviation", np.ones(table)), dtype=float).reshape(groups, -1)
             sums = {name: np.zeros((groups, len(self.columns))) for name in names}
-            for at in range(len(self.columns)):
-                distance = (ready.values[:, at] - centre[ready.cell, at]) / unit[ready.cell, at]
-                distance[~present[:, at]] = 0.0
+            for index in range(len(self.columns)):
+                distance = (ready.values[:, index] - centre[ready.cell, index]) / unit[ready.cell, index]
+                distance[~present[:, index]] = 0.0
                 square = distance * distance if ready.weights is None else distance * distance * ready.weights
                 raised = (square,) if ask.sum == "spread" else (square * distance, square * distance * distance)
                 for name, values in zip(names, raised, strict=True):
-                    sums[name][:, at] = _by(ready.cell, values, groups)
-            return {**{name: sums[name].reshape(table) for name in names}, **kept}
+                    sums[name][:, index] = _by(ready.cell, values, groups)
+            return {**{name: sums[name].reshape(table) for name in names}, **kept_arrays}
         rows = np.bincount(ready.cell, minlength=groups)
         persons = ready.rows.persons_by(ready.cell, groups)
         counts, with_value = np.zeros((2, groups, len(self.columns)), dtype=np.int64)
         weight, total = np.zeros((2, groups, len(self.columns)))
         ones = np.ones(len(ready.cell)) if ready.weights is None else ready.weights
-        for at in range(len(self.columns)):
-            inside = np.where(present[:, at] & (ones > 0), ready.cell, -1)  # a row of weight 0 says nothing
-            counts[:, at] = np.bincount(ready.cell[present[:, at]], minlength=groups)
-            same = ready.rows.person is None and ready.weights is None
-            with_value[:, at] = counts[:, at] if same else ready.rows.persons_by(inside, groups)
-            weight[:, at] = _by(ready.cell, np.where(present[:, at], ones, 0.0), groups)
-            total[:, at] = _by(ready.cell, np.where(present[:, at], ones * ready.values[:, at], 0.0), groups)
+        for index in range(len(self.columns)):
+            inside = np.where(present[:, index] & (ones > 0), ready.cell, -1)  # a row of weight 0 says nothing
+            counts[:, index] = np.bincount(ready.cell[present[:, index]], minlength=groups)
+            one_row_each = ready.rows.person is None and ready.weights is None
+            with_value[:, index] = counts[:, index] if one_row_each else ready.rows.persons_by(inside, groups)
+            weight[:, index] = _by(ready.cell, np.where(present[:, index], ones, 0.0), groups)
+            total[:, index] = _by(ready.cell, np.where(present[:, index], ones * ready.values[:, index], 0.0), groups)
         return {
             "rows": rows.reshape(shape),
             "persons": persons.reshape(shape),
@@ -184,22 +184,22 @@ class Describe(Analysis):
             "sum": total.reshape(table),
             "taking_part": np.array(1),
             **self._two(scope, ready, shape),
-            **kept,
+            **kept_arrays,
         }
 
     def _two(self, scope: Scope, ready: _Ready, shape: tuple[int, ...]) -> Arrays:
         """Persons with each value of each two-valued column, in each group."""
         places = self._of_two(scope)
         persons = np.zeros((int(np.prod(shape)), 2, len(places)), dtype=np.int64)
-        for at, place in enumerate(places):
+        for index, place in enumerate(places):
             values = ready.values[:, place]
             low = scope.numeric(self.columns[place]).bounds[0]
             for value in (0, 1):
-                counted = (
+                two_valued_mean = (
                     values == low + value if ready.weights is None else (values == low + value) & (ready.weights > 0)
                 )
-                inside = np.where(counted, ready.cell, -1)
-                persons[:, value, at] = ready.rows.persons_by(inside, len(persons))
+                inside = np.where(two_valued_mean, ready.cell, -1)
+                persons[:, value, index] = ready.rows.persons_by(inside, len(persons))
         persons = persons.reshape(*shape, 2, len(places))
         return {"persons_of_two": persons, "partners_of_two": (persons > 0).astype(np.int64)}
 

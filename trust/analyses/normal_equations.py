@@ -32,8 +32,8 @@ def _scaled(information: Floats, names: tuple[str, ...] | None) -> tuple[Floats,
     scaled = information * np.outer(scales, scales)
     if not np.isfinite(scaled).all() or (diagonal <= 0).any():
         empty = [] if names is None else [n for n, d in zip(names, diagonal, strict=True) if not d > 0]
-        what = f"columns {empty} are 0 for every person" if empty else "the model's columns cannot be told apart"
-        raise Collinear(what, "leave them out, or merge levels")
+        problem = f"columns {empty} are 0 for every person" if empty else "the model's columns cannot be told apart"
+        raise Collinear(problem, "leave them out, or merge levels")
     return scaled, scales
 
 

@@ -70,8 +70,8 @@ class _Grid:
 
     def bracket(self, level: int, cell: int) -> tuple[float, float]:
         """A cell as a closed interval of possible values."""
-        left, right = self.edge(level, cell), self.edge(level, cell + 1)
-        return min(left, self.high), min(right - 1 if self.whole and cell + 1 < 1 << level else right, self.high)
+        low_edge, right = self.edge(level, cell), self.edge(level, cell + 1)
+        return min(low_edge, self.high), min(right - 1 if self.whole and cell + 1 < 1 << level else right, self.high)
 
 
 @dataclass(frozen=True)
@@ -157,11 +157,11 @@ class Quantiles(Analysis):
     def prepare(self, scope: Scope, rows: Rows) -> _Ready:
         values, persons, any_value = [], [], np.zeros(rows.n, dtype=bool)
         for name, grid in zip(self.columns, self._grids(scope), strict=True):
-            found = rows.numeric(name)
-            present = ~np.isnan(found)
+            column_values_ = rows.numeric(name)
+            present = ~np.isnan(column_values_)
             any_value |= present
-            order = np.flatnonzero(present)[np.argsort(found[present], kind="stable")]
-            values.append(found[order])
+            order = np.flatnonzero(present)[np.argsort(column_values_[present], kind="stable")]
+            values.append(column_values_[order])
             persons.append(None if rows.person is None else rows.person[order])
             if order.size and not grid.low <= values[-1][0] <= values[-1][-1] <= grid.high:
                 raise SourceInvalid(
@@ -175,9 +175,9 @@ class Quantiles(Analysis):
         rows, persons = [], []
         for values, person, grid in zip(ready.values, ready.person, self._grids(scope), strict=True):
             edges = [grid.edge(_FIRST, cell) for cell in range((1 << _FIRST) + 1)]
-            at = np.searchsorted(values, edges)
-            rows.append(np.diff(at))
-            starts = [at[:: 1 << (_FIRST - level)] for level in range(_FIRST + 1)]
+            positions = np.searchsorted(values, edges)
+            rows.append(np.diff(positions))
+            starts = [positions[:: 1 << (_FIRST - level)] for level in range(_FIRST + 1)]
             persons.append(np.concatenate([_persons(person, start[:-1], start[1:]) for start in starts]))
         tree = np.array(persons)
         return {
@@ -190,12 +190,12 @@ class Quantiles(Analysis):
         }
 
     def _halve(self, ready: _Ready, edges: Floats) -> Arrays:
-        at = np.array(
+        cells = np.array(
             [np.searchsorted(v, e.ravel()).reshape(e.shape) for v, e in zip(ready.values, edges, strict=True)]
         )
-        persons = np.array([_persons(p, a[..., :-1], a[..., 1:]) for p, a in zip(ready.person, at, strict=True)])
+        persons = np.array([_persons(p, a[..., :-1], a[..., 1:]) for p, a in zip(ready.person, cells, strict=True)])
         return {
-            "left": at[..., 1] - at[..., 0],
+            "left": cells[..., 1] - cells[..., 0],
             "persons": persons,
             "partners": (persons > 0).astype(np.int64),
         }
@@ -210,9 +210,9 @@ class Quantiles(Analysis):
         places: dict[tuple[int, ...], _Place] = {}
         waiting: set[tuple[int, ...]] = set()
         for slot in np.ndindex(len(self.columns), len(self.q), 2):
-            place, more = _down_tree(self._rank(slot, rows), slot[0], first, k, m)
+            place, deeper = _down_tree(self._rank(slot, rows), slot[0], first, k, m)
             places[slot] = place
-            if more and place.level < grids[slot[0]].levels:
+            if deeper and place.level < grids[slot[0]].levels:
                 waiting.add(slot)
         while waiting:
             edges = np.zeros((len(self.columns), len(self.q), 2, 3))
@@ -232,26 +232,26 @@ class Quantiles(Analysis):
 
     def _rank(self, slot: tuple[int, ...], rows: Whole) -> _Place:
         """The whole range, for the lower (0) or the upper (1) of a quantile's two values; ranks count from 0."""
-        column, at, upper = slot
+        column, column_index, upper = slot
         n = int(rows[column])
-        position = (n - 1) * self.q[at]
+        position = (n - 1) * self.q[column_index]
         return _Place(math.ceil(position) if upper else math.floor(position), 0, 0, 0, n)
 
     def _result(
         self, first: Arrays, rows: Whole, grids: list[_Grid], places: Mapping[tuple[int, ...], _Place]
     ) -> dict[str, npt.NDArray[Any]]:
         lower, upper, estimate = np.zeros((3, len(self.q), len(self.columns)))
-        for at, q in enumerate(self.q):
+        for index, q in enumerate(self.q):
             for column, grid in enumerate(grids):
                 ends, inside = [], []
                 for side in (0, 1):
-                    place = places[column, at, side]
-                    left, right = grid.bracket(place.level, place.cell)
-                    ends += [left, right]
-                    inside.append(left + (right - left) * (place.rank - place.below + 0.5) / place.rows)
-                share = (int(rows[column]) - 1) * q - places[column, at, 0].rank
-                lower[at, column], upper[at, column] = min(ends), max(ends)
-                estimate[at, column] = inside[0] + (inside[1] - inside[0]) * share
+                    place = places[column, index, side]
+                    low_edge, right = grid.bracket(place.level, place.cell)
+                    ends += [low_edge, right]
+                    inside.append(low_edge + (right - low_edge) * (place.rank - place.below + 0.5) / place.rows)
+                share = (int(rows[column]) - 1) * q - places[column, index, 0].rank
+                lower[index, column], upper[index, column] = min(ends), max(ends)
+                estimate[index, column] = inside[0] + (inside[1] - inside[0]) * share
         return {
             "nobs": np.asarray(first["nobs"]),
             "count": np.asarray(rows),
@@ -266,16 +266,16 @@ def _persons(person: Whole | None, start: Whole, stop: Whole) -> Whole:
     """Persons with a value at the places start to stop of the order, in the shape of both."""
     if person is None:
         return stop - start
-    found = [np.unique(person[a:b]).size for a, b in zip(start.ravel(), stop.ravel(), strict=True)]
-    return np.array(found, dtype=np.int64).reshape(start.shape)
+    distinct = [np.unique(person[a:b]).size for a, b in zip(start.ravel(), stop.ravel(), strict=True)]
+    return np.array(distinct, dtype=np.int64).reshape(start.shape)
 
 
 def _down_tree(place: _Place, column: int, first: Arrays, k: int, m: int) -> tuple[_Place, bool]:
     """Down the first sum's halvings as far as they hold enough; whether the last one still did."""
     while place.level < _FIRST:
         span = 1 << (_FIRST - place.level - 1)
-        at = 2 * place.cell * span
-        _, half = place.half(int(first["rows"][column, at : at + span].sum()))
+        slot = 2 * place.cell * span
+        _, half = place.half(int(first["rows"][column, slot : slot + span].sum()))
         node = (1 << half.level) - 1 + half.cell
         if first["persons"][column, node] < k or first["partners"][column, node] < m:
             return place, False

@@ -54,7 +54,7 @@ class Histogram(Analysis):
     @field_validator("edges")
     @classmethod
     def _rising(cls, edges: tuple[float, ...]) -> tuple[float, ...]:
-        if any(right <= left for left, right in pairwise(edges)):
+        if any(right <= low for low, right in pairwise(edges)):
             raise ValueError("each edge is above the one before it")
         return edges
 
@@ -121,8 +121,8 @@ class Crosstab(Analysis):
         if self.weights is None:
             return _Ready(cell, rows)
         weights = numbers(self.weights, rows)
-        known = ~np.isnan(weights)
-        return _Ready(np.where(known, cell, -1), rows, np.where(known, weights, 0.0))
+        has_weight = ~np.isnan(weights)
+        return _Ready(np.where(has_weight, cell, -1), rows, np.where(has_weight, weights, 0.0))
 
     def local(self, scope: Scope, ready: _Ready, ask: Ask) -> Arrays:
         return _counted(ready, table_shape(scope, self.groups()))
@@ -170,11 +170,11 @@ def _counted(ready: _Ready, shape: tuple[int, ...]) -> Arrays:
     size = int(np.prod(shape))
     inside = ready.cell >= 0
     counts = np.bincount(ready.cell[inside], minlength=size).astype(np.int64)
-    judged = ready.cell if ready.weights is None else np.where(ready.weights > 0, ready.cell, -1)
-    same = ready.rows.person is None and ready.weights is None
-    persons = counts if same else ready.rows.persons_by(judged, size)
-    in_all = ready.rows.persons(judged >= 0)
-    found: dict[str, npt.NDArray[Any]] = {
+    cells = ready.cell if ready.weights is None else np.where(ready.weights > 0, ready.cell, -1)
+    one_row_each = ready.rows.person is None and ready.weights is None
+    persons = counts if one_row_each else ready.rows.persons_by(cells, size)
+    in_all = ready.rows.persons(cells >= 0)
+    counted: dict[str, npt.NDArray[Any]] = {
         "counts": counts.reshape(shape),
         "persons": persons.reshape(shape),
         "partners": (persons > 0).astype(np.int64).reshape(shape),
@@ -183,8 +183,8 @@ def _counted(ready: _Ready, shape: tuple[int, ...]) -> Arrays:
     }
     if ready.weights is not None:
         weights = np.where(inside, ready.weights, 0.0)
-        found |= {
+        counted |= {
             "weight": np.bincount(ready.cell[inside], weights[inside], size).reshape(shape),
             "weights": ready.rows.of_persons(weights),
         }
-    return found
+    return counted

@@ -78,19 +78,19 @@ class Design:
     @property
     def _columns(self) -> list[list[tuple[Any, _Part]]]:
         """For each column, its factors with the part of each."""
-        made: list[list[tuple[Any, _Part]]] = [[]] if self.intercept else []
+        blocks_: list[list[tuple[Any, _Part]]] = [[]] if self.intercept else []
         present = {frozenset(_key(f) for f in term) for term in self.terms} | (
             {frozenset[str]()} if self.intercept else set()
         )
         for term in self.terms:
             margins = [frozenset(_key(f) for f in term if f is not factor) for factor in term]
             of_factors = [self._parts(f, contrasts=m in present) for f, m in zip(term, margins, strict=True)]
-            _bound(len(made) + math.prod(map(len, of_factors)), "columns")
+            _bound(len(blocks_) + math.prod(map(len, of_factors)), "columns")
             products: list[list[tuple[Any, _Part]]] = [[]]
             for factor, parts in zip(term, of_factors, strict=True):
                 products = [[*product, (factor, part)] for part in parts for product in products]
-            made += products
-        return made
+            blocks_ += products
+        return blocks_
 
     def _parts(self, factor: Any, *, contrasts: bool) -> list[_Part]:
         column = _category(factor, self.scope)
@@ -147,18 +147,18 @@ class Design:
 
     def groups(self, rows: Rows) -> list[npt.NDArray[np.bool_]]:
         """Each level of each grouping, the reference too, and each combination of levels; each of shape (n,)."""
-        of = {key: g.codes(rows) for key, g in self._groupings.items()}
-        levels = [of[key] == code for key, g in self._groupings.items() for code in range(g.levels)]
-        return levels + [np.all([of[key] == code for key, code in pairs], axis=0) for pairs in self._crossed]
+        codes = {key: g.codes(rows) for key, g in self._groupings.items()}
+        levels = [codes[key] == code for key, g in self._groupings.items() for code in range(g.levels)]
+        return levels + [np.all([codes[key] == code for key, code in pairs], axis=0) for pairs in self._crossed]
 
     def matrix(self, rows: Rows) -> npt.NDArray[np.float64]:
         """The design matrix, shape (n, p); NaN where a column that a term reads is missing."""
-        made = self._columns
-        matrix = np.ones((rows.n, len(made)), order="F")
+        columns = self._columns
+        matrix = np.ones((rows.n, len(columns)), order="F")
         cache: dict[str, npt.NDArray[Any]] = {}
-        for at, column in enumerate(made):
+        for index, column in enumerate(columns):
             for factor, part in column:
-                matrix[:, at] *= self._values(rows, factor, part, cache)
+                matrix[:, index] *= self._values(rows, factor, part, cache)
         return matrix
 
     def _values(self, rows: Rows, factor: Any, part: _Part, cache: dict[str, npt.NDArray[Any]]) -> npt.NDArray[Any]:
@@ -173,14 +173,14 @@ class Design:
         return values
 
 
-def _bound(size: int, of: str) -> None:
+def _bound(size: int, subject: str) -> None:
     """Known before a product is written out: a study that asks for too much must cost nobody memory or time.
 
     Raises: StudyInvalid.
     """
     if size > _LARGEST_DESIGN:
         remedy = "use smaller products of terms"
-        raise StudyInvalid(f"a model of more than {_LARGEST_DESIGN:,} {of}", expected="fewer", remedy=remedy)
+        raise StudyInvalid(f"a model of more than {_LARGEST_DESIGN:,} {subject}", expected="fewer", remedy=remedy)
 
 
 def numbers(expression: Expression, rows: Rows) -> npt.NDArray[np.float64]:
@@ -198,8 +198,8 @@ def term_columns(terms: tuple[Term, ...]) -> tuple[str, ...]:
 
 def group_columns(terms: tuple[Term, ...], scope: Scope) -> tuple[str, ...]:
     """Names of the columns used as groups."""
-    found = (_category(f, scope) for t in terms for f in t)
-    return tuple(dict.fromkeys(name for name in found if name is not None))
+    categories = (_category(f, scope) for t in terms for f in t)
+    return tuple(dict.fromkeys(name for name in categories if name is not None))
 
 
 def groupings(factor: Any, scope: Scope) -> list[Grouping]:

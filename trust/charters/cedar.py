@@ -64,12 +64,12 @@ class PolicyEngine:
         self.policies = {policy.id: policy for policy in policies}
         self._all = _handle(policies)
         self._permits = _handle(p for p in policies if p.effect == "permit")
-        known = [_entity("Purpose", name, [_uid("Purpose", p) for p in up]) for name, up in purposes.items()]
-        self._purposes = cedarpy.Entities.from_json_str(json.dumps(known))
+        purpose_entities = [_entity("Purpose", name, [_uid("Purpose", p) for p in up]) for name, up in purposes.items()]
+        self._purposes = cedarpy.Entities.from_json_str(json.dumps(purpose_entities))
         self._entities = functools.lru_cache(maxsize=256)(self._with)
 
-    def _with(self, more: str) -> cedarpy.Entities:
-        return self._purposes.with_added_json_str(more, schema())
+    def _with(self, extra: str) -> cedarpy.Entities:
+        return self._purposes.with_added_json_str(extra, schema())
 
     def ask(self, request: Request) -> Answer:
         """Never raises: what cannot be evaluated is a no."""

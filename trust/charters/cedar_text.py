@@ -86,24 +86,24 @@ def schema() -> cedarpy.Schema:
 @functools.lru_cache(maxsize=64)
 def policies_of(texts: Files) -> tuple[Policy, ...]:
     """Every policy of these files, in order.  Raises: CharterInvalid with file and line."""
-    found: dict[str, Policy] = {}
+    policies: dict[str, Policy] = {}
     for file, text in texts:
         chunks = list(_chunks(file, text))
         for line, chunk in chunks:
             policy = _policy(file, line, chunk)
-            if policy.id in found:
-                other = found[policy.id].place
-                raise _invalid(file, line, f"the id {policy.id!r} stands twice", f"another one, since {other} has it")
-            found[policy.id] = policy
+            if policy.id in policies:
+                place = policies[policy.id].place
+                raise _invalid(file, line, f"the id {policy.id!r} stands twice", f"another one, since {place} has it")
+            policies[policy.id] = policy
         if _number(text) != len(chunks):
             raise CharterInvalid(f"{file} is not read by Cedar as it stands", expected="plain text, lines ended by \\n")
         if not chunks:
             raise CharterInvalid(
                 f"{file} holds no policy", expected="policies in Cedar", remedy="write one, or delete it"
             )
-    if len(found) > _MOST_POLICIES:
-        raise CharterInvalid(f"{len(found)} policies", expected=f"at most {_MOST_POLICIES:,}")
-    return tuple(found.values())
+    if len(policies) > _MOST_POLICIES:
+        raise CharterInvalid(f"{len(policies)} policies", expected=f"at most {_MOST_POLICIES:,}")
+    return tuple(policies.values())
 
 
 def _number(text: str) -> int:
@@ -135,8 +135,8 @@ def _chunks(file: str, text: str) -> Iterable[tuple[int, str]]:
         depth += (word in "([{") - (word in ")]}")
         operators += _OPERATOR.fullmatch(word) is not None
         if depth > _DEEPEST:
-            here = _line(text, token.start())
-            raise _invalid(file, here, "brackets nested too deeply", f"at most {_DEEPEST} levels")
+            line_number = _line(text, token.start())
+            raise _invalid(file, line_number, "brackets nested too deeply", f"at most {_DEEPEST} levels")
         if word == ";" or token.end() == len(text):
             start = _line(text, begin)
             if operators > _MOST_OPERATORS or token.end() - begin > _LONGEST_POLICY:
@@ -146,16 +146,16 @@ def _chunks(file: str, text: str) -> Iterable[tuple[int, str]]:
             begin, depth, operators, blank = token.end(), 0, 0, True
 
 
-def _line(text: str, at: int) -> int:
-    return text.count("\n", 0, at) + 1
+def _line(text: str, position: int) -> int:
+    return text.count("\n", 0, position) + 1
 
 
 def _policy(file: str, line: int, chunk: str) -> Policy:
     try:
         parsed = json.loads(cedarpy.policies_to_json_str(chunk))
     except ValueError as wrong:
-        at = line + _fault(chunk, str(wrong))
-        raise _invalid(file, at, f"not a Cedar policy: {wrong}", "permit or forbid (…) when {…};") from None
+        fault_line = line + _fault(chunk, str(wrong))
+        raise _invalid(file, fault_line, f"not a Cedar policy: {wrong}", "permit or forbid (…) when {…};") from None
     if len(parsed["staticPolicies"]) != 1:
         raise _invalid(file, line, "a policy with a slot", "principal and resource without ?principal, ?resource")
     (tree,) = parsed["staticPolicies"].values()
@@ -200,15 +200,15 @@ def _fault(chunk: str, message: str) -> int:
 
     if not message.startswith(("unexpected", "invalid token")):
         return 0
-    at = bisect.bisect_left(ends, True, key=broken)
-    return chunk.count("\n", 0, ends[min(at, len(ends) - 1)])
+    index = bisect.bisect_left(ends, True, key=broken)
+    return chunk.count("\n", 0, ends[min(index, len(ends) - 1)])
 
 
 def _check_words(file: str, line: int, words: Mapping[str, str | None]) -> None:
     for name in words:
         if name not in _NEEDED + _OPTIONAL:
-            known = nearest(name, _NEEDED + _OPTIONAL)
-            raise _invalid(file, line, f"an unknown annotation @{name}", known, "correct the name")
+            suggestion = nearest(name, _NEEDED + _OPTIONAL)
+            raise _invalid(file, line, f"an unknown annotation @{name}", suggestion, "correct the name")
     for name in _NEEDED:
         if not (words.get(name) or "").strip():
             raise _invalid(file, line, f"a policy without @{name}", f'@{name}("…") before permit or forbid')
@@ -230,7 +230,7 @@ def _without_place(error: str) -> str:
 def _facts(tree: Any) -> tuple[frozenset[str], Literals]:
     """Which facts a policy reads, and what it compares them with."""
     reads: set[str] = set()
-    found: dict[str, set[Any]] = {name: set() for name in ("texts", "numbers", "durations", "times", "purposes")}
+    literals: dict[str, set[Any]] = {name: set() for name in ("texts", "numbers", "durations", "times", "purposes")}
     waiting = [tree]
     while waiting:
         node = waiting.pop()
@@ -241,7 +241,7 @@ def _facts(tree: Any) -> tuple[frozenset[str], Literals]:
             continue
         match node:
             case {"type": "Trust::Purpose", "id": str(purpose)}:
-                found["purposes"].add(purpose)
+                literals["purposes"].add(purpose)
             case {".": {"left": {"Var": "context"}, "attr": attr}}:
                 reads.add(attr)
                 continue
@@ -252,17 +252,17 @@ def _facts(tree: Any) -> tuple[frozenset[str], Literals]:
             case {"op": "==" | "in" | "is", "entity": {"type": "Trust::Researcher" | "Trust::Dataset" as kind}}:
                 reads.add("principal" if kind == "Trust::Researcher" else "resource")
             case {"duration": [{"Value": text}]}:
-                found["durations"].add(text)
+                literals["durations"].add(text)
                 continue
             case {"datetime": [{"Value": text}]}:
-                found["times"].add(text)
+                literals["times"].add(text)
                 continue
             case {"Value": str(text)}:
-                found["texts"].add(text)
+                literals["texts"].add(text)
             case {"Value": int(number)} if not isinstance(number, bool):
-                found["numbers"].add(number)
+                literals["numbers"].add(number)
         waiting += node.values()
-    return frozenset(reads), Literals(**{name: frozenset(values) for name, values in found.items()})
+    return frozenset(reads), Literals(**{name: frozenset(values) for name, values in literals.items()})
 
 
 @functools.cache

@@ -89,14 +89,14 @@ class Charter(Model):
     _files: dict[str, bytes] = PrivateAttr(default_factory=dict)
 
     @classmethod
-    def load(cls, where: str | Path) -> Charter:
+    def load(cls, folder_path: str | Path) -> Charter:
         """A ready charter by its name (`research`, `sandbox`), or a folder.  Raises: CharterInvalid."""
-        folder = folder_of(where)
-        raw = {name: read(folder, name, f"charter {str(where)!r}") for name in ("charter.toml", "purposes.toml")}
+        folder = folder_of(folder_path)
+        raw = {name: read(folder, name, f"charter {str(folder_path)!r}") for name in ("charter.toml", "purposes.toml")}
         fields = toml(raw["charter.toml"], "charter.toml")
         purposes = toml(raw["purposes.toml"], "purposes.toml")
         _check_purposes(purposes)
-        raw |= cedar_files(folder, f"charter {str(where)!r}")
+        raw |= cedar_files(folder, f"charter {str(folder_path)!r}")
         extra = {"purposes": purposes, "policies": texts(raw), "folder_digest": digest_of(raw)}
         for name in extra:
             if name in fields:
@@ -131,12 +131,12 @@ class Charter(Model):
         """The policies, in order."""
         return policies_of(self.policies)
 
-    def engine(self, *more: tuple[str, str]) -> PolicyEngine:
+    def engine(self, *extra: tuple[str, str]) -> PolicyEngine:
         """What answers requests: this charter's policies, and a partner's (`more`).  Made once.
 
         Raises: CharterInvalid where two policies have the same id.
         """
-        return engine(self.policies + more, tuple(self.purposes.items()))
+        return engine(self.policies + extra, tuple(self.purposes.items()))
 
     def defaults(self) -> Protections:
         """The protections of a study that says nothing: exactly this charter's floors."""
@@ -158,45 +158,47 @@ def _check_purposes(purposes: Mapping[str, Any]) -> None:
                     f"purposes.toml: {child!r} has the unknown parent {parent!r}",
                     expected=nearest(str(parent), purposes),
                 )
-    left = {child: set(parents) for child, parents in purposes.items()}
-    while ready := [child for child, parents in left.items() if not parents & left.keys()]:
+    unresolved = {child: set(parents) for child, parents in purposes.items()}
+    while ready := [child for child, parents in unresolved.items() if not parents & unresolved.keys()]:
         for child in ready:
-            del left[child]
-    if left:
-        raise CharterInvalid(f"purposes.toml: {min(left)!r} is among its own ancestors", expected="parents above it")
+            del unresolved[child]
+    if unresolved:
+        raise CharterInvalid(
+            f"purposes.toml: {min(unresolved)!r} is among its own ancestors", expected="parents above it"
+        )
 
 
 # ---- a folder's files; a partner's policy is read by the same
 
 
-def folder_of(where: str | Path) -> Any:
+def folder_of(folder_named: str | Path) -> Any:
     """The folder of a ready charter, by its name, or of a charter's files.  Raises: CharterInvalid."""
-    if str(where) in READY:
-        return files("trust") / "charters" / str(where)
-    folder = Path(where)
+    if str(folder_named) in READY:
+        return files("trust") / "charters" / str(folder_named)
+    folder = Path(folder_named)
     if not folder.is_dir():
         raise CharterInvalid(
-            f"no charter {str(where)!r}",
-            expected=nearest(str(where), READY) + ", or a folder with charter.toml and purposes.toml",
+            f"no charter {str(folder_named)!r}",
+            expected=nearest(str(folder_named), READY) + ", or a folder with charter.toml and purposes.toml",
         )
     return folder
 
 
-def read(folder: Any, name: str, whose: str) -> bytes:
+def read(folder: Any, name: str, owner: str) -> bytes:
     """The bytes of a file.  Raises: CharterInvalid."""
     try:
         return bytes((folder / name).read_bytes())
     except OSError:
-        raise CharterInvalid(f"{whose} has no readable {name}", expected="the file") from None
+        raise CharterInvalid(f"{owner} has no readable {name}", expected="the file") from None
 
 
-def cedar_files(folder: Any, whose: str) -> dict[str, bytes]:
+def cedar_files(folder: Any, owner: str) -> dict[str, bytes]:
     """The *.cedar files, by name.  Raises: CharterInvalid."""
     names = sorted(entry.name for entry in folder.iterdir() if entry.name.lower().endswith(".cedar"))
     for name in names:
         if not name.endswith(".cedar"):
-            raise CharterInvalid(f"{whose} has a file {name!r}", expected="the ending .cedar in small letters")
-    return {name: read(folder, name, whose) for name in names}
+            raise CharterInvalid(f"{owner} has a file {name!r}", expected="the ending .cedar in small letters")
+    return {name: read(folder, name, owner) for name in names}
 
 
 def texts(raw: Mapping[str, bytes]) -> tuple[tuple[str, str], ...]:
@@ -216,8 +218,8 @@ def toml(raw: bytes, name: str) -> dict[str, Any]:
     """
     text = _text(raw, name)
     if len(raw) > _LARGEST_TOML or max(map(len, text.splitlines()), default=0) > _LONGEST_LINE:
-        expected = f"at most {_LARGEST_TOML} bytes, in lines of at most {_LONGEST_LINE} characters"
-        raise CharterInvalid(f"{name} is too long, or has too long a line", expected=expected)
+        limits = f"at most {_LARGEST_TOML} bytes, in lines of at most {_LONGEST_LINE} characters"
+        raise CharterInvalid(f"{name} is too long, or has too long a line", expected=limits)
     try:
         return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as wrong:
@@ -235,20 +237,20 @@ def _text(raw: bytes, name: str) -> str:
 
 def strictest(floors: Iterable[Floor]) -> Floor:
     """For each threshold the strictest of several floors; `participation` may come out empty, which refuses all."""
-    first, *others = floors
-    if not others:
+    first, *rest = floors
+    if not rest:
         return first
-    found = dict(first)
-    for floor in others:
+    strictest_floor = dict(first)
+    for floor in rest:
         for name, value in dict(floor).items():
-            mine = found[name]
+            own_floor = strictest_floor[name]
             if isinstance(value, tuple):
-                found[name] = tuple(way for way in mine if way in value)
+                strictest_floor[name] = tuple(way for way in own_floor if way in value)
             elif isinstance(value, bool):
-                found[name] = mine or value
+                strictest_floor[name] = own_floor or value
             else:
-                found[name] = min(mine, value) if name in AT_MOST else max(mine, value)
-    return first.model_copy(update=found)
+                strictest_floor[name] = min(own_floor, value) if name in AT_MOST else max(own_floor, value)
+    return first.model_copy(update=strictest_floor)
 
 
 AT_MOST = frozenset({"dominance_percent", "glm_parameters_per_person", "longest_days", "sums_at_most", "bytes_at_most"})

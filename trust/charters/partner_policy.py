@@ -36,12 +36,12 @@ class PartnerPolicy(Model):
     @classmethod
     def load(cls, folder: str | Path) -> PartnerPolicy:
         """From a folder.  Raises: CharterInvalid, naming file and line."""
-        where, whose = Path(folder), f"partner policy {str(folder)!r}"
-        raw = {"partner.toml": read(where, "partner.toml", whose)}
+        folder_path, owner = Path(folder), f"partner policy {str(folder)!r}"
+        raw = {"partner.toml": read(folder_path, "partner.toml", owner)}
         fields = toml(raw["partner.toml"], "partner.toml")
-        raw |= cedar_files(where, whose)
-        own = fields.get("floor", {})
-        floor = {**LOOSEST, **own} if isinstance(own, dict) else own
+        raw |= cedar_files(folder_path, owner)
+        floor_fields = fields.get("floor", {})
+        floor = {**LOOSEST, **floor_fields} if isinstance(floor_fields, dict) else floor_fields
         extra = {"policies": texts(raw), "folder_digest": digest_of(raw)}
         for name in extra:
             if name in fields:

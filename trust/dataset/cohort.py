@@ -127,8 +127,8 @@ def _guard(text: str) -> None:
         raise CohortInvalid(f"a cohort of {len(text)} characters", expected=f"at most {_LONGEST}")
     bare = _QUOTED.sub("''", text)
     if bare.count("(") > _MOST_PARENTHESES:
-        found = f"{bare.count('(')} opening parentheses in a cohort"
-        raise CohortInvalid(found, expected=f"at most {_MOST_PARENTHESES}", remedy="use in (…), or fewer groups")
+        problem = f"{bare.count('(')} opening parentheses in a cohort"
+        raise CohortInvalid(problem, expected=f"at most {_MOST_PARENTHESES}", remedy="use in (…), or fewer groups")
     if len(re.findall(r"\b(and|or|not)\b", bare, re.IGNORECASE)) > _DEEPEST or bare.count("-") > _DEEPEST:
         raise CohortInvalid("a cohort with too many conditions", expected=f"at most {_DEEPEST}", remedy="use in (…)")
     if ";" in bare:
@@ -156,8 +156,8 @@ def _only_allowed(tree: exp.Expression) -> None:
             )
         extra = sorted(name for name, value in node.args.items() if value and name not in _PARTS)
         if extra:
-            what = "a sub-query" if extra[0] == "query" else f"the word {extra[0]}"
-            raise CohortInvalid(f"{what} in a cohort", expected="plain comparisons")
+            construct = "a sub-query" if extra[0] == "query" else f"the word {extra[0]}"
+            raise CohortInvalid(f"{construct} in a cohort", expected="plain comparisons")
 
 
 def _condition(node: Any, dataset: Dataset) -> None:
@@ -194,15 +194,17 @@ def _condition(node: Any, dataset: Dataset) -> None:
 
 
 def _comparison(node: Any, dataset: Dataset) -> None:
-    left, right = node.this, node.expression
-    if isinstance(left, exp.Column) and isinstance(right, exp.Column):
-        one, other = _column(left, dataset), _column(right, dataset)
-        if _kind(one) != _kind(other):
-            raise CohortInvalid(f"{one.name!r} is compared with {other.name!r}", expected="columns of the same type")
-    elif isinstance(left, exp.Column):
-        _fits(_column(left, dataset), right)
+    left_side, right = node.this, node.expression
+    if isinstance(left_side, exp.Column) and isinstance(right, exp.Column):
+        left_column, right_column = _column(left_side, dataset), _column(right, dataset)
+        if _kind(left_column) != _kind(right_column):
+            raise CohortInvalid(
+                f"{left_column.name!r} is compared with {right_column.name!r}", expected="columns of the same type"
+            )
+    elif isinstance(left_side, exp.Column):
+        _fits(_column(left_side, dataset), right)
     elif isinstance(right, exp.Column):
-        _fits(_column(right, dataset), left)
+        _fits(_column(right, dataset), left_side)
     else:
         raise CohortInvalid("a comparison without a column", expected="such as age >= 40")
 
@@ -241,8 +243,8 @@ def _fits(column: Column, node: Any) -> None:
     if column.type == "date" and not _ISO_DATE.fullmatch(str(value)):
         raise CohortInvalid(f"column {column.name!r} is compared with a text that is no date", expected="'YYYY-MM-DD'")
     if column.levels and value not in column.values and isinstance(node.parent, exp.EQ | exp.NEQ | exp.In):
-        known = nearest(str(value), map(str, column.values))
-        raise CohortInvalid(f"{value!r} is no level of column {column.name!r}", expected=known)
+        suggestion = nearest(str(value), map(str, column.values))
+        raise CohortInvalid(f"{value!r} is no level of column {column.name!r}", expected=suggestion)
 
 
 def _write(

@@ -92,8 +92,8 @@ class Column(Model):
             raise ValueError("only a number has a minimum and a maximum")
         if self.levels and self.type not in ("integer", "string"):
             raise ValueError("only an integer or a string has an enum")
-        wanted = str if self.type == "string" else int
-        if any(type(level.value) is not wanted for level in self.levels):
+        value_type = str if self.type == "string" else int
+        if any(type(level.value) is not value_type for level in self.levels):
             raise ValueError(f"each value of its enum must be of its type, {self.type}")
         if len({level.value for level in self.levels}) != len(self.levels):
             raise ValueError("a value stands twice in its enum")
@@ -138,18 +138,18 @@ class Dataset(Model):
 
     @model_validator(mode="after")
     def _consistent(self) -> Dataset:
-        seen: dict[str, str] = {}
+        names_by_case: dict[str, str] = {}
         for column in self.columns:
-            other = seen.setdefault(column.name.lower(), column.name)
-            if other == column.name and other is not column.name:
-                raise ValueError(f"column {other!r} stands twice")
-            if other != column.name:
-                raise ValueError(f"columns {other!r} and {column.name!r} have the same name but for capitals")
+            first_spelling = names_by_case.setdefault(column.name.lower(), column.name)
+            if first_spelling == column.name and first_spelling is not column.name:
+                raise ValueError(f"column {first_spelling!r} stands twice")
+            if first_spelling != column.name:
+                raise ValueError(f"columns {first_spelling!r} and {column.name!r} have the same name but for capitals")
         if self.person != "row" and not _NAME.fullmatch(self.person):
             raise ValueError("person is a column's name, or 'row' where each row is one person")
         if self.person == "row" and self.rows_per_person != 1:
             raise ValueError("rowsPerPerson above 1 needs a column that says whose row it is (person)")
-        if self.person in seen.values() and self.column(self.person).derived:
+        if self.person in names_by_case.values() and self.column(self.person).derived:
             raise ValueError("the person's column cannot be derived")
         return self
 
@@ -179,8 +179,8 @@ class Dataset(Model):
             OpenDataContractStandard.model_validate(document)
         except ValidationError as wrong:
             first = wrong.errors(include_url=False, include_input=False)[0]
-            where = ".".join(map(str, first["loc"]))
-            raise DatasetInvalid(f"not an Open Data Contract, at {where!r}: {first['msg']}") from None
+            path = ".".join(map(str, first["loc"]))
+            raise DatasetInvalid(f"not an Open Data Contract, at {path!r}: {first['msg']}") from None
         return cls.from_document(document)
 
     @classmethod
@@ -300,9 +300,9 @@ def _yaml(text: str) -> dict[str, Any]:
         document = yaml.load(text, Loader=_Closed)  # noqa: S506 - a SafeLoader
     except (yaml.YAMLError, RecursionError, ValueError) as wrong:
         mark = getattr(wrong, "problem_mark", None)
-        where = f" at line {mark.line + 1}" if mark else ""
-        what = getattr(wrong, "problem", None) or "it cannot be parsed"
-        raise DatasetInvalid(f"a dataset that is not valid YAML{where}: {what}") from None
+        place = f" at line {mark.line + 1}" if mark else ""
+        problem = getattr(wrong, "problem", None) or "it cannot be parsed"
+        raise DatasetInvalid(f"a dataset that is not valid YAML{place}: {problem}") from None
     return _mapping(document, "the dataset")
 
 
@@ -313,74 +313,76 @@ class _Closed(yaml.SafeLoader):
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         event: Any = self.peek_event()  # type: ignore[no-untyped-call]
-        where = event.start_mark
+        start_mark = event.start_mark
         if isinstance(event, yaml.events.AliasEvent):
-            raise yaml.composer.ComposerError(None, None, "an alias, and aliases are not allowed", where)
+            raise yaml.composer.ComposerError(None, None, "an alias, and aliases are not allowed", start_mark)
         if getattr(event, "tag", None) is not None:
-            raise yaml.composer.ComposerError(None, None, "a tag, and tags are not allowed", where)
+            raise yaml.composer.ComposerError(None, None, "a tag, and tags are not allowed", start_mark)
         if self._depth > _DEEPEST:
-            raise yaml.composer.ComposerError(None, None, "nested too deeply", where)
+            raise yaml.composer.ComposerError(None, None, "nested too deeply", start_mark)
         self._depth += 1
         node = super().compose_node(parent, index)
         self._depth -= 1
         return node
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        seen = set()
+        keys = set()
         for inner, _ in node.value:
             key = self.construct_object(inner, deep=True)
             if not isinstance(key, str):
                 raise yaml.constructor.ConstructorError(None, None, "a key that is no text", inner.start_mark)
-            if key in seen:
+            if key in keys:
                 raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", inner.start_mark)
-            seen.add(key)
+            keys.add(key)
         return super().construct_mapping(node, deep)
 
 
-def _mapping(value: Any, what: str) -> dict[str, Any]:
+def _mapping(value: Any, subject: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise DatasetInvalid(f"{what} is not a mapping of keys to values")
+        raise DatasetInvalid(f"{subject} is not a mapping of keys to values")
     return value
 
 
-def _only(document: dict[str, Any], known: set[str], where: str) -> None:
+def _only(document: dict[str, Any], allowed_keys: set[str], place: str) -> None:
     for key, value in document.items():
-        if key not in known:
+        if key not in allowed_keys:
             remedy = "correct the name, or leave it out"
-            raise DatasetInvalid(f"{where} has an unknown key {key!r}", expected=nearest(key, known), remedy=remedy)
+            raise DatasetInvalid(
+                f"{place} has an unknown key {key!r}", expected=nearest(key, allowed_keys), remedy=remedy
+            )
         if key in _KEYS and not isinstance(value, str):
             for part in value if isinstance(value, list) else [value]:
-                _only(_mapping(part, f"{key} of {where}"), _KEYS[key], f"{key} of {where}")
+                _only(_mapping(part, f"{key} of {place}"), _KEYS[key], f"{key} of {place}")
 
 
-def _custom(document: dict[str, Any], known: set[str], where: str) -> dict[str, Any]:
+def _custom(document: dict[str, Any], allowed_keys: set[str], place: str) -> dict[str, Any]:
     """customProperties as a dict, each of a known name, none twice."""
-    found: dict[str, Any] = {}
+    properties: dict[str, Any] = {}
     for item in document.get("customProperties") or []:
         name = str(item.get("property", ""))
-        if name not in known:
+        if name not in allowed_keys:
             raise DatasetInvalid(
-                f"customProperties of {where} has an unknown property {name!r}", expected=nearest(name, known)
+                f"customProperties of {place} has an unknown property {name!r}", expected=nearest(name, allowed_keys)
             )
-        if name in found:
-            raise DatasetInvalid(f"customProperties of {where} has {name!r} twice", expected="it once")
-        found[name] = item.get("value")
-    return found
+        if name in properties:
+            raise DatasetInvalid(f"customProperties of {place} has {name!r} twice", expected="it once")
+        properties[name] = item.get("value")
+    return properties
 
 
 def _column(document: dict[str, Any]) -> Column:
     """A Column from an ODCS property."""
     name = str(document.get("name", ""))
-    where = f"column {name!r}"
-    _only(document, _PROPERTY, where)
-    extra = _custom(document, {"unit", "magnitude", "grid"}, where)
+    place = f"column {name!r}"
+    _only(document, _PROPERTY, place)
+    extra = _custom(document, {"unit", "magnitude", "grid"}, place)
     options = document.get("logicalTypeOptions") or {}
     kind = str(document.get("logicalType", ""))
     if kind not in get_args(Type):
-        raise DatasetInvalid(f"{where} has the logicalType {kind!r}", expected=nearest(kind, get_args(Type)))
+        raise DatasetInvalid(f"{place} has the logicalType {kind!r}", expected=nearest(kind, get_args(Type)))
     for entry in document.get("enum") or []:
         if type(entry.get("value")) not in (int, str):
-            got = f"{where}: its enum has a value that is neither a whole number nor a text"
+            got = f"{place}: its enum has a value that is neither a whole number nor a text"
             raise DatasetInvalid(
                 got, expected="such as value: 1, or value: F", remedy="quote yes, no and dates: value: 'no'"
             )
@@ -399,4 +401,4 @@ def _column(document: dict[str, Any]) -> Column:
         "magnitude": extra.get("magnitude", False),
         "grid": extra.get("grid"),
     }
-    return read_model(Column, {k: v for k, v in fields.items() if v is not None}, DatasetInvalid, where)
+    return read_model(Column, {k: v for k, v in fields.items() if v is not None}, DatasetInvalid, place)

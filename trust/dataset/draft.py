@@ -61,8 +61,8 @@ class _Values:
 
     def common(self, levels: list[Any]) -> list[Any]:
         """Those levels that at least `persons` persons hold."""
-        held = self.holders.groupby(self.series.astype(object)).nunique()
-        return [level for level in levels if held.get(level, 0) >= self.persons]
+        holder_counts = self.holders.groupby(self.series.astype(object)).nunique()
+        return [level for level in levels if holder_counts.get(level, 0) >= self.persons]
 
     def cover(self, levels: list[Any]) -> bool:
         """Whether these levels make up at least half of the values."""
@@ -89,20 +89,20 @@ def draft_dataset(frame: pd.DataFrame, person: str | None = None, persons: int =
     holders = holders.reset_index(drop=True)
     comments: dict[str, tuple[str, ...]] = {}
     columns: list[Column] = []
-    for given in frame.columns:
-        if given == person:
+    for raw_name in frame.columns:
+        if raw_name == person:
             continue
-        chosen = _name(given, [c.name for c in columns])
-        column, said = _column(chosen, frame[given], holders, persons)
-        if chosen != given:
-            said = [f"The table calls it {given!r}: in the source, columns = {{{chosen} = {given!r}}}.", *said]
+        chosen = _name(raw_name, [c.name for c in columns])
+        column, notes = _column(chosen, frame[raw_name], holders, persons)
+        if chosen != raw_name:
+            notes = [f"The table calls it {raw_name!r}: in the source, columns = {{{chosen} = {raw_name!r}}}.", *notes]
         columns.append(column)
-        comments[chosen] = tuple(said)
-    whose, most = _rows_per_person(holders, person)
+        comments[chosen] = tuple(notes)
+    person_note, most = _rows_per_person(holders, person)
     comments[""] = (
         "A draft made from data: correct types, bounds and levels, add units, and what the levels mean.",
         f"Bounds are rounded outward. Levels that fewer than {persons} persons hold are left out.",
-        whose,
+        person_note,
     )
     dataset = Dataset(
         id=_slug(name),
@@ -132,27 +132,27 @@ def _check(frame: Any, person: str | None, persons: Any) -> None:
 # ---- one column
 
 
-def _column(name: str, given: pd.Series[Any], holders: pd.Series[Any], persons: int) -> tuple[Column, list[str]]:
+def _column(name: str, raw: pd.Series[Any], holders: pd.Series[Any], persons: int) -> tuple[Column, list[str]]:
     """The column, and what should be said about it."""
-    declared = list(given.cat.categories) if isinstance(given.dtype, pd.CategoricalDtype) else None
-    series, said = _plain(given)
-    values = _Values(series, holders[series.index], persons, len(series) < len(given))
+    declared = list(raw.cat.categories) if isinstance(raw.dtype, pd.CategoricalDtype) else None
+    series, notes = _plain(raw)
+    values = _Values(series, holders[series.index], persons, len(series) < len(raw))
     if series.empty:
-        return Column(name=name, type="string"), [*said, "No value in this table: say what it holds."]
+        return Column(name=name, type="string"), [*notes, "No value in this table: say what it holds."]
     if pd.api.types.is_datetime64_any_dtype(series.dtype):
-        return Column(name=name, type="date"), said
+        return Column(name=name, type="date"), notes
     if pd.api.types.is_bool_dtype(series.dtype):
-        return Column(name=name, type="boolean"), said
+        return Column(name=name, type="boolean"), notes
     if pd.api.types.is_numeric_dtype(series.dtype):
-        column, more = _number(name, values, declared)
+        column, extra_notes = _number(name, values, declared)
     else:
-        column, more = _text(name, values, declared)
-    return column, said + more
+        column, extra_notes = _text(name, values, declared)
+    return column, notes + extra_notes
 
 
-def _plain(given: pd.Series[Any]) -> tuple[pd.Series[Any], list[str]]:
+def _plain(raw: pd.Series[Any]) -> tuple[pd.Series[Any], list[str]]:
     """Values without what is missing, as booleans, numbers, dates or trimmed texts, whichever all of them are."""
-    series = given.dropna()
+    series = raw.dropna()
     if isinstance(series.dtype, pd.CategoricalDtype):
         series = series.astype(series.cat.categories.dtype)
     if pd.api.types.is_bool_dtype(series.dtype):
@@ -165,12 +165,12 @@ def _plain(given: pd.Series[Any]) -> tuple[pd.Series[Any], list[str]]:
     texts = series.astype(str).str.strip()
     texts = texts[texts != ""]
     for ignored in ((), _MARKERS):
-        kept = texts[~texts.isin(ignored)]
-        typed = _typed(kept)
+        remaining = texts[~texts.isin(ignored)]
+        typed = _typed(remaining)
         if typed is not None:
-            found = sorted(set(texts) & set(ignored))
-            how = f"{', '.join(map(repr, found))} would be missing: in the source, missing = {found}."
-            return typed, [how] if found else []
+            markers = sorted(set(texts) & set(ignored))
+            how_to = f"{', '.join(map(repr, markers))} would be missing: in the source, missing = {markers}."
+            return typed, [how_to] if markers else []
     return texts, []
 
 
@@ -200,8 +200,8 @@ def _number(name: str, values: _Values, declared: list[Any] | None) -> tuple[Col
     whole = series.dtype.kind in "iu" or (values.gaps and bool((series == np.floor(series)).all()))
     kind: Any = "integer" if whole else "number"
     if values.few:
-        said = [f"Fewer than {values.persons} persons have a value: say the bounds or levels."]
-        return Column(name=name, type=kind), said
+        notes = [f"Fewer than {values.persons} persons have a value: say the bounds or levels."]
+        return Column(name=name, type=kind), notes
     distinct = sorted(set(series))
     if whole and all(v in (0, 1) for v in distinct) and declared is None:
         return Column(name=name, type="boolean"), ["0 and 1, taken for no and yes; two named groups would be an enum."]
@@ -211,10 +211,10 @@ def _number(name: str, values: _Values, declared: list[Any] | None) -> tuple[Col
         if values.cover(levels):
             return _category(name, "integer", order, levels, values.persons)
     low, high = _outward(series, whole)
-    said = []
+    notes = []
     if whole and len(distinct) == len(series) > _MOST_LEVELS:
-        said = ["Every value is another one. If it is an identifier, leave it out, or name it as the person."]
-    return Column(name=name, type=kind, minimum=low, maximum=high), said
+        notes = ["Every value is another one. If it is an identifier, leave it out, or name it as the person."]
+    return Column(name=name, type=kind, minimum=low, maximum=high), notes
 
 
 def _text(name: str, values: _Values, declared: list[Any] | None) -> tuple[Column, list[str]]:
@@ -222,8 +222,8 @@ def _text(name: str, values: _Values, declared: list[Any] | None) -> tuple[Colum
     levels = values.common(order)
     if len(levels) <= _MOST_LEVELS and values.cover(levels):
         return _category(name, "string", order, levels, values.persons)
-    said = ["Free text: its values are many or rare, so none is listed. Most studies leave it out."]
-    return Column(name=name, type="string"), said
+    notes = ["Free text: its values are many or rare, so none is listed. Most studies leave it out."]
+    return Column(name=name, type="string"), notes
 
 
 def _category(name: str, kind: Any, order: list[Any], levels: list[Any], persons: int) -> tuple[Column, list[str]]:
@@ -266,15 +266,15 @@ def _beyond(value: float, finest: float) -> float:
 # ---- names and persons
 
 
-def _name(given: str, taken: list[str]) -> str:
+def _name(raw_name: str, names_used: list[str]) -> str:
     """A name that a dataset may have: letters, digits, _ and ., each once whatever its capitals."""
-    plain = unicodedata.normalize("NFKD", given).encode("ascii", "ignore").decode()
+    plain = unicodedata.normalize("NFKD", raw_name).encode("ascii", "ignore").decode()
     name = re.sub(r"[^A-Za-z0-9_.]+", "_", plain).strip("_") or "column"
     name = (name if re.match(r"[A-Za-z_]", name) else f"c_{name}")[:60]
     if name.lower() == PARTNER:
         name += "_"
-    used = {t.lower() for t in taken}
-    numbers = (f"{name}{suffix}" for suffix in ["", *(f"_{n}" for n in range(2, len(taken) + 3))])
+    used = {t.lower() for t in names_used}
+    numbers = (f"{name}{suffix}" for suffix in ["", *(f"_{n}" for n in range(2, len(names_used) + 3))])
     return next(n for n in numbers if n.lower() not in used)
 
 
@@ -290,5 +290,5 @@ def _rows_per_person(holders: pd.Series[Any], person: str | None) -> tuple[str, 
     most = int(holders.value_counts().max()) if holders.notna().any() else 1
     if most == 1:
         return f"{person!r} says whose a row is: one row a person.", 1
-    said = f"{person!r} says whose a row is: several rows a person, and rowsPerPerson is rounded up."
-    return said, int(_beyond(most, 10))
+    notes = f"{person!r} says whose a row is: several rows a person, and rowsPerPerson is rounded up."
+    return notes, int(_beyond(most, 10))

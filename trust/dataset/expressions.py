@@ -119,13 +119,13 @@ class Calculate(Model):
         return result
 
     def interval(self, dataset: Dataset) -> Interval:
-        left, right = self.left.interval(dataset), self.right.interval(dataset)
-        if self.op == "**" and right[0] != int(right[0]) and left[0] < 0:
+        left_interval, right = self.left.interval(dataset), self.right.interval(dataset)
+        if self.op == "**" and right[0] != int(right[0]) and left_interval[0] < 0:
             raise FormulaInvalid(
                 f"{self.text()} needs values of 0 or more, and the dataset allows others",
                 remedy="declare a minimum in the dataset, or use a whole power",
             )
-        return _range(self.op, left, right)
+        return _range(self.op, left_interval, right)
 
     def sql(self) -> str:
         if self.op == "**":
@@ -148,10 +148,10 @@ class Compare(Model):
         return f"({self.left.text()} {self.op} {Number(number=self.number).text()})"
 
     def evaluate(self, read: Callable[[str], Floats]) -> Floats:
-        left = np.asarray(self.left.evaluate(read))
+        left_value = np.asarray(self.left.evaluate(read))
         functions = {">": np.greater, ">=": np.greater_equal, "<": np.less, "<=": np.less_equal}
         functions |= {"==": np.equal, "!=": np.not_equal}
-        return np.where(np.isnan(left), np.nan, functions[self.op](left, self.number).astype(float))
+        return np.where(np.isnan(left_value), np.nan, functions[self.op](left_value, self.number).astype(float))
 
     def interval(self, dataset: Dataset) -> Interval:
         self.left.interval(dataset)
@@ -214,9 +214,9 @@ def parse_expression(text: str, dataset: Dataset) -> Name | Number | Calculate |
         tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise FormulaInvalid("an expression that cannot be parsed", expected="such as 1 + age / 10") from None
-    found = from_syntax(tree, dataset)
-    found.interval(dataset)
-    return found
+    expression = from_syntax(tree, dataset)
+    expression.interval(dataset)
+    return expression
 
 
 def written(expression: Name | Number | Calculate | Compare | Apply) -> str:
@@ -257,8 +257,8 @@ def from_syntax(tree: ast.expr, dataset: Dataset, depth: int = 0) -> Name | Numb
         case ast.Call(func=ast.Name(id=function), args=[argument], keywords=[]) if function in _FUNCTIONS:
             return Apply(function=function, of=inner(argument))  # type: ignore[arg-type]
         case ast.Call():
-            what = dotted(tree.func) if isinstance(tree.func, ast.Name | ast.Attribute) else "something"
-            raise FormulaInvalid(f"a call of {what!r} in an expression", expected="only log, log1p, exp, sqrt")
+            construct = dotted(tree.func) if isinstance(tree.func, ast.Name | ast.Attribute) else "something"
+            raise FormulaInvalid(f"a call of {construct!r} in an expression", expected="only log, log1p, exp, sqrt")
     raise FormulaInvalid(
         "an expression outside what is allowed", expected="columns, numbers, + - * / ** and comparisons"
     )
@@ -286,33 +286,33 @@ def _numeric(name: str, dataset: Dataset) -> str:
     return name
 
 
-def _calculate(op: str, left: Any, right: Any) -> Any:
+def _calculate(op: str, a: Any, right: Any) -> Any:
     with np.errstate(all="ignore"):
         match op:
             case "+":
-                return left + right
+                return a + right
             case "-":
-                return left - right
+                return a - right
             case "*":
-                return left * right
+                return a * right
             case "/":
-                return left / right
-        return np.power(left, right)
+                return a / right
+        return np.power(a, right)
 
 
-def _range(op: str, left: Interval, right: Interval) -> Interval:
+def _range(op: str, lower: Interval, right: Interval) -> Interval:
     """Bounds of a calculation from the bounds of its parts (Moore, Interval Analysis, 1966)."""
     if op == "/" and right[0] <= 0 <= right[1]:
         return -math.inf, math.inf
     if op == "**":
         power = right[0]
         with np.errstate(all="ignore"):
-            ends = [float(np.power(abs(end), power)) for end in left] if power > 0 else [0.0, math.inf]
+            ends = [float(np.power(abs(end), power)) for end in lower] if power > 0 else [0.0, math.inf]
         even = power == int(power) and int(power) % 2 == 0
-        if left[0] >= 0:
+        if lower[0] >= 0:
             return min(ends), max(ends)
         return (0.0, max(ends)) if even else (-math.inf, math.inf)
     with np.errstate(all="ignore"):
-        ends = [float(_calculate(op, np.float64(a), np.float64(b))) for a in left for b in right]
-    known = [e for e in ends if not math.isnan(e)]
-    return (min(known), max(known)) if len(known) == len(ends) else (-math.inf, math.inf)
+        ends = [float(_calculate(op, np.float64(a), np.float64(b))) for a in lower for b in right]
+    numbers = [e for e in ends if not math.isnan(e)]
+    return (min(numbers), max(numbers)) if len(numbers) == len(ends) else (-math.inf, math.inf)

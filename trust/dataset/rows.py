@@ -89,14 +89,14 @@ def column_values(column: Column, values: pd.Series[Any]) -> npt.NDArray[Any]:
     codes = np.full(len(values), -1, dtype=np.int64)
     missing = values.isna().to_numpy()
     texts = values.astype(object).to_numpy()
-    known = {_key(level): code for code, level in enumerate(column.values)}
-    for at in np.flatnonzero(~missing):
-        code = known.get(_key(texts[at]))
+    codes_by_level = {_key(level): code for code, level in enumerate(column.values)}
+    for row in np.flatnonzero(~missing):
+        code = codes_by_level.get(_key(texts[row]))
         if code is None:
             raise StudyInvalid(
                 f"column {column.name!r} holds an unknown level", expected=f"one of {list(column.values)}"
             )
-        codes[at] = code
+        codes[row] = code
     return codes
 
 

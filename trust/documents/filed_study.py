@@ -62,9 +62,9 @@ class TrustDocuments:
         if (size := len(study.unverified_payload)) > _LARGEST_STUDY:  # it goes to nodes with its mandate in one header
             raise StudyInvalid(f"a study of {size} bytes", expected=f"at most {_LARGEST_STUDY}")
         root = self.root.root
-        written = signed_study(study, root)
-        key = root.researchers[written.researcher].key
-        return written, valid_only("study", study, {key: bytes.fromhex(root.keys[key])})
+        parsed_study = signed_study(study, root)
+        key = root.researchers[parsed_study.researcher].key
+        return parsed_study, valid_only("study", study, {key: bytes.fromhex(root.keys[key])})
 
     def may_be_filed(self, study: Study, now: datetime) -> None:
         """Raises: Refused where no mandate of it could come into force, whatever the committee thinks."""
@@ -91,11 +91,11 @@ class TrustDocuments:
     def lacking(self, signers: frozenset[str]) -> dict[str, int]:
         """How many members of which role have still to sign."""
         roles = self.root.root.roles
-        more = {
+        missing_roles = {
             role: least - len(signers & set(roles[role].keys) if role in roles else ())
             for role, least in sorted(self.charter.committee.roles.items())
         }
-        return {role: count for role, count in more.items() if count > 0}
+        return {role: count for role, count in missing_roles.items() if count > 0}
 
 
 @dataclass(frozen=True)
@@ -157,10 +157,10 @@ def lapse(state: State, mandate: Envelope, root: TrustRoot, now: datetime) -> La
     """Whether a mandate that has still to be signed or to run has lapsed, and why."""
     if state not in ("filed", "mandated"):
         return None
-    drafted = _mandate(mandate)
-    if now >= read_time(drafted.expires):
+    draft = _mandate(mandate)
+    if now >= read_time(draft.expires):
         return "expired"
-    return "outdated" if drafted.root != root.root.version else None
+    return "outdated" if draft.root != root.root.version else None
 
 
 def _mandate(envelope: Envelope) -> Mandate:
@@ -172,12 +172,12 @@ def valid_only(kind: Kind, envelope: Envelope, keys: Mapping[str, bytes]) -> Env
 
     A signature that is not valid, under a member's key id, would otherwise stand in the way of her own.
     """
-    found: dict[str, Signature] = {}
+    valid: dict[str, Signature] = {}
     for signature in envelope.signatures:
         alone = envelope.model_copy(update={"signatures": (signature,)})
         for key in signers_of(kind, alone, keys):
-            found.setdefault(key, signature)
-    return envelope.model_copy(update={"signatures": tuple(found.values())})
+            valid.setdefault(key, signature)
+    return envelope.model_copy(update={"signatures": tuple(valid.values())})
 
 
 def write_text(envelope: Envelope) -> str:

@@ -168,11 +168,11 @@ def last_heads(db: Connection) -> dict[str, str]:
 
 def _checkpoint(db: Connection, versions: Sequence[TrustRoot], head: Checkpoint) -> Decision:
     try:
-        signed = read_checkpoint(latest_note(db), head.origin, coordinator_keys(versions))
+        checkpoint = read_checkpoint(latest_note(db), head.origin, coordinator_keys(versions))
     except (Refused, InvalidInput) as wrong:
         return _no("checkpoint", wrong)
-    if signed != head:
-        text = f"the coordinator has signed {signed.size} entries; the register's {head.size} are not those"
+    if checkpoint != head:
+        text = f"the coordinator has signed {checkpoint.size} entries; the register's {head.size} are not those"
         return Decision("checkpoint", False, text, _ASK)
     return Decision("checkpoint", True, f"the coordinator has signed this head, {head.size} entries")
 
@@ -235,9 +235,9 @@ class _Reading:
             wrong = self._wrong.get(kind, [])
             if wrong:
                 seq, error = wrong[0]
-                more = f" (and {len(wrong) - 1} more)" if wrong[1:] else ""
-                said = error.text if isinstance(error, Refused) else str(error)
-                yield Decision(kind, False, f"entry {seq}{more}: {said}", _ASK)
+                rest_note = f" (and {len(wrong) - 1} more)" if wrong[1:] else ""
+                refusal_text = error.text if isinstance(error, Refused) else str(error)
+                yield Decision(kind, False, f"entry {seq}{rest_note}: {refusal_text}", _ASK)
             elif self._right[kind]:
                 yield Decision(kind, True, text.format(self._right[kind]))
 
@@ -263,15 +263,15 @@ class _Reading:
         _must(body.digest_ == self._root_now.root.charter, "the charter is not the trust root's")
 
     def _study(self, study: str, body: _Signed) -> None:
-        signed = signed_study(body.envelope, self._root_now.root)
-        _must(signed.id == study, "the study has another id than its entry")
+        signed_study_ = signed_study(body.envelope, self._root_now.root)
+        _must(signed_study_.id == study, "the study has another id than its entry")
         _must(study not in self._studies.values(), "a second study with this id")
         self._studies[sha256(body.envelope.unverified_payload)] = study
 
     def _mandate(self, study: str, body: _Mandate) -> None:
-        signed = SignedMandate(body.envelope, self._root_now)
+        mandate = SignedMandate(body.envelope, self._root_now)
         _must(body.digest_ == sha256(body.envelope.unverified_payload), "the mandate has another digest")
-        _must(self._studies.get(signed.mandate.study) == study, "the mandate is for no study of this id")
+        _must(self._studies.get(mandate.mandate.study) == study, "the mandate is for no study of this id")
         self._mandates[body.digest_] = study
 
     def _vote(self, _: str, body: _Signed) -> None:
@@ -285,8 +285,8 @@ class _Reading:
     def _sum_record(self, study: str, body: _SumRecord) -> None:
         record = Record.parse(body.record)
         keys = map(Ed25519PublicKey.from_public_bytes, self._coordinator)
-        signed = any(signature_is_valid(key, record.sig, record.message()) for key in keys)
-        _must(signed, "the sum record is not signed by the coordinator")
+        has_valid_signature = any(signature_is_valid(key, record.sig, record.message()) for key in keys)
+        _must(has_valid_signature, "the sum record is not signed by the coordinator")
         _must(study in self._mandates.values(), "the sum record is of a study without a mandate")
 
     def _release(self, study: str, body: _Release) -> None:
@@ -300,10 +300,12 @@ class _Reading:
         versions = [v.root for v in self._versions[: self._seen] if body.partner in v.root.partners]
         keys = [v.verify_keys()[body.partner] for v in reversed(versions)]
         origin = journal_origin(self._root_now.root.trust, body.partner)
-        head, before = read_checkpoint(body.note, origin, keys), self._heads.get(body.partner)
-        if before:
-            _must(head.size >= before.size, f"the journal of {body.partner} has become shorter")
-            _must(head.size > before.size or head.root == before.root, f"the journal of {body.partner} was rewritten")
+        head, previous = read_checkpoint(body.note, origin, keys), self._heads.get(body.partner)
+        if previous:
+            _must(head.size >= previous.size, f"the journal of {body.partner} has become shorter")
+            _must(
+                head.size > previous.size or head.root == previous.root, f"the journal of {body.partner} was rewritten"
+            )
         self._heads[body.partner] = head
 
 

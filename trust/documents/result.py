@@ -145,11 +145,13 @@ class ResultDocument(Model):
 
     def values(self) -> dict[str, Values]:
         """The released arrays of each analysis."""
-        return {name: unpack_values(packed) for name, packed in self.results.items()}
+        return {name: unpack_values(table) for name, table in self.results.items()}
 
     def taken(self) -> Decisions:
         """The decisions, as they were taken."""
-        return Decisions(Decision(said.rule, said.ok, said.text, said.remedy) for said in self.decisions)
+        return Decisions(
+            Decision(decision.rule, decision.ok, decision.text, decision.remedy) for decision in self.decisions
+        )
 
 
 # ---- values
@@ -178,25 +180,25 @@ def _pack(name: str, array: Any) -> Packed:
     return read_model(Packed, document, MessageInvalid, f"the array {name!r}")
 
 
-def unpack_values(packed: Mapping[str, Packed]) -> Values:
+def unpack_values(table: Mapping[str, Packed]) -> Values:
     """The arrays in memory: float64 with NaN, int64 with -1 where hidden, texts, booleans."""
-    return {name: _unpack(array) for name, array in packed.items()}
+    return {name: _unpack(array) for name, array in table.items()}
 
 
 def _unpack(array: Packed) -> Any:
     flat: Sequence[Any] = array.values
     if array.kind == "real":
-        made = np.array([float(x) if x else math.nan for x in flat], dtype=np.float64)
+        array_ = np.array([float(x) if x else math.nan for x in flat], dtype=np.float64)
     elif array.kind == "count":
-        made = np.array([-1 if n == "" else int(n) for n in flat], dtype=np.int64)
+        array_ = np.array([-1 if n == "" else int(n) for n in flat], dtype=np.int64)
     else:
-        made = np.array(flat, dtype=np.bool_ if array.kind == "truth" else np.str_)
-    return made.reshape(array.shape)
+        array_ = np.array(flat, dtype=np.bool_ if array.kind == "truth" else np.str_)
+    return array_.reshape(array.shape)
 
 
-def hidden_cells(packed: Mapping[str, Packed]) -> int:
+def hidden_cells(tables: Mapping[str, Packed]) -> int:
     """How many cells of an analysis are hidden: true entries of its arrays `hidden` and `hidden_…`."""
-    masks = [array for name, array in packed.items() if array.kind == "truth" and _masks(name)]
+    masks = [array for name, array in tables.items() if array.kind == "truth" and _masks(name)]
     return sum(sum(mask.values) for mask in masks)
 
 
@@ -231,7 +233,7 @@ def result_document(
         "mandate": mandate,
         "root": tuple(root),
         "results": results,
-        "suppressed": {name: hidden_cells(packed) for name, packed in results.items()},
+        "suppressed": {name: hidden_cells(table) for name, table in results.items()},
         "decisions": tuple(Said(rule=d.rule, ok=d.ok, text=d.text, remedy=d.remedy) for d in decisions),
     }
     return read_model(ResultDocument, fields, MessageInvalid, "the result")
@@ -242,14 +244,14 @@ def content_digest(document: ResultDocument) -> str:
     return digest({name: value for name, value in document.document().items() if name != "register"})
 
 
-def release_entry(document: ResultDocument, at: str, index: int) -> Entry:
+def release_entry(document: ResultDocument, time: str, index: int) -> Entry:
     """The register's entry of a release at its place: it names study, mandate and content by their digests.
 
     Raises: MessageInvalid, StudyInvalid where the document's study cannot be read.
     """
     study = Study.read(document.study.unverified_payload)
     body = {"mandate": sha256(document.mandate.unverified_payload), "result": content_digest(document)}
-    return Entry.of("release", study.id, at, body, seq=index)
+    return Entry.of("release", study.id, time, body, seq=index)
 
 
 def signed_result(document: ResultDocument, register: Register, *signers: Signer) -> Envelope:

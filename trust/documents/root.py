@@ -172,15 +172,15 @@ class TrustRoot:
         Raises: Refused (`root-version`, `root-trust`, `signature`), MessageInvalid.
         """
         claimed = Root.read(envelope.unverified_payload)
-        mine = self.root
-        if claimed.trust != mine.trust:
+        own_root = self.root
+        if claimed.trust != own_root.trust:
             raise Refused("root-trust", "the trust root is another trust's", "use the root of this trust")
-        if claimed.version != mine.version + 1:
-            text = f"the trust root that follows version {mine.version} is version {mine.version + 1}"
+        if claimed.version != own_root.version + 1:
+            text = f"the trust root that follows version {own_root.version} is version {own_root.version + 1}"
             raise Refused("root-version", text, "accept each version in its order")
-        for root in (mine, claimed):
+        for root in (own_root, claimed):
             payload = verified("root", envelope, root.keys_of("root"), threshold=root.roles["root"].threshold)
-        if read_time(claimed.issued) < read_time(mine.issued):
+        if read_time(claimed.issued) < read_time(own_root.issued):
             raise Refused("root-version", "a trust root is not issued before the one that it follows", "date it again")
         return TrustRoot(payload)
 
@@ -200,8 +200,8 @@ class TrustRoot:
             root, rest = cls.founding(envelopes[0]), envelopes[1:]
         else:
             root, rest = pinned, [e for e in envelopes if Root.read(e.unverified_payload).version > pinned.root.version]
-            same = [e for e in envelopes if Root.read(e.unverified_payload).version == pinned.root.version]
-            if any(e.unverified_payload != pinned.payload for e in same):
+            same_version = [e for e in envelopes if Root.read(e.unverified_payload).version == pinned.root.version]
+            if any(e.unverified_payload != pinned.payload for e in same_version):
                 raise Refused("root-pinned", "the trust root is not the one that was pinned", "ask who runs the trust")
         for envelope in rest:
             root = root.next(envelope)

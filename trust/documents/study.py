@@ -52,10 +52,10 @@ class Study(Model):
     @model_validator(mode="after")
     def _different(self) -> Study:
         names = list(self.analyses)
-        for at, name in enumerate(names):
-            for other in names[:at]:
-                if self.analyses[name] == self.analyses[other]:
-                    raise ValueError(f"analyses {other!r} and {name!r} are the same; ask once")
+        for index, name in enumerate(names):
+            for earlier_name in names[:index]:
+                if self.analyses[name] == self.analyses[earlier_name]:
+                    raise ValueError(f"analyses {earlier_name!r} and {name!r} are the same; ask once")
         return self
 
     @model_validator(mode="after")
@@ -76,10 +76,10 @@ def signed_study(envelope: Envelope, root: Root) -> Study:
     Raises: Refused (`researcher`, `signature`), MessageInvalid, StudyInvalid.
     """
     claimed = Study.read(envelope.unverified_payload)
-    known = root.researchers.get(claimed.researcher)
-    if known is None:
+    person = root.researchers.get(claimed.researcher)
+    if person is None:
         raise Refused("researcher", "the study's researcher is not in the trust root", "have the researcher accredited")
-    verified("study", envelope, {known.key: bytes.fromhex(root.keys[known.key])})
+    verified("study", envelope, {person.key: bytes.fromhex(root.keys[person.key])})
     return claimed
 
 
@@ -104,9 +104,9 @@ def plan_documents(study: Study, scope: Scope, plans: dict[str, dict[str, Sum]])
                 "cohort": cohort,
                 "analysis": study.analyses[name].document(),
                 "sum": sum_name,
-                **planned.document(),
+                **planned_sum.document(),
             }
-            for sum_name, planned in sums.items()
+            for sum_name, planned_sum in sums.items()
         }
         for name, sums in plans.items()
     }
@@ -119,7 +119,7 @@ def plan_document_digest(study: Study, scope: Scope, plans: dict[str, dict[str, 
 
 def sums_at_most(plans: dict[str, dict[str, Sum]]) -> int:
     """How many sums a study may open: analyses share a sum, so the longest one counts."""
-    return max(sum(planned.at_most for planned in sums.values()) for sums in plans.values())
+    return max(sum(planned_sum.at_most for planned_sum in sums.values()) for sums in plans.values())
 
 
 def new_id(title: str) -> str:

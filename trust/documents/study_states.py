@@ -36,15 +36,15 @@ _REMEDIES: Final[dict[State, str]] = {
 }
 
 
-def check_move(study: str, now: State, then: State) -> None:
+def check_move(study: str, now: State, next_state: State) -> None:
     """Raises: Refused (`study-state`) for a move that the table does not have."""
-    if then not in FOLLOWS[now]:
-        raise no_such_move(study, now, "" if now == then else f" and cannot become {then}")
+    if next_state not in FOLLOWS[now]:
+        raise no_such_move(study, now, "" if now == next_state else f" and cannot become {next_state}")
 
 
-def no_such_move(study: str, now: State, more: str = "") -> Refused:
+def no_such_move(study: str, now: State, detail: str = "") -> Refused:
     """`study-state`: where the study stands, and what can be done about it."""
-    already = "" if more else " already"
+    already = "" if detail else " already"
     return Refused(
-        "study-state", f"the study {study!r} is {now}{already}{more}", _REMEDIES.get(now, "file a new study")
+        "study-state", f"the study {study!r} is {now}{already}{detail}", _REMEDIES.get(now, "file a new study")
     )

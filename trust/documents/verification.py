@@ -106,91 +106,95 @@ def verify(raw: bytes, *, pinned: TrustRoot | None, now: datetime | None = None)
         pinned: the trust root that the reader trusts, any version up to the one in force; None: the file's own first.
         now: a release dated later is refused; None: its date is not compared with a clock.
     """
-    on = _Reading(raw, pinned, now, Verified(Decisions(), pinned is not None, sha256(pinned.payload) if pinned else ""))
-    taken: list[Decision] = []
+    reading = _Reading(
+        raw, pinned, now, Verified(Decisions(), pinned is not None, sha256(pinned.payload) if pinned else "")
+    )
+    decisions: list[Decision] = []
     for rule, step in STEPS.items():
-        if taken and not taken[-1].ok:
-            taken.append(Decision(rule, False, NOT_CHECKED))
+        if decisions and not decisions[-1].ok:
+            decisions.append(Decision(rule, False, NOT_CHECKED))
             continue
         try:
-            taken.append(Decision(rule, True, step(on)))
+            decisions.append(Decision(rule, True, step(reading)))
         except Refused as no:
-            taken.append(Decision(rule, False, no.text, _DAMAGED if no.rule == "signature" else no.remedy))
+            decisions.append(Decision(rule, False, no.text, _DAMAGED if no.rule == "signature" else no.remedy))
         except InvalidInput as wrong:
-            expected = f"; expected {wrong.expected}" if wrong.expected else ""
-            taken.append(Decision(rule, False, wrong.got + expected, wrong.remedy or _DAMAGED))
-    return replace(on.found, decisions=Decisions(taken))
+            expectation = f"; expected {wrong.expected}" if wrong.expected else ""
+            decisions.append(Decision(rule, False, wrong.got + expectation, wrong.remedy or _DAMAGED))
+    return replace(reading.found, decisions=Decisions(decisions))
 
 
 def require_verified(raw: bytes, *, pinned: TrustRoot | None, now: datetime | None = None) -> Verified:
     """`verify` for who must rely on it.  Raises: Refused, with the step's name, at the first no."""
-    found = verify(raw, pinned=pinned, now=now)
-    require(found.decisions)
-    return found
+    verified = verify(raw, pinned=pinned, now=now)
+    require(verified.decisions)
+    return verified
 
 
 # ---- the steps: each returns what it found, or raises Refused or InvalidInput
 
 
-def _file(on: _Reading) -> str:
-    on.envelope, on.document, on.register = read_result(on.raw)
-    check_signature_count(on.envelope, on.document.study, on.document.mandate, *on.document.root)
-    on.found = replace(on.found, document=on.document)
-    return f"a result file of {len(on.document.results)} analyses, released {on.register.at}"
+def _file(reading: _Reading) -> str:
+    reading.envelope, reading.document, reading.register = read_result(reading.raw)
+    check_signature_count(reading.envelope, reading.document.study, reading.document.mandate, *reading.document.root)
+    reading.found = replace(reading.found, document=reading.document)
+    return f"a result file of {len(reading.document.results)} analyses, released {reading.register.at}"
 
 
-def _root(on: _Reading) -> str:
-    roots = on.document.root
-    if on.pinned is None:
-        on.found = replace(on.found, fingerprint=sha256(roots[0].unverified_payload))
-    on.root = check_roots(roots, on.pinned)
-    on.found = replace(on.found, root=on.root)
-    root = on.root.root
+def _root(reading: _Reading) -> str:
+    roots = reading.document.root
+    if reading.pinned is None:
+        reading.found = replace(reading.found, fingerprint=sha256(roots[0].unverified_payload))
+    reading.root = check_roots(roots, reading.pinned)
+    reading.found = replace(reading.found, root=reading.root)
+    root = reading.root.root
     version = f"version {root.version} of the trust root of {root.trust!r}"
-    if on.pinned is None:
-        return f"root not pinned: {version} is taken on the file's own word; it begins with {on.found.fingerprint}"
-    return f"{version} follows from the pinned version {on.pinned.root.version}"
+    if reading.pinned is None:
+        return f"root not pinned: {version} is taken on the file's own word; it begins with {reading.found.fingerprint}"
+    return f"{version} follows from the pinned version {reading.pinned.root.version}"
 
 
-def _result(on: _Reading) -> str:
-    role = on.root.root.roles["coordinator"]
-    verified("result", on.envelope, on.root.root.keys_of("coordinator"), threshold=role.threshold)
-    return f"the result is signed by the coordinator of {on.root.root.trust!r}"
+def _result(reading: _Reading) -> str:
+    role = reading.root.root.roles["coordinator"]
+    verified("result", reading.envelope, reading.root.root.keys_of("coordinator"), threshold=role.threshold)
+    return f"the result is signed by the coordinator of {reading.root.root.trust!r}"
 
 
-def _mandate(on: _Reading) -> str:
-    on.root.in_force(on.at)
-    on.mandate = check_mandate(on.document.mandate, on.root, on.at)
-    on.found = replace(on.found, mandate=on.mandate.mandate)
-    quorum = on.root.root.roles["committee"].threshold
-    return f"mandate {on.mandate.mandate.id} is signed by {len(on.mandate.signers)} members; {quorum} are needed"
+def _mandate(reading: _Reading) -> str:
+    reading.root.in_force(reading.at)
+    reading.mandate = check_mandate(reading.document.mandate, reading.root, reading.at)
+    reading.found = replace(reading.found, mandate=reading.mandate.mandate)
+    quorum = reading.root.root.roles["committee"].threshold
+    return (
+        f"mandate {reading.mandate.mandate.id} is signed by {len(reading.mandate.signers)} members; {quorum} are needed"
+    )
 
 
-def _study(on: _Reading) -> str:
-    study = check_study(on.document.study, on.mandate.mandate, on.root, on.at)
-    if set(study.analyses) != set(on.document.results):
+def _study(reading: _Reading) -> str:
+    study = check_study(reading.document.study, reading.mandate.mandate, reading.root, reading.at)
+    if set(study.analyses) != set(reading.document.results):
         raise Refused("study", "the results are not those of the study's analyses", _DAMAGED)
-    on.found = replace(on.found, study=study)
+    reading.found = replace(reading.found, study=study)
     return f"study {study.id} is signed by researcher {study.researcher!r}, and the mandate is for it"
 
 
-def _rules(on: _Reading) -> str:
-    require(on.document.taken())
-    counted = {name: hidden_cells(packed) for name, packed in on.document.results.items()}
-    if counted != on.document.suppressed:
+def _rules(reading: _Reading) -> str:
+    require(reading.document.taken())
+    hidden_counts = {name: hidden_cells(table) for name, table in reading.document.results.items()}
+    if hidden_counts != reading.document.suppressed:
         raise Refused("rules", "the numbers of hidden cells are not those of the results", _DAMAGED)
-    for name, packed in on.document.results.items():
-        if not counted[name] and any(array.kind == "count" and "" in array.values for array in packed.values()):
+    for name, table in reading.document.results.items():
+        if not hidden_counts[name] and any(array.kind == "count" and "" in array.values for array in table.values()):
             raise Refused("rules", "a count is withheld and no cell is said to be hidden", _DAMAGED)
-    return f"all {len(on.document.decisions)} rules said yes; {sum(counted.values())} cells are hidden"
+    return f"all {len(reading.document.decisions)} rules said yes; {sum(hidden_counts.values())} cells are hidden"
 
 
-def _register(on: _Reading) -> str:
-    register, root = on.register, on.root.root
-    if on.now is not None and on.now < on.at:
+def _register(reading: _Reading) -> str:
+    register, root = reading.register, reading.root.root
+    if reading.now is not None and reading.now < reading.at:
         raise Refused("register", "the release is dated later than now", "check the clock")
     checkpoint = read_checkpoint(register.checkpoint, register_origin(root.trust), root.keys_of("coordinator").values())
-    leaf = leaf_hash(release_entry(on.document, register.at, register.index).canonical())
+    leaf = leaf_hash(release_entry(reading.document, register.at, register.index).canonical())
     proof = [bytes.fromhex(part) for part in register.proof]
     check_inclusion(leaf, register.index, checkpoint.size, proof, checkpoint.root)
     return f"the release is entry {register.index} of the {checkpoint.size} of the register"
@@ -246,7 +250,7 @@ def check_roots(envelopes: Sequence[Envelope], pinned: TrustRoot | None) -> Trus
     return TrustRoot.chain(envelopes, pinned)
 
 
-def check_mandate(envelope: Envelope, root: TrustRoot, at: datetime) -> SignedMandate:
+def check_mandate(envelope: Envelope, root: TrustRoot, moment: datetime) -> SignedMandate:
     """The mandate that this root's committee has signed, in force at a time; the root's further roles have signed too.
 
     A further role is any that is not root, committee, coordinator or auditor, such as `lay`: as many members as its
@@ -254,26 +258,26 @@ def check_mandate(envelope: Envelope, root: TrustRoot, at: datetime) -> SignedMa
 
     Raises: Refused (`signature`, `root-version`, `mandate-expired`, `mandate`), MessageInvalid.
     """
-    signed = SignedMandate(envelope, root)
+    signed_mandate = SignedMandate(envelope, root)
     for name, role in sorted(root.root.roles.items()):
-        if name not in _NAMED_ROLES and len(signed.signers & set(role.keys)) < role.threshold:
+        if name not in _NAMED_ROLES and len(signed_mandate.signers & set(role.keys)) < role.threshold:
             text = f"the mandate is not signed by {role.threshold} of role {name!r}"
             raise Refused("signature", text, "have it signed by those who may")
-    signed.in_force(at)
-    if signed.mandate.charter != root.root.charter:
+    signed_mandate.in_force(moment)
+    if signed_mandate.mandate.charter != root.root.charter:
         raise Refused("mandate", "the mandate is under another charter than the trust root's", _ASK)
-    if not set(signed.mandate.partners) <= set(root.root.partners):
+    if not set(signed_mandate.mandate.partners) <= set(root.root.partners):
         raise Refused("mandate", "the mandate names a partner that the trust root does not have", _ASK)
-    return signed
+    return signed_mandate
 
 
-def check_study(envelope: Envelope, mandate: Mandate, root: TrustRoot, at: datetime) -> Study:
+def check_study(envelope: Envelope, mandate: Mandate, root: TrustRoot, moment: datetime) -> Study:
     """The study of a mandate, signed by a researcher of the root who is accredited at a time.
 
     Raises: Refused (`signature`, `researcher`, `study`), MessageInvalid, StudyInvalid.
     """
     study = signed_study(envelope, root.root)
-    if at >= read_time(root.root.researchers[study.researcher].accredited_until):
+    if moment >= read_time(root.root.researchers[study.researcher].accredited_until):
         raise Refused("researcher", "the study's researcher was no longer accredited", "have the researcher accredited")
     if sha256(envelope.unverified_payload) != mandate.study:
         raise Refused("study", "the mandate is for another study", _ASK)

@@ -72,9 +72,11 @@ def read_checkpoint(note: str, origin: str, keys: Iterable[bytes]) -> Checkpoint
         raise MessageInvalid("a checkpoint's root that is no hash", expected="32 bytes in base64")
     if lines[0] != origin:
         raise Refused("checkpoint-origin", "the checkpoint is of another log", "use the log of this trust")
-    made = signatures.removesuffix("\n").split("\n")
-    signed, known = f"{text}\n".encode(), list(keys)
-    good = [_signed(line, origin, known, signed) for line in made]  # each line is read: a malformed one spoils the note
+    signature_lines = signatures.removesuffix("\n").split("\n")
+    signed_text, candidate_keys = f"{text}\n".encode(), list(keys)
+    good = [
+        _signed(line, origin, candidate_keys, signed_text) for line in signature_lines
+    ]  # each line is read: a malformed one spoils the note
     if not any(good):
         raise Refused("checkpoint-signature", "the checkpoint is not signed by its log's key", "fetch it again")
     return Checkpoint(origin, int(lines[1]), root)
@@ -82,11 +84,11 @@ def read_checkpoint(note: str, origin: str, keys: Iterable[bytes]) -> Checkpoint
 
 def _signed(line: str, origin: str, keys: Iterable[bytes], text: bytes) -> bool:
     """Whether a signature's line is one of these keys' over the text.  Raises: MessageInvalid for no such line."""
-    found = _LINE.fullmatch(line)
-    blob = _base64(found[2]) if found else None
-    if not found or blob is None or len(blob) < 5:
+    match = _LINE.fullmatch(line)
+    blob = _base64(match[2]) if match else None
+    if not match or blob is None or len(blob) < 5:
         raise MessageInvalid("a checkpoint with a line that is no signature", expected="a dash, a name, base64")
-    return found[1] == origin and any(blob[:4] == _key_hash(origin, key) and valid(key, blob[4:], text) for key in keys)
+    return match[1] == origin and any(blob[:4] == _key_hash(origin, key) and valid(key, blob[4:], text) for key in keys)
 
 
 def _key_hash(name: str, public: bytes) -> bytes:

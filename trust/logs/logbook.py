@@ -65,10 +65,10 @@ def prepare(db: Connection) -> None:
 
 def check_version(db: Connection) -> None:
     """Raises: InvalidInput for a file that a newer version of this software has written."""
-    found = db.execute("PRAGMA user_version").fetchone()[0]
-    if found > _VERSION:
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version > _VERSION:
         raise InvalidInput(
-            f"a state of version {found}", expected=f"version {_VERSION} or older", remedy="use a newer datatrust"
+            f"a state of version {version}", expected=f"version {_VERSION} or older", remedy="use a newer datatrust"
         )
 
 
@@ -85,7 +85,7 @@ class Logbook:
 
     # ---- writing
 
-    def append(self, kind: str, study: str, at: str, body: Mapping[str, Any]) -> int:
+    def append(self, kind: str, study: str, time: str, body: Mapping[str, Any]) -> int:
         """Add an entry; its number, from 0.  The caller has opened the transaction, and commits it.
 
         Raises: ValueError for a kind that the log does not have, a time or a body that has no canonical form: our own
@@ -95,22 +95,23 @@ class Logbook:
             raise ValueError(f"the {self._name} has no entries of kind {kind!r}")
         if not study.isascii():
             raise ValueError("a study's id is ASCII")
-        _check_time(at)
-        start = b'{"at":"%b","body":%b,"kind":"%b","seq":' % (at.encode(), canonical(dict(body)), kind.encode())
+        _check_time(time)
+        start = b'{"at":"%b","body":%b,"kind":"%b","seq":' % (time.encode(), canonical(dict(body)), kind.encode())
         end = b',"study":%b,"v":1}' % encode_basestring_ascii(study).encode()
         if len(start) + len(end) + 20 > LARGEST_ENTRY:
             raise MessageInvalid(f"an entry of {len(start)} bytes", expected=f"at most {LARGEST_ENTRY}")
         for _ in range(2):
-            seq, before = self._size, self._peaks
+            seq, peaks_before = self._size, self._peaks
             entry = b"%b%d%b" % (start, seq, end)
             leaf = leaf_hash(entry)
-            after = _grown(seq, before, leaf)
+            peaks_after = _grown(seq, peaks_before, leaf)
             changed = self._db.execute(
-                "UPDATE head SET size = ?, peaks = ? WHERE size = ? AND peaks = ?", (seq + 1, after, seq, before)
+                "UPDATE head SET size = ?, peaks = ? WHERE size = ? AND peaks = ?",
+                (seq + 1, peaks_after, seq, peaks_before),
             )
             if changed.rowcount == 1:
                 self._db.execute("INSERT INTO log VALUES (?, ?, ?)", (seq, leaf, entry))
-                self._size, self._peaks = seq + 1, after
+                self._size, self._peaks = seq + 1, peaks_after
                 return seq
             self._size, self._peaks = self._stored()  # another process has written, or a transaction was undone
         return self._corrupt("its head changes while it is written")
@@ -133,8 +134,8 @@ class Logbook:
 
     def entries(self, start: int = 0) -> Iterator[Entry]:
         """Entries from `start` on, each compared with its leaf hash.  Raises: Refused (`log-corrupt`)."""
-        for seq, (found, leaf, body) in enumerate(self._rows(start), start):
-            yield self._checked(seq, found, leaf, body)
+        for seq, (row_seq, leaf, body) in enumerate(self._rows(start), start):
+            yield self._checked(seq, row_seq, leaf, body)
 
     def tree(self) -> Tree:
         """The whole tree, for proofs.  Raises: Refused (`log-corrupt`)."""
@@ -158,8 +159,8 @@ class Logbook:
         with self._snapshot():
             size, peaks = self._stored()
             count, grown = 0, b""
-            for found, leaf, body in self._rows(_LOWEST):
-                self._checked(count, found, leaf, body)
+            for row_seq, leaf, body in self._rows(_LOWEST):
+                self._checked(count, row_seq, leaf, body)
                 if count == size:
                     self._corrupt(f"entry {count} is beyond its head")
                 count, grown = count + 1, _grown(count, grown, leaf)
@@ -170,9 +171,9 @@ class Logbook:
 
     def same_up_to(self, size: int, root: bytes) -> bool:
         """Whether the first `size` entries have this root; there are at least so many."""
-        now, found = self.head()
+        now, own_head = self.head()
         if size == now:
-            return root == found
+            return root == own_head
         peaks = b""
         for seq, (leaf,) in enumerate(self._db.execute("SELECT leaf FROM log WHERE seq < ? ORDER BY seq", (size,))):
             peaks = _grown(seq, peaks, leaf)
@@ -199,9 +200,9 @@ class Logbook:
                 "SELECT seq, leaf, body FROM log WHERE seq > ? ORDER BY seq LIMIT ?", (rows[-1][0], _AT_A_TIME)
             ).fetchall()
 
-    def _checked(self, seq: int, found: int, leaf: bytes, body: bytes) -> Entry:
-        if found != seq:
-            self._corrupt(f"entry {seq} is missing" if found > seq else f"an entry {found} was put in")
+    def _checked(self, seq: int, row_seq: int, leaf: bytes, body: bytes) -> Entry:
+        if row_seq != seq:
+            self._corrupt(f"entry {seq} is missing" if row_seq > seq else f"an entry {row_seq} was put in")
         if type(body) is not bytes or leaf_hash(body) != leaf:
             self._corrupt(f"entry {seq} does not have the hash that was kept of it")
         try:
@@ -228,8 +229,8 @@ class Logbook:
         finally:
             self._db.execute("COMMIT")
 
-    def _corrupt(self, what: str) -> NoReturn:
-        raise Refused("log-corrupt", f"the {self._name} was changed: {what}", _MEND)
+    def _corrupt(self, problem: str) -> NoReturn:
+        raise Refused("log-corrupt", f"the {self._name} was changed: {problem}", _MEND)
 
 
 def _grown(size: int, peaks: bytes, leaf: bytes) -> bytes:
@@ -244,23 +245,27 @@ def _folded(peaks: bytes) -> bytes:
     if not peaks:
         return EMPTY
     root = peaks[-32:]
-    for at in range(len(peaks) - 64, -1, -32):
-        root = node_hash(peaks[at : at + 32], root)
+    for offset in range(len(peaks) - 64, -1, -32):
+        root = node_hash(peaks[offset : offset + 32], root)
     return root
 
 
-def _first_difference(size: int, found: bytes, kept: bytes) -> str:
+def _first_difference(size: int, actual: bytes, expected_leaves: bytes) -> str:
     """The entries under the first peak that differs."""
-    at = next(at for at in range(0, len(kept), 32) if found[at : at + 32] != kept[at : at + 32])
+    offset = next(
+        offset
+        for offset in range(0, len(expected_leaves), 32)
+        if actual[offset : offset + 32] != expected_leaves[offset : offset + 32]
+    )
     widths = [1 << bit for bit in range(size.bit_length() - 1, -1, -1) if size >> bit & 1]
-    first, width = sum(widths[: at // 32]), widths[at // 32]
+    first, width = sum(widths[: offset // 32]), widths[offset // 32]
     return f"entry {first}" if width == 1 else f"one of the entries {first} to {first + width - 1}"
 
 
 @functools.lru_cache(maxsize=256)
-def _check_time(at: str) -> None:
+def _check_time(time: str) -> None:
     """Raises: ValueError for a text that is no time.  Entries of one second share the answer."""
     try:
-        read_time(at)
+        read_time(time)
     except InvalidInput as wrong:
         raise ValueError(str(wrong)) from None

@@ -33,9 +33,9 @@ class Entry(Model):
     v: Literal[1] = 1
 
     @classmethod
-    def of(cls, kind: str, study: str, at: str, body: Mapping[str, Any], *, seq: int) -> Entry:
+    def of(cls, kind: str, study: str, time: str, body: Mapping[str, Any], *, seq: int) -> Entry:
         """An entry at its place."""
-        return cls(at=at, body=dict(body), kind=kind, seq=seq, study=study)
+        return cls(at=time, body=dict(body), kind=kind, seq=seq, study=study)
 
 
 def leaf_hash(entry: bytes) -> bytes:
@@ -43,9 +43,9 @@ def leaf_hash(entry: bytes) -> bytes:
     return hashlib.sha256(b"\x00" + entry).digest()
 
 
-def node_hash(left: bytes, right: bytes) -> bytes:
+def node_hash(left_child: bytes, right: bytes) -> bytes:
     """SHA-256(0x01 || left || right), 32 bytes."""
-    return hashlib.sha256(b"\x01" + left + right).digest()
+    return hashlib.sha256(b"\x01" + left_child + right).digest()
 
 
 class Tree:
@@ -62,13 +62,13 @@ class Tree:
     def append(self, leaf: bytes) -> int:
         """Add a leaf hash; its index."""
         index = len(self._levels[0])
-        carried, level = leaf, 0
+        node, level = leaf, 0
         while True:
             nodes = self._levels[level]
-            nodes.append(carried)
+            nodes.append(node)
             if len(nodes) % 2:
                 return index
-            carried, level = node_hash(nodes[-2], nodes[-1]), level + 1
+            node, level = node_hash(nodes[-2], nodes[-1]), level + 1
             if level == len(self._levels):
                 self._levels.append([])
 
@@ -134,18 +134,18 @@ def check_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], 
     """Entry `index` with this leaf hash is in the tree of this size and root.  Raises: Refused (`proof-invalid`)."""
     if not 0 <= index < size:
         raise _unproved("an entry outside the log")
-    at, last, found = index, size - 1, leaf
+    position, last, digest = index, size - 1, leaf
     for part in proof:
         if last == 0 or len(part) != 32:
             raise _unproved("a proof of another length")
-        if at % 2 or at == last:
-            found = node_hash(part, found)
-            while at % 2 == 0 and at:
-                at, last = at >> 1, last >> 1
+        if position % 2 or position == last:
+            digest = node_hash(part, digest)
+            while position % 2 == 0 and position:
+                position, last = position >> 1, last >> 1
         else:
-            found = node_hash(found, part)
-        at, last = at >> 1, last >> 1
-    if last or found != root:
+            digest = node_hash(digest, part)
+        position, last = position >> 1, last >> 1
+    if last or digest != root:
         raise _unproved("this entry does not lead to the log's root")
 
 
@@ -158,22 +158,22 @@ def check_consistency(old: int, size: int, old_root: bytes, root: bytes, proof: 
             raise _unproved("two logs of one size with different entries")
         return
     parts = [*([old_root] if old & (old - 1) == 0 else []), *proof]
-    at, last = old - 1, size - 1
-    while at % 2:
-        at, last = at >> 1, last >> 1
+    position, last = old - 1, size - 1
+    while position % 2:
+        position, last = position >> 1, last >> 1
     if not parts:
         raise _unproved("a proof of another length")
     first = second = parts[0]
     for part in parts[1:]:
         if last == 0:
             raise _unproved("a proof of another length")
-        if at % 2 or at == last:
+        if position % 2 or position == last:
             first, second = node_hash(part, first), node_hash(part, second)
-            while at % 2 == 0 and at:
-                at, last = at >> 1, last >> 1
+            while position % 2 == 0 and position:
+                position, last = position >> 1, last >> 1
         else:
             second = node_hash(second, part)
-        at, last = at >> 1, last >> 1
+        position, last = position >> 1, last >> 1
     if last or first != old_root or second != root:
         raise _unproved("the later log does not extend the earlier one")
 

@@ -17,9 +17,9 @@ __all__ = ["computed"]
 
 def computed(name: str, analysis: AnyAnalysis, names: Names) -> Iterator[Line]:
     """What an analysis is, in a line, and under it what follows from its fields."""
-    first, *others = _said(analysis, names)
+    first, *rest = _said(analysis, names)
     yield Line(names.speech("analysis", name=name, what=first.text), "item")
-    yield from others
+    yield from rest
     if PARTNER in analysis.reads():
         yield Line(names.speech("shows_partner"), "warning", 1)
 
@@ -95,7 +95,7 @@ def _glm(analysis: Glm, names: Names) -> Iterator[Line]:
     yield _line(names, "glm", outcome=_outcome(analysis.outcome, names))
     yield _line(names, "explained" if analysis.terms else "explained_nothing")
     for term in analysis.terms:
-        factors = [factor(of, names) for of in term]
+        factors = [factor(term_factor, names) for term_factor in term]
         whole = factors[0] if len(factors) == 1 else say("product", factors=say.listed(factors))
         yield Line(whole, "item", 2)
     yield _line(names, "intercept" if analysis.intercept else "no_intercept")

@@ -25,8 +25,8 @@ def calculation(expression: Expression, names: Names) -> str:
         case Number():
             return say.number(expression.number)
         case Calculate():
-            left, right = _operand(expression.left, names), _operand(expression.right, names)
-            return say(_OPERATIONS[expression.op], left=left, right=right)
+            left_words, right = _operand(expression.left, names), _operand(expression.right, names)
+            return say(_OPERATIONS[expression.op], left=left_words, right=right)
         case Compare():
             value, column = say.number(expression.number), _operand(expression.left, names)
             return say("one_if", condition=say(f"number_{_SIGNS[expression.op]}", column=column, value=value))
@@ -36,25 +36,31 @@ def calculation(expression: Expression, names: Names) -> str:
 
 
 def _operand(expression: Expression, names: Names) -> str:
-    said = calculation(expression, names)
-    simple = isinstance(expression, Name) or (isinstance(expression, Number) and said[0].isdigit() and "×" not in said)
-    return said if simple else names.speech("brackets", text=said)
+    operand = calculation(expression, names)
+    simple = isinstance(expression, Name) or (
+        isinstance(expression, Number) and operand[0].isdigit() and "×" not in operand
+    )
+    return operand if simple else names.speech("brackets", text=operand)
 
 
-def factor(of: Factor, names: Names) -> str:
+def factor(term_factor: Factor, names: Names) -> str:
     """A factor of a model: a category with its reference, or an expression."""
     say = names.speech
-    if isinstance(of, Category):
-        column = names.column(of.column)
-        if of.reference is None:
-            return say("reference_first", column=column, level=names.level(of.column, _levels(of.column, names)[0]))
-        return say("reference", column=column, level=_reference(of.column, of.reference, names))
-    if isinstance(of, Name) and of.column == PARTNER:
-        return say("groups_of", column=names.column(of.column))
-    if isinstance(of, Name) and names.of(of.column).categorical:
-        boolean = names.of(of.column).type == "boolean"
-        return say("answer_of" if boolean else "groups_of", column=names.column(of.column))
-    return calculation(of, names)
+    if isinstance(term_factor, Category):
+        column = names.column(term_factor.column)
+        if term_factor.reference is None:
+            return say(
+                "reference_first",
+                column=column,
+                level=names.level(term_factor.column, _levels(term_factor.column, names)[0]),
+            )
+        return say("reference", column=column, level=_reference(term_factor.column, term_factor.reference, names))
+    if isinstance(term_factor, Name) and term_factor.column == PARTNER:
+        return say("groups_of", column=names.column(term_factor.column))
+    if isinstance(term_factor, Name) and names.of(term_factor.column).categorical:
+        boolean = names.of(term_factor.column).type == "boolean"
+        return say("answer_of" if boolean else "groups_of", column=names.column(term_factor.column))
+    return calculation(term_factor, names)
 
 
 def _reference(name: str, value: int | str, names: Names) -> str:

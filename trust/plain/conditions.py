@@ -24,9 +24,9 @@ def parts(tree: Any, names: Names) -> tuple[str, list[str]]:
     The tree is that of a checked `Cohort`.
     """
     tree = _bare(tree)
-    for kind, joined in ((exp.And, "and"), (exp.Or, "or")):
+    for kind, word in ((exp.And, "and"), (exp.Or, "or")):
         if isinstance(tree, kind):
-            return joined, [condition(part, names) for part in _flat(tree, kind)]
+            return word, [condition(part, names) for part in _flat(tree, kind)]
     return "", [condition(tree, names)]
 
 
@@ -36,8 +36,8 @@ def condition(tree: Any, names: Names) -> str:
     tree = _bare(tree)
     match tree:
         case exp.And() | exp.Or():
-            kind, joined = (exp.And, "and") if isinstance(tree, exp.And) else (exp.Or, "or")
-            return say(joined).join(_inner(part, names) for part in _flat(tree, kind))
+            kind, word = (exp.And, "and") if isinstance(tree, exp.And) else (exp.Or, "or")
+            return say(word).join(_inner(part, names) for part in _flat(tree, kind))
         case exp.Not():
             return _denied(_bare(tree.this), names)
         case exp.Column():
@@ -91,8 +91,8 @@ def _between(tree: Any, names: Names) -> str:
     name = column_name(tree.this)
     low, high = (value_of(name, literal(tree.args[end]), names, ranked=True) for end in ("low", "high"))
     if _kind(name, names) == "boolean":
-        said = names.speech("number_between", column=_subject(name, names), low=low, high=high)
-        return names.speech("answer_ranks", condition=said)
+        sentence = names.speech("number_between", column=_subject(name, names), low=low, high=high)
+        return names.speech("answer_ranks", condition=sentence)
     kind = _kind(name, names).replace("level", "number")
     if kind == "number":
         high = measured(name, literal(tree.args["high"]), names)
@@ -100,15 +100,15 @@ def _between(tree: Any, names: Names) -> str:
 
 
 def _comparison(tree: Any, names: Names) -> str:
-    left, right, sign = _bare(tree.this), _bare(tree.expression), _SIGNS[type(tree)]
-    if not isinstance(left, exp.Column):
-        left, right, sign = right, left, _TURNED.get(sign, sign)
-    name = column_name(left)
+    left_side, right, sign = _bare(tree.this), _bare(tree.expression), _SIGNS[type(tree)]
+    if not isinstance(left_side, exp.Column):
+        left_side, right, sign = right, left_side, _TURNED.get(sign, sign)
+    name = column_name(left_side)
     kind, ranked = _kind(name, names), sign not in ("eq", "ne")
     if isinstance(right, exp.Column):
-        other = column_name(right)
-        said = {"date": "date_of", "boolean": "answer_of"}.get(kind, "value_of")
-        value = names.speech(said, column=names.column(other))
+        other_column = column_name(right)
+        sentence_key = {"date": "date_of", "boolean": "answer_of"}.get(kind, "value_of")
+        value = names.speech(sentence_key, column=names.column(other_column))
     elif kind == "number" or (kind == "level" and ranked):
         value = measured(name, literal(right), names)
     else:
@@ -117,8 +117,8 @@ def _comparison(tree: Any, names: Names) -> str:
         if not ranked and not isinstance(right, exp.Column):
             key = "answer_is" if sign == "eq" else "answer_is_not"
             return names.speech(key, column=names.column(name), value=value)
-        said = names.speech(f"number_{sign}", column=_subject(name, names), value=value)
-        return names.speech("answer_ranks", condition=said)
+        sentence_key = names.speech(f"number_{sign}", column=_subject(name, names), value=value)
+        return names.speech("answer_ranks", condition=sentence_key)
     if ranked:
         kind = "number" if kind == "level" else kind
     elif kind == "text":

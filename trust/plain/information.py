@@ -19,8 +19,8 @@ def information(study: Study, cohort: Cohort | None, names: Names) -> Iterator[L
     """A line a column, in the dataset's order.  Raises: StudyInvalid for a column that the dataset does not have."""
     uses = _uses(study, cohort, names)
     yield Line(names.speech("information_only"))
-    known = [name for name in names.dataset.names if name in uses]
-    for name in [*known, *sorted(uses.keys() - set(known))]:
+    columns = [name for name in names.dataset.names if name in uses]
+    for name in [*columns, *sorted(uses.keys() - set(columns))]:
         hidden = name not in names.dataset
         yield Line(_what(names.of(name), names, hidden=hidden), "item")
         if not hidden:
@@ -44,14 +44,14 @@ def _uses(study: Study, cohort: Cohort | None, names: Names) -> dict[str, list[s
             for source in dict.fromkeys(dataset.derivation(name).columns):
                 for_derived.setdefault(source, []).append(name)
     uses: dict[str, list[str]] = {name: [] for name in [*direct, *for_derived]}
-    for name, said in uses.items():
+    for name, purposes in uses.items():
         if name in for_cohort:
-            said.append(say("use_cohort"))
+            purposes.append(say("use_cohort"))
         if name in for_analyses:
             titles = for_analyses[name]
-            said.append(say("use_analysis", count=len(titles), names=", ".join(titles)))
+            purposes.append(say("use_analysis", count=len(titles), names=", ".join(titles)))
         if name in for_derived:
-            said.append(say("use_derived", columns=", ".join(map(names.column, for_derived[name]))))
+            purposes.append(say("use_derived", columns=", ".join(map(names.column, for_derived[name]))))
     if dataset.person in dataset:
         uses.setdefault(dataset.person, []).append(say("use_person"))
     return uses
@@ -69,16 +69,16 @@ def _kind(column: Column, names: Names) -> str:
     say = names.speech
     if column.levels:
         return say("kind_levels", levels=names.levels(column.name))
-    said = say(f"kind_{column.type}")
+    kind = say(f"kind_{column.type}")
     low, high = column.minimum, column.maximum
     if low is not None and high is not None:
-        said += say("from_to", low=low, high=high)
+        kind += say("from_to", low=low, high=high)
     elif low is not None:
-        said += say("from", low=low)
+        kind += say("from", low=low)
     elif high is not None:
-        said += say("to", high=high)
+        kind += say("to", high=high)
     unit = names.unit(column.name)
-    return said + (say("in_unit", unit=unit) if unit else "")
+    return kind + (say("in_unit", unit=unit) if unit else "")
 
 
 def _more(column: Column, names: Names) -> Iterator[Line]:
@@ -88,9 +88,9 @@ def _more(column: Column, names: Names) -> Iterator[Line]:
     if column.magnitude:
         yield Line(say("magnitude"), "item", 1)
     if column.derived:
-        made = names.dataset.derivation(column.name)
-        if isinstance(made, Cohort):
-            text = say("derived_yes", condition=condition(made.tree, names))
+        derivation = names.dataset.derivation(column.name)
+        if isinstance(derivation, Cohort):
+            text = say("derived_yes", condition=condition(derivation.tree, names))
         else:
-            text = say("derived_number", expression=calculation(made, names))
+            text = say("derived_number", expression=calculation(derivation, names))
         yield Line(text, "item", 1)

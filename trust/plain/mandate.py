@@ -45,19 +45,19 @@ def plain(study: bytes, mandate: bytes, dataset: Dataset, *, lang: str) -> Page:
     that do not fit the dataset; Refused (`mandate-study`, `dataset`) where one is not about the other.
     """
     speech = Speech(lang)
-    asked = Study.read(study)
-    signed = read_model(Mandate, parse(mandate), MessageInvalid, "the mandate")
+    study_text = Study.read(study)
+    mandate_text = read_model(Mandate, parse(mandate), MessageInvalid, "the mandate")
     for name in ("study", "plan", "dataset", "charter"):
-        if not _DIGEST.fullmatch(getattr(signed, name)):
+        if not _DIGEST.fullmatch(getattr(mandate_text, name)):
             raise MessageInvalid(f"the mandate's {name} is no digest", expected="sha256: and 64 hexadecimal digits")
-    if signed.study != sha256(study):
+    if mandate_text.study != sha256(study):
         text = "the mandate names another study than the one that is shown with it"
         raise Refused("mandate-study", text, "show it with the study that it names")
-    if not dataset.digest() == asked.dataset_digest == signed.dataset or asked.dataset != dataset.id:
+    if not dataset.digest() == study_text.dataset_digest == mandate_text.dataset or study_text.dataset != dataset.id:
         text = "study or mandate names another dataset than the one that is shown with them"
         raise Refused("dataset", text, "use the dataset as it was when the study was written")
-    writer = _Writer(asked, signed, dataset, speech, sha256(mandate))
-    return Page(speech("page_title", number=signed.id), tuple(writer.sections()))
+    writer = _Writer(study_text, mandate_text, dataset, speech, sha256(mandate))
+    return Page(speech("page_title", number=mandate_text.id), tuple(writer.sections()))
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class _Writer:
             ("often", self._often()),
             ("protections", self._protections()),
             ("never", self._items("never_rows", "never_code", "never_linked", "never_else", "never_late")),
-            ("remains", self._items(*(f"remains_{of}" for of in _REMAINS))),
+            ("remains", self._items(*(f"remains_{item}" for item in _REMAINS))),
             ("valid", self._valid()),
             ("conditions", self._conditions()),
             ("signed", self._signed()),
@@ -107,16 +107,16 @@ class _Writer:
 
     def _summary(self) -> Iterator[Line]:
         summaries = {str(lang): text for lang, text in self.study.summary.items()}
-        mine, other = summaries.get(self.say.lang), summaries.get(self.say.other)
-        if mine is None and other is None:
+        own_summary, other_summary = summaries.get(self.say.lang), summaries.get(self.say.other)
+        if own_summary is None and other_summary is None:
             yield self._line("summary_none")
             return
         yield self._line("summary_whose")
-        if mine is not None:
-            yield from _quote(mine)
-        if other is not None:
-            yield self._line("summary_only_other" if mine is None else "summary_other")
-            yield from _quote(other)
+        if own_summary is not None:
+            yield from _quote(own_summary)
+        if other_summary is not None:
+            yield self._line("summary_only_other" if own_summary is None else "summary_other")
+            yield from _quote(other_summary)
 
     def _purpose(self) -> Iterator[Line]:
         words, code = self.say.of_table("purposes", self.study.purpose), self.say.quoted(self.study.purpose)
@@ -140,8 +140,8 @@ class _Writer:
         if self.cohort is None:
             yield self._line("everybody")
         else:
-            joined, conditions = parts(self.cohort.tree, self.names)
-            yield self._line({"and": "all_hold", "or": "one_holds"}.get(joined, "those_who"))
+            conjunction, conditions = parts(self.cohort.tree, self.names)
+            yield self._line({"and": "all_hold", "or": "one_holds"}.get(conjunction, "those_who"))
             yield from (Line(condition, "item") for condition in conditions)
             yield self._line("unknown")
             yield self._line("as_written")
@@ -173,31 +173,33 @@ class _Writer:
     # ---- what protects
 
     def _protections(self) -> Iterator[Line]:
-        asked, mandate = self.study.protections, self.mandate
-        yield self._item("persons", count=asked.persons)
+        protections, mandate = self.study.protections, self.mandate
+        yield self._item("persons", count=protections.persons)
         yield self._item("others_hidden")
-        yield self._item("zero_is_small" if asked.zero_is_small else "zero_is_shown")
+        yield self._item("zero_is_small" if protections.zero_is_small else "zero_is_shown")
         yield self._item("fewest", count=mandate.m)
         yield self._item("groups_partners")
-        yield self._item("organisations", count=asked.organisations)
-        if mandate.m != asked.fewest(len(mandate.partners)):
-            yield self._warning("differs_fewest", count=asked.fewest(len(mandate.partners)))
+        yield self._item("organisations", count=protections.organisations)
+        if mandate.m != protections.fewest(len(mandate.partners)):
+            yield self._warning("differs_fewest", count=protections.fewest(len(mandate.partners)))
         yield self._item("colluders", count=mandate.c)
-        if mandate.c != asked.colluders:
-            yield self._warning("differs_colluders", count=asked.colluders)
-        yield self._item("secure_sum" if asked.secure_sum else "no_secure_sum")
-        yield self._item("replay" if asked.replay else "no_replay")
+        if mandate.c != protections.colluders:
+            yield self._warning("differs_colluders", count=protections.colluders)
+        yield self._item("secure_sum" if protections.secure_sum else "no_secure_sum")
+        yield self._item("replay" if protections.replay else "no_replay")
         yield self._item(f"audit_{mandate.audit}")
-        yield self._item(f"noise_{asked.noise}".lower())
-        yield self._item("dominance", share=self.say("percent", value=asked.dominance_percent))
-        read = dict.fromkeys(chain.from_iterable(of.reads() for _, of in sorted(self.study.analyses.items())))
+        yield self._item(f"noise_{protections.noise}".lower())
+        yield self._item("dominance", share=self.say("percent", value=protections.dominance_percent))
+        read = dict.fromkeys(
+            chain.from_iterable(analysis.reads() for _, analysis in sorted(self.study.analyses.items()))
+        )
         amounts = tuple(name for name in read if name != PARTNER and self.dataset.column(name).magnitude)
         if amounts:
             yield self._item("dominance_here", columns=self.names.columns(amounts))
         else:
             yield self._item("dominance_none")
-        yield self._item("parameters", value=asked.glm_parameters_per_person)
-        yield self._item("residual_df", count=asked.residual_df)
+        yield self._item("parameters", value=protections.glm_parameters_per_person)
+        yield self._item("residual_df", count=protections.residual_df)
 
     # ---- when, and what is signed
 

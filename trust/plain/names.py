@@ -52,23 +52,23 @@ class Names:
         levels = () if name == PARTNER else self.of(name).levels
         called = {level.value: level.label or str(level.value) for level in levels}
         label = called.get(value, str(value))
-        if [other.casefold() for other in called.values()].count(label.casefold()) < 2:
+        if [label_.casefold() for label_ in called.values()].count(label.casefold()) < 2:
             return self.speech.quoted(label)
         return self.speech("level_named", label=self.speech.quoted(label), value=self.speech.quoted(str(value)))
 
     def levels(self, name: str) -> str:
         """All levels of a column, each with its value."""
-        written = []
+        texts = []
         for level in self.of(name).levels:
             value = self.speech.quoted(str(level.value))
             label = self.speech.quoted(level.label)
-            written.append(self.speech("level_named", label=label, value=value) if level.label else value)
-        return self.speech.listed(written)
+            texts.append(self.speech("level_named", label=label, value=value) if level.label else value)
+        return self.speech.listed(texts)
 
     def unit(self, name: str) -> str:
         """A column's unit in this language, in quotes where the catalogue does not know it."""
         unit = self.of(name).unit
-        known = self.speech.of_table("units", unit)
-        if known is not None:
-            return str(known).replace(" ", "\N{NO-BREAK SPACE}")
+        unit_words = self.speech.of_table("units", unit)
+        if unit_words is not None:
+            return str(unit_words).replace(" ", "\N{NO-BREAK SPACE}")
         return self.speech.quoted(unit) if unit else ""

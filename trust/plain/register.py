@@ -78,10 +78,10 @@ def line(entry: Entry, lang: str = "en") -> str:
     kind = _KINDS[check_language(lang)][entry.kind]
     when = f"{entry.at[:10]} {entry.at[11:19]}"
     try:
-        what = _WHATS[entry.kind](entry.body, _TEXTS[lang])
+        sentence_of = _WHATS[entry.kind](entry.body, _TEXTS[lang])
     except (InvalidInput, LookupError, TypeError, AttributeError):
-        what = _TEXTS[lang]["unreadable"]
-    return f"{entry.seq:>6}  {when}  {kind:<{_WIDTH}}  {escaped(entry.study) or '-':<{_STUDY}}  {what}".rstrip()
+        sentence_of = _TEXTS[lang]["unreadable"]
+    return f"{entry.seq:>6}  {when}  {kind:<{_WIDTH}}  {escaped(entry.study) or '-':<{_STUDY}}  {sentence_of}".rstrip()
 
 
 def _payload(body: dict[str, Any]) -> dict[str, Any]:

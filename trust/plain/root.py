@@ -79,28 +79,30 @@ def shown(envelope: Envelope, earlier: Sequence[Envelope], now: datetime) -> Sho
     Raises: MessageInvalid for what is no root.
     """
     root = Root.read(envelope.unverified_payload)
-    before = sorted(earlier, key=lambda one: Root.read(one.unverified_payload).version)
-    old = Root.read(before[-1].unverified_payload) if before else None
+    earlier_versions = sorted(earlier, key=lambda version: Root.read(version.unverified_payload).version)
+    old = Root.read(earlier_versions[-1].unverified_payload) if earlier_versions else None
     quorums = []
-    for one in (root, *([old] if old else [])):
-        found = signers_of("root", envelope, one.keys_of("root"))
-        quorums.append(Quorum(one.version, found, len(one.roles["root"].keys), one.roles["root"].threshold))
-    counted = frozenset().union(*(quorum.found for quorum in quorums))
+    for version in (root, *([old] if old else [])):
+        signers = signers_of("root", envelope, version.keys_of("root"))
+        quorums.append(
+            Quorum(version.version, signers, len(version.roles["root"].keys), version.roles["root"].threshold)
+        )
+    counted_signers = frozenset().union(*(quorum.found for quorum in quorums))
     return Shown(
         root,
         sha256(envelope.unverified_payload),
         old,
         tuple(quorums),
-        len(envelope.signatures) - len(counted),
-        _rule(envelope, before, now),
+        len(envelope.signatures) - len(counted_signers),
+        _rule(envelope, earlier_versions, now),
         now,
     )
 
 
-def _rule(envelope: Envelope, before: Sequence[Envelope], now: datetime) -> str:
+def _rule(envelope: Envelope, earlier_versions: Sequence[Envelope], now: datetime) -> str:
     """Why the chain does not hold today; empty where it does."""
     try:
-        pinned = TrustRoot.chain(before) if before else None
+        pinned = TrustRoot.chain(earlier_versions) if earlier_versions else None
     except Refused:
         return "earlier"
     try:
@@ -112,43 +114,43 @@ def _rule(envelope: Envelope, before: Sequence[Envelope], now: datetime) -> str:
     return ""
 
 
-def as_json(one: Shown) -> dict[str, Any]:
+def as_json(view: Shown) -> dict[str, Any]:
     """The same for programs."""
-    root = one.root
+    root = view.root
     return {
         "trust": root.trust,
         "version": root.version,
-        "fingerprint": one.fingerprint,
+        "fingerprint": view.fingerprint,
         "issued": root.issued,
         "expires": root.expires,
-        "days_left": _days(one),
+        "days_left": _days(view),
         "charter": root.charter,
         "roles": {name: role.model_dump(mode="json") for name, role in sorted(root.roles.items())},
         "partners": {
             name: {"sign": _id(partner.sign), "seal": _id(partner.seal), "flower": _id(partner.flower) or None}
             for name, partner in sorted(root.partners.items())
         },
-        "researchers": {name: one_.model_dump(mode="json") for name, one_ in sorted(root.researchers.items())},
-        "follows": one.old.version if one.old else None,
-        "changes": _changes(one.old, root, _Words("en")) if one.old else [],
-        "signed_by": sorted(one.signed),
+        "researchers": {name: person.model_dump(mode="json") for name, person in sorted(root.researchers.items())},
+        "follows": view.old.version if view.old else None,
+        "changes": _changes(view.old, root, _Words("en")) if view.old else [],
+        "signed_by": sorted(view.signed),
         "quorums": [
-            {"version": q.version, "signed": len(q.found), "keys": q.all, "needed": q.least} for q in one.quorums
+            {"version": q.version, "signed": len(q.found), "keys": q.all, "needed": q.least} for q in view.quorums
         ],
-        "valid": one.valid,
-        "why_not": one.rule or None,
+        "valid": view.valid,
+        "why_not": view.rule or None,
     }
 
 
-def in_words(one: Shown, lang: str = "en", *, verdict: bool = True) -> str:
+def in_words(view: Shown, lang: str = "en", *, verdict: bool = True) -> str:
     """The text of the screen, which ends with a line feed; `verdict`: with a last line that says whether it is valid.
 
     Raises: InvalidInput for an unknown language.
     """
-    say, root = _Words(lang), one.root
-    days = _days(one)
+    say, root = _Words(lang), view.root
+    days = _days(view)
     head = [
-        (say("fingerprint"), one.fingerprint),
+        (say("fingerprint"), view.fingerprint),
         (say("issued"), root.issued),
         (say("expires"), say("in_days" if days >= 0 else "ago", at=root.expires, days=days)),
         (say("charter"), _charter(root.charter, say)),
@@ -159,7 +161,7 @@ def in_words(one: Shown, lang: str = "en", *, verdict: bool = True) -> str:
         (
             name,
             say(
-                "accredited" if read_time(r.accredited_until) > one.now else "lapsed",
+                "accredited" if read_time(r.accredited_until) > view.now else "lapsed",
                 organisation=escaped(r.organisation),
                 until=r.accredited_until,
             )
@@ -170,16 +172,16 @@ def in_words(one: Shown, lang: str = "en", *, verdict: bool = True) -> str:
     parts = [
         say("title", trust=root.trust, version=root.version) + "\n" + _table(head),
         say("roles") + "\n" + _table(roles),
-        say("keys") + "\n" + _table(_keys(one, say)),
+        say("keys") + "\n" + _table(_keys(view, say)),
         say("partners") + "\n" + _table(partners or [(say("none"), "")]),
         say("researchers") + "\n" + _table(researchers or [(say("none"), "")]),
     ]
-    if one.old:
-        changed = _changes(one.old, root, say) or [say("nothing")]
-        parts.append(say("changes", version=one.old.version) + "\n" + "".join(f"  {line}\n" for line in changed))
-    parts.append(say("signatures") + "\n" + "".join(f"  {line}\n" for line in _signatures(one, say)))
+    if view.old:
+        changed = _changes(view.old, root, say) or [say("nothing")]
+        parts.append(say("changes", version=view.old.version) + "\n" + "".join(f"  {line}\n" for line in changed))
+    parts.append(say("signatures") + "\n" + "".join(f"  {line}\n" for line in _signatures(view, say)))
     if verdict:
-        parts.append(_verdict(one, say) + "\n")
+        parts.append(_verdict(view, say) + "\n")
     return "\n".join(parts)
 
 
@@ -192,45 +194,45 @@ def check_language(lang: str) -> None:
 # ---- the parts
 
 
-def _keys(one: Shown, say: _Words) -> list[tuple[str, str]]:
+def _keys(view: Shown, say: _Words) -> list[tuple[str, str]]:
     """Each key once, those that only the version before has too: what it may do, and whether it has signed."""
-    whose: dict[str, list[str]] = {}
-    for name, role in _in_order(one.root.roles):
+    owners: dict[str, list[str]] = {}
+    for name, role in _in_order(view.root.roles):
         for keyid in role.keys:
-            whose.setdefault(keyid, []).append(escaped(name))
-    for keyid in one.old.roles["root"].keys if one.old else ():
-        if keyid not in whose and one.old:
-            whose[keyid] = [say("root_of", version=one.old.version)]
+            owners.setdefault(keyid, []).append(escaped(name))
+    for keyid in view.old.roles["root"].keys if view.old else ():
+        if keyid not in owners and view.old:
+            owners[keyid] = [say("root_of", version=view.old.version)]
     return [
-        (keyid, say("signed", roles=", ".join(roles)) if keyid in one.signed else ", ".join(roles))
-        for keyid, roles in whose.items()
+        (keyid, say("signed", roles=", ".join(roles)) if keyid in view.signed else ", ".join(roles))
+        for keyid, roles in owners.items()
     ]
 
 
-def _signatures(one: Shown, say: _Words) -> list[str]:
+def _signatures(view: Shown, say: _Words) -> list[str]:
     lines = [
         say("quorum_1" if q.least == 1 else "quorum", found=len(q.found), all=q.all, version=q.version, least=q.least)
-        for q in one.quorums
+        for q in view.quorums
     ]
-    return lines + ([say("unknown", count=one.unknown)] if one.unknown else [])
+    return lines + ([say("unknown", count=view.unknown)] if view.unknown else [])
 
 
-def _verdict(one: Shown, say: _Words) -> str:
-    earlier = one.old.version if one.old else one.root.version - 1
-    if one.rule:
-        return say(f"invalid_{one.rule}", version=earlier)
-    if one.old:
+def _verdict(view: Shown, say: _Words) -> str:
+    earlier = view.old.version if view.old else view.root.version - 1
+    if view.rule:
+        return say(f"invalid_{view.rule}", version=earlier)
+    if view.old:
         return say("valid_next", version=earlier)
-    return say("valid_founding" if one.root.version == 1 else "valid_alone", version=earlier)
+    return say("valid_founding" if view.root.version == 1 else "valid_alone", version=earlier)
 
 
 def _changes(old: Root, new: Root, say: _Words) -> list[str]:
     """One line for each thing that is no longer as it was."""
     lines = []
     for field in ("trust", "charter", "expires"):
-        before, after = getattr(old, field), getattr(new, field)
-        if before != after:
-            lines.append(say(f"change_{field}", old=escaped(before), new=escaped(after)))
+        old_value, new_value = getattr(old, field), getattr(new, field)
+        if old_value != new_value:
+            lines.append(say(f"change_{field}", old=escaped(old_value), new=escaped(new_value)))
     for name in _names(old.roles, new.roles):
         lines += _role(escaped(name), old.roles.get(name), new.roles.get(name), say)
     for name in _names(old.partners, new.partners):
@@ -265,8 +267,8 @@ def _researcher(name: str, old: Root, new: Root, say: _Words) -> list[str]:
         return [say("researcher_new", name=name, **values)]
     lines = [say("researcher_key_other", name=name)] if was.key != is_.key else []
     if (was.organisation, was.accredited_until) != (is_.organisation, is_.accredited_until):
-        before = {"old_organisation": escaped(was.organisation), "old_until": was.accredited_until}
-        lines.append(say("researcher_other", name=name, **values, **before))
+        old_words = {"old_organisation": escaped(was.organisation), "old_until": was.accredited_until}
+        lines.append(say("researcher_other", name=name, **values, **old_words))
     return lines
 
 
@@ -287,13 +289,13 @@ def _charter(digest: str, say: _Words) -> str:
     return escaped(digest)
 
 
-def _days(one: Shown) -> int:
+def _days(view: Shown) -> int:
     """Whole days left; negative once it has expired."""
-    return (read_time(one.root.expires) - one.now).days
+    return (read_time(view.root.expires) - view.now).days
 
 
-def _partner(one: Partner, say: _Words) -> str:
-    keys = {"partner_sign": one.sign, "partner_seal": one.seal, "partner_flower": one.flower}
+def _partner(partner: Partner, say: _Words) -> str:
+    keys = {"partner_sign": partner.sign, "partner_seal": partner.seal, "partner_flower": partner.flower}
     return "\n".join(say(words, id=_id(public)) for words, public in keys.items() if public)
 
 
@@ -304,11 +306,11 @@ def _id(public: str) -> str:
 
 def _table(rows: Sequence[tuple[str, str]]) -> str:
     """Two columns; a second line of the right one stands under the first."""
-    width = max(len(left) for left, _ in rows)
+    width = max(len(cell) for cell, _ in rows)
     text = ""
-    for left, right in rows:
-        for at, line in enumerate(right.split("\n")):
-            text += f"  {left if at == 0 else '':<{width}}  {line}".rstrip() + "\n"
+    for cell, right in rows:
+        for index, line in enumerate(right.split("\n")):
+            text += f"  {cell if index == 0 else '':<{width}}  {line}".rstrip() + "\n"
     return text
 
 

@@ -113,17 +113,17 @@ def say(key: str, lang: str = "en", /, **values: object) -> str:
     return _APART.sub("\N{NO-BREAK SPACE}", text).format(**values)
 
 
-def standing(trust: TrustDocuments, filed: FiledStudy, lang: str = "en") -> str:
+def standing(trust: TrustDocuments, study: FiledStudy, lang: str = "en") -> str:
     """Where a study stands; of one that waits: how many have signed, and of which role somebody has still to."""
-    if filed.lapsed:
-        return say(filed.lapsed, lang)
-    if filed.state != "filed":
-        return say(filed.state, lang)
-    few = "signature" if len(filed.signers) < 2 else "signatures"
-    parts = [say(few, lang, signed=len(filed.signers), needed=trust.needed)]
-    if filed.signers:
-        lacking = trust.lacking(filed.signers)
+    if study.lapsed:
+        return say(study.lapsed, lang)
+    if study.state != "filed":
+        return say(study.state, lang)
+    few = "signature" if len(study.signers) < 2 else "signatures"
+    parts = [say(few, lang, signed=len(study.signers), needed=trust.needed)]
+    if study.signers:
+        lacking = trust.lacking(study.signers)
         parts += [say("lacking", lang, count=count, role=role) for role, count in lacking.items()]
-    if filed.against:
-        parts.append(say("votes", lang, count=len(filed.against)))
+    if study.against:
+        parts.append(say("votes", lang, count=len(study.against)))
     return ", ".join(parts)

@@ -72,37 +72,37 @@ class Outcome:
     decisions: Decisions
 
     def __str__(self) -> str:
-        said = ", ".join(dict.fromkeys(d.rule for d in self.decisions.refusals))
+        rules = ", ".join(dict.fromkeys(d.rule for d in self.decisions.refusals))
         if self.ok:
-            return f"ok    {self.case.name}" + (f" ({said})" if said else "")
-        wanted = self.case.expect + (f" by {self.case.rule}" if self.case.rule else "")
-        return f"FAIL  {self.case.name}: expected {wanted}; got {f'no by {said}' if said else 'yes'}"
+            return f"ok    {self.case.name}" + (f" ({rules})" if rules else "")
+        expectation = self.case.expect + (f" by {self.case.rule}" if self.case.rule else "")
+        return f"FAIL  {self.case.name}: expected {expectation}; got {f'no by {rules}' if rules else 'yes'}"
 
 
-def load_cases(charter: Charter, where: str | Path) -> tuple[Case, ...]:
+def load_cases(charter: Charter, tests_folder: str | Path) -> tuple[Case, ...]:
     """The cases of a charter's folder; none where it has no tests.toml.  Raises: CharterInvalid, naming the case."""
-    folder = folder_of(where)
+    folder = folder_of(tests_folder)
     if not (folder / TESTS).is_file():
         return ()
-    fields = toml(read(folder, TESTS, f"charter {str(where)!r}"), TESTS)
+    fields = toml(read(folder, TESTS, f"charter {str(tests_folder)!r}"), TESTS)
     for key in fields:
         if key not in ("base", "case"):
             raise CharterInvalid(f"{TESTS} has an unknown table {key!r}", expected=nearest(key, ("base", "case")))
-    base, listed = fields.get("base", {}), fields.get("case", [])
-    if not isinstance(base, dict) or not isinstance(listed, list):
+    base, entries = fields.get("base", {}), fields.get("case", [])
+    if not isinstance(base, dict) or not isinstance(entries, list):
         raise CharterInvalid(f"{TESTS} is not one [base] and a list of cases", expected="[base] and [[case]]")
     cases = []
-    for number, found in enumerate(listed, 1):
-        what = f"{TESTS}, case {number}"
-        given = {**found, "base": base} if isinstance(found, dict) and "base" not in found else found
-        case = read_model(Case, given, CharterInvalid, what)
-        what = f"{what} ({case.name!r})"
+    for number, entry in enumerate(entries, 1):
+        subject = f"{TESTS}, case {number}"
+        merged = {**entry, "base": base} if isinstance(entry, dict) and "base" not in entry else entry
+        case = read_model(Case, merged, CharterInvalid, subject)
+        subject = f"{subject} ({case.name!r})"
         if case.expect == "yes" and case.rule:
-            raise CharterInvalid(f"{what} expects yes and names a rule", expected='a rule with expect = "no" only')
+            raise CharterInvalid(f"{subject} expects yes and names a rule", expected='a rule with expect = "no" only')
         rules = {*_BUILT_IN, *(f"floor/{n}" for n in Protections.model_fields), *(p.id for p in charter.rules)}
         if case.rule and case.rule not in rules:
-            raise CharterInvalid(f"{what} names the unknown rule {case.rule!r}", expected=nearest(case.rule, rules))
-        _situation(charter, case, what)
+            raise CharterInvalid(f"{subject} names the unknown rule {case.rule!r}", expected=nearest(case.rule, rules))
+        _situation(charter, case, subject)
         cases.append(case)
     return tuple(cases)
 
@@ -112,7 +112,7 @@ def run_case(charter: Charter, case: Case) -> Outcome:
     situation, protections = _situation(charter, case, f"{TESTS} ({case.name!r})")
     begins = read_time(situation.not_before)
     lasts = timedelta(days=situation.days or charter.floor.longest_days)
-    said = Declaration(
+    declaration = Declaration(
         purpose=situation.purpose,
         dataset=situation.dataset,
         version=situation.version,
@@ -130,27 +130,29 @@ def run_case(charter: Charter, case: Case) -> Outcome:
         open_ended=situation.open_ended,
         by_partner=situation.by_partner,
     )
-    until = read_time(situation.accredited_until)
-    asker = Asker("researcher", situation.organisation, situation.country, situation.kind, until)
-    decisions = judge(said, DecisionContext(charter, asker, read_time(situation.now), situation.partner))
-    named = not case.rule or case.rule in {d.rule for d in decisions.refusals}
-    return Outcome(case, decisions.ok == (case.expect == "yes") and named, decisions)
+    deadline = read_time(situation.accredited_until)
+    asker = Asker("researcher", situation.organisation, situation.country, situation.kind, deadline)
+    decisions = judge(declaration, DecisionContext(charter, asker, read_time(situation.now), situation.partner))
+    rule_matches = not case.rule or case.rule in {d.rule for d in decisions.refusals}
+    return Outcome(case, decisions.ok == (case.expect == "yes") and rule_matches, decisions)
 
 
-def _situation(charter: Charter, case: Case, what: str) -> tuple[Situation, Protections]:
+def _situation(charter: Charter, case: Case, subject: str) -> tuple[Situation, Protections]:
     """Base and change together.  Raises: CharterInvalid, with the nearest name for an unknown one."""
-    known = {*Situation.model_fields, *Protections.model_fields}
-    given = {**case.base, **case.change}
-    for key in given:
-        if key not in known:
-            where = "change" if key in case.change else "base"
+    fields = {*Situation.model_fields, *Protections.model_fields}
+    merged = {**case.base, **case.change}
+    for key in merged:
+        if key not in fields:
+            section = "change" if key in case.change else "base"
             raise CharterInvalid(
-                f"{what}: {where} has an unknown field {key!r}", expected=nearest(key, known), remedy="correct the name"
+                f"{subject}: {section} has an unknown field {key!r}",
+                expected=nearest(key, fields),
+                remedy="correct the name",
             )
-    own = {key: value for key, value in given.items() if key in Situation.model_fields}
-    declared = {key: value for key, value in given.items() if key in Protections.model_fields}
+    situation_fields = {key: value for key, value in merged.items() if key in Situation.model_fields}
+    declared = {key: value for key, value in merged.items() if key in Protections.model_fields}
     protections = {**dict(charter.defaults()), **declared}
     return (
-        read_model(Situation, own, CharterInvalid, what),
-        read_model(Protections, protections, CharterInvalid, what),
+        read_model(Situation, situation_fields, CharterInvalid, subject),
+        read_model(Protections, protections, CharterInvalid, subject),
     )

@@ -69,19 +69,19 @@ def decide(
     return judge(Declaration.of(study, scope, plans), DecisionContext(charter, asker, now, partner, policy))
 
 
-def judge(said: Declaration, bench: DecisionContext, lang: str = "en") -> Decisions:
+def judge(declaration: Declaration, bench: DecisionContext, lang: str = "en") -> Decisions:
     """The same on the declaration alone, in English or French."""
     floor = bench.floor
     return Decisions(
         [
-            _say("dataset", said.dataset_named, "dataset", "dataset_remedy", lang),
-            *_policies(said, bench, lang),
-            *_floors(said, bench, lang),
-            _dates(said, floor, bench.now, lang),
-            _partners(said, lang),
-            _shown(said, bench.charter, lang),
-            _size("sums", said.sums, floor.sums_at_most, lang),
-            _size("bytes", said.bytes, floor.bytes_at_most, lang),
+            _say("dataset", declaration.dataset_named, "dataset", "dataset_remedy", lang),
+            *_policies(declaration, bench, lang),
+            *_floors(declaration, bench, lang),
+            _dates(declaration, floor, bench.now, lang),
+            _partners(declaration, lang),
+            _shown(declaration, bench.charter, lang),
+            _size("sums", declaration.sums, floor.sums_at_most, lang),
+            _size("bytes", declaration.bytes, floor.bytes_at_most, lang),
         ]
     )
 
@@ -101,39 +101,45 @@ def _say(rule: str, ok: bool, text: str, remedy: str = "", lang: str = "en", **v
 # ---- policies
 
 
-def _policies(said: Declaration, bench: DecisionContext, lang: str) -> list[Decision]:
+def _policies(declaration: Declaration, bench: DecisionContext, lang: str) -> list[Decision]:
     """Whether something permits, each forbid that fires, and whether one could not be evaluated."""
     try:
         engine = bench.engine()
-        request = said.request(bench.asker, bench.partner, bench.now)
+        request = declaration.request(bench.asker, bench.partner, bench.now)
     except (DataTrustError, AttributeError, TypeError, ValueError):
         return [_say("policy-error", False, "policy_error", "policy_error_remedy", lang)]
     answer = engine.ask(request)
-    if not said.readable:
+    if not declaration.readable:
         answer = Answer(answer.permitted, answer.fired, (*answer.failed, ""))
     decisions = []
-    permitted = answer.permitted and said.purpose in bench.charter.purposes
+    permitted = answer.permitted and declaration.purpose in bench.charter.purposes
     if permitted or not answer.failed:
-        decisions.append(_permit(said, bench.charter, permitted, engine, request, lang))
+        decisions.append(_permit(declaration, bench.charter, permitted, engine, request, lang))
     if answer.failed:
-        named = ", ".join(filter(None, answer.failed))
-        text = "policy_error_in" if named else "policy_error"
-        decisions.append(_say("policy-error", False, text, "policy_error_remedy", lang, policies=named))
+        policies = ", ".join(filter(None, answer.failed))
+        text = "policy_error_in" if policies else "policy_error"
+        decisions.append(_say("policy-error", False, text, "policy_error_remedy", lang, policies=policies))
     decisions += [Decision(p.id, False, p.words[lang], p.remedies[lang]) for p in answer.fired]
     return decisions
 
 
 def _permit(
-    said: Declaration, charter: Charter, ok: bool, engine: PolicyEngine, request: Request, lang: str
+    declaration: Declaration, charter: Charter, ok: bool, engine: PolicyEngine, request: Request, lang: str
 ) -> Decision:
-    values = {"charter": charter.name, "purpose": said.purpose}
+    values = {"charter": charter.name, "purpose": declaration.purpose}
     if ok:
         return _say("no-permit", True, "permits", lang=lang, **values)
-    known = permitted_purposes(charter, engine, request)
-    if not known:
+    permitted = permitted_purposes(charter, engine, request)
+    if not permitted:
         return _say("no-permit", False, "permits_none", "permits_none_remedy", lang, **values)
     return _say(
-        "no-permit", False, "permits_not", "permits_remedy", lang, known=among(said.purpose, known, lang), **values
+        "no-permit",
+        False,
+        "permits_not",
+        "permits_remedy",
+        lang,
+        known=among(declaration.purpose, permitted, lang),
+        **values,
     )
 
 
@@ -147,21 +153,21 @@ def permitted_purposes(charter: Charter, engine: PolicyEngine, request: Request)
 # ---- floors
 
 
-def _floors(said: Declaration, bench: DecisionContext, lang: str) -> tuple[Decision, ...]:
+def _floors(declaration: Declaration, bench: DecisionContext, lang: str) -> tuple[Decision, ...]:
     policy = bench.policy
     return _floors_of(
-        said.protections, bench.charter.floor, policy and policy.floor, policy.name if policy else "", lang
+        declaration.protections, bench.charter.floor, policy and policy.floor, policy.name if policy else "", lang
     )
 
 
 @functools.lru_cache(maxsize=1024)
 def _floors_of(
-    protections: Protections, charter: Floor, own: Floor | None, policy: str, lang: str
+    protections: Protections, charter: Floor, partner_floor: Floor | None, policy: str, lang: str
 ) -> tuple[Decision, ...]:
     """Each threshold of the declaration against the strictest floor, by one loop."""
     declared, of_charter = dict(protections), dict(charter)
     decisions = []
-    for name, least in strictest([charter, own] if own else [charter]):
+    for name, least in strictest([charter, partner_floor] if partner_floor else [charter]):
         if name not in declared:
             continue
         rule, value = f"floor/{name}", declared[name]
@@ -207,27 +213,27 @@ def _written(value: Any) -> str:
 _time = functools.lru_cache(maxsize=1024)(read_time)
 
 
-def _dates(said: Declaration, floor: Floor, now: datetime, lang: str) -> Decision:
-    begins, ends, longest = _time(said.not_before), _time(said.expires), floor.longest_days
+def _dates(declaration: Declaration, floor: Floor, now: datetime, lang: str) -> Decision:
+    begins, ends, longest = _time(declaration.not_before), _time(declaration.expires), floor.longest_days
     if ends - begins > timedelta(days=longest):
         return _say("dates", False, "dates_long", "dates_long_remedy", lang, days=longest)
     if now >= ends:
         return _say("dates", False, "dates_expired", "dates_expired_remedy", lang)
     if now < begins:
-        return _say("dates", False, "dates_early", "dates_early_remedy", lang, not_before=said.not_before)
-    return _say("dates", True, "dates", lang=lang, expires=said.expires)
+        return _say("dates", False, "dates_early", "dates_early_remedy", lang, not_before=declaration.not_before)
+    return _say("dates", True, "dates", lang=lang, expires=declaration.expires)
 
 
-def _partners(said: Declaration, lang: str) -> Decision:
-    named = len(said.partners)
-    fewest = said.protections.fewest(max(named, 3))
-    ok = 3 <= named <= 1000 and fewest <= named
+def _partners(declaration: Declaration, lang: str) -> Decision:
+    partner_count = len(declaration.partners)
+    fewest = declaration.protections.fewest(max(partner_count, 3))
+    ok = 3 <= partner_count <= 1000 and fewest <= partner_count
     return _say("organisations", ok, "partners", "partners_remedy", lang, fewest=fewest)
 
 
-def _shown(said: Declaration, charter: Charter, lang: str) -> Decision:
-    ok = not said.by_partner or charter.partner_may_be_shown
-    return _say("organisations", ok, "shown" if said.by_partner else "shown_not_asked", "shown_remedy", lang)
+def _shown(declaration: Declaration, charter: Charter, lang: str) -> Decision:
+    ok = not declaration.by_partner or charter.partner_may_be_shown
+    return _say("organisations", ok, "shown" if declaration.by_partner else "shown_not_asked", "shown_remedy", lang)
 
 
 def _size(name: str, value: int, most: int, lang: str) -> Decision:

@@ -40,10 +40,10 @@ class Asker:
 
 def asker_of(root: Root, researcher: str, *, country: str = "", kind: str = "") -> Asker:
     """A researcher of a trust root; one that it does not know was never accredited."""
-    known = root.researchers.get(researcher)
-    if known is None:
+    person = root.researchers.get(researcher)
+    if person is None:
         return Asker(researcher)
-    return Asker(researcher, known.organisation, country, kind, read_time(known.accredited_until))
+    return Asker(researcher, person.organisation, country, kind, read_time(person.accredited_until))
 
 
 @dataclass(frozen=True)
@@ -82,26 +82,26 @@ class Declaration:
     def of(cls, study: Study, scope: Scope, plans: Mapping[str, Mapping[str, Sum]]) -> Declaration:
         """What a study declares over a dataset; `plans` are those of its analyses."""
         data = _Same(scope.dataset)
-        asked = study.analyses.values()
+        analyses = study.analyses.values()
         cohort = _cohort(study.cohort, data)
-        planned = {name: dict(sums) for name, sums in plans.items()}
+        plan = {name: dict(sums) for name, sums in plans.items()}
         return cls(
             purpose=study.purpose,
             dataset=scope.dataset.id,
             version=scope.dataset.version,
             dataset_named=study.dataset == scope.dataset.id and study.dataset_digest == _digest(data),
-            analyses=tuple(analysis.kind for analysis in asked),
-            columns=reads_of(scope.dataset, (name for analysis in asked for name in analysis.reads())),
+            analyses=tuple(analysis.kind for analysis in analyses),
+            columns=reads_of(scope.dataset, (name for analysis in analyses for name in analysis.reads())),
             cohort_columns=cohort or frozenset(),
             protections=study.protections,
             not_before=study.not_before,
             expires=study.expires,
-            sums=sums_at_most(planned) if planned else 0,
-            bytes=upload_bytes(planned),
+            sums=sums_at_most(plan) if plan else 0,
+            bytes=upload_bytes(plan),
             parameters=max((_parameters(study, name, sums) for name, sums in plans.items()), default=0),
             partners=tuple(scope.partners),
-            open_ended=any(getattr(analysis, "open_ended", False) for analysis in asked),
-            by_partner=any(PARTNER in analysis.groups() for analysis in asked),
+            open_ended=any(getattr(analysis, "open_ended", False) for analysis in analyses),
+            by_partner=any(PARTNER in analysis.groups() for analysis in analyses),
             readable=cohort is not None,
         )
 
@@ -142,10 +142,10 @@ def _uid(kind: str, name: str) -> dict[str, str]:
 
 @functools.lru_cache(maxsize=256)
 def _entities(asker: Asker, dataset: str, version: str) -> str:
-    until = {"__extn": {"fn": "datetime", "arg": write_time(asker.accredited_until)}}
+    accreditation_end = {"__extn": {"fn": "datetime", "arg": write_time(asker.accredited_until)}}
     organisation = _uid("Organisation", asker.organisation)
     attrs: dict[str, dict[str, Any]] = {
-        "Researcher": {"organisation": {"__entity": organisation}, "accredited_until": until},
+        "Researcher": {"organisation": {"__entity": organisation}, "accredited_until": accreditation_end},
         "Organisation": {"country": asker.country, "kind": asker.kind},
         "Dataset": {"version": version},
     }

@@ -175,57 +175,57 @@ class _Search:
 
     def changes(self) -> tuple[tuple[Change, ...], bool]:
         """The smallest, and whether all were looked at."""
-        found: list[Change] = []
+        changes_found: list[Change] = []
         level: list[Change] = [{}]
         for size in range(_MOST_FIELDS + 1):
             following: dict[tuple[Any, ...], Change] = {}
             for change in level:
-                if any(other.keys() <= change.keys() for other in found):
+                if any(earlier.keys() <= change.keys() for earlier in changes_found):
                     continue
                 if self.tried >= _MOST_TRIES:
-                    return self._ordered(found), False
-                said = self._applied(change)
-                refusals = self._judged(said).refusals
+                    return self._ordered(changes_found), False
+                declaration = self._applied(change)
+                refusals = self._judged(declaration).refusals
                 if not refusals:
                     smallest = self._shrunk(change)
-                    found += [smallest] if self._holds(smallest) else []
+                    changes_found += [smallest] if self._holds(smallest) else []
                 elif size < _MOST_FIELDS:
-                    for field, value in self._next(said, refusals, change, _MOST_FIELDS - size):
+                    for field, value in self._next(declaration, refusals, change, _MOST_FIELDS - size):
                         larger = {**change, field: value}
                         following.setdefault(tuple(sorted((n, repr(v)) for n, v in larger.items())), larger)
             level = list(following.values())
-        return self._ordered(found), True
+        return self._ordered(changes_found), True
 
-    def _ordered(self, found: list[Change]) -> tuple[Change, ...]:
-        return tuple(sorted((dict(sorted(c.items())) for c in found), key=lambda change: (len(change), *change)))
+    def _ordered(self, changes: list[Change]) -> tuple[Change, ...]:
+        return tuple(sorted((dict(sorted(c.items())) for c in changes), key=lambda change: (len(change), *change)))
 
-    def _judged(self, said: Declaration) -> Decisions:
+    def _judged(self, declaration: Declaration) -> Decisions:
         self.tried += 1
-        return judge(said, self._bench)
+        return judge(declaration, self._bench)
 
     def _next(
-        self, said: Declaration, refusals: tuple[Decision, ...], change: Change, left: int
+        self, declaration: Declaration, refusals: tuple[Decision, ...], change: Change, steps_left: int
     ) -> Iterator[tuple[str, Any]]:
         """Fields and values to try next: those of the refusal that leaves the least choice."""
-        open_: list[frozenset[str]] = [levers_of(r, said, self._bench) - change.keys() for r in refusals]
+        open_: list[frozenset[str]] = [levers_of(r, declaration, self._bench) - change.keys() for r in refusals]
         apart: list[frozenset[str]] = []
         for fields in sorted(open_, key=_size):
-            if all(fields.isdisjoint(other) for other in apart):
+            if all(fields.isdisjoint(group) for group in apart):
                 apart.append(fields)
-        if len(apart) > left or not all(open_):
+        if len(apart) > steps_left or not all(open_):
             return
         fewest = min(open_, key=_size)
         for field in sorted(fewest):
-            for value in self._values(field, said, change):
+            for value in self._values(field, declaration, change):
                 yield field, value
 
     # ---- values
 
-    def _values(self, field: str, said: Declaration, change: Change) -> Iterator[Any]:
+    def _values(self, field: str, declaration: Declaration, change: Change) -> Iterator[Any]:
         if field == "purpose":
-            known = [p for p in self._bench.charter.purposes if p != self._study.purpose]
-            near = difflib.get_close_matches(self._study.purpose, known, n=len(known) or 1, cutoff=0.6)
-            yield from dict.fromkeys([*near, *known])
+            purposes = [p for p in self._bench.charter.purposes if p != self._study.purpose]
+            near = difflib.get_close_matches(self._study.purpose, purposes, n=len(purposes) or 1, cutoff=0.6)
+            yield from dict.fromkeys([*near, *purposes])
         elif field == "groups":
             yield Without((PARTNER,))
         elif field == "analyses":
@@ -233,17 +233,21 @@ class _Search:
         elif field in ("columns", "cohort_columns"):
             yield from map(Without, self._left_out(field, change))
         else:
-            yield from values_of(field, said, self._bench)
+            yield from values_of(field, declaration, self._bench)
 
     def _subsets(self) -> Iterator[tuple[str, ...]]:
         """Each analysis alone, all of a kind, all that alone are too large; never everything."""
-        asked = self._study.analyses
-        kinds = {a.kind for a in asked.values()}
-        sets = [(name,) for name in asked] + [tuple(n for n, a in asked.items() if a.kind == k) for k in sorted(kinds)]
+        analyses = self._study.analyses
+        kinds = {a.kind for a in analyses.values()}
+        sets = [(name,) for name in analyses] + [
+            tuple(n for n, a in analyses.items() if a.kind == k) for k in sorted(kinds)
+        ]
         floor = self._bench.floor
-        alone = {name: self._applied({"analyses": Without(tuple(n for n in asked if n != name))}) for name in asked}
+        alone = {
+            name: self._applied({"analyses": Without(tuple(n for n in analyses if n != name))}) for name in analyses
+        }
         large = (n for n, d in alone.items() if d.sums > floor.sums_at_most or d.bytes > floor.bytes_at_most)
-        yield from (names for names in dict.fromkeys([*sets, tuple(large)]) if names and len(names) < len(asked))
+        yield from (names for names in dict.fromkeys([*sets, tuple(large)]) if names and len(names) < len(analyses))
 
     def _left_out(self, field: str, change: Change) -> Iterator[tuple[str, ...]]:
         """Columns that policies name, and columns that they do not; never all that analyses read."""
@@ -253,10 +257,10 @@ class _Search:
         hits: set[str] = set()
         for policy in self._bench.engine().policies.values():
             if field in policy.reads:
-                named = {n for n, read in behind.items() if read & policy.literals.texts}
-                other = {n for n, read in behind.items() if not read <= policy.literals.texts}
-                hits |= named if policy.effect == "forbid" else set()
-                sets += (tuple(sorted(named)), tuple(sorted(other)))
+                reading_them = {n for n, read in behind.items() if read & policy.literals.texts}
+                reading_none = {n for n, read in behind.items() if not read <= policy.literals.texts}
+                hits |= reading_them if policy.effect == "forbid" else set()
+                sets += (tuple(sorted(reading_them)), tuple(sorted(reading_none)))
         for names in dict.fromkeys([*sets, tuple(sorted(hits))]):
             if names and (len(names) < len(direct) or field == "cohort_columns"):
                 yield names
@@ -267,33 +271,33 @@ class _Search:
             cohort = self._study.cohort
             return set(Cohort.parse(cohort, self._scope.dataset).columns) if cohort else set()
         left_out = change["analyses"].names if "analyses" in change else ()
-        asked = [a for n, a in self._study.analyses.items() if n not in left_out]
-        return {name for analysis in asked for name in analysis.reads() if name != PARTNER}
+        analyses = [a for n, a in self._study.analyses.items() if n not in left_out]
+        return {name for analysis in analyses for name in analysis.reads() if name != PARTNER}
 
     # ---- states
 
     def _applied(self, change: Change) -> Declaration:
         """The declaration with these fields changed."""
-        said = self.base
+        declaration = self.base
         if "analyses" in change:
-            kept = {n: a for n, a in self._study.analyses.items() if n not in change["analyses"].names}
-            study = self._study.model_copy(update={"analyses": kept})
-            said = Declaration.of(study, self._scope, {n: self._plans[n] for n in kept if n in self._plans})
+            remaining = {n: a for n, a in self._study.analyses.items() if n not in change["analyses"].names}
+            study = self._study.model_copy(update={"analyses": remaining})
+            declaration = Declaration.of(study, self._scope, {n: self._plans[n] for n in remaining if n in self._plans})
         update: dict[str, Any] = {}
         protections = {}
         for field, value in change.items():
             if field in Protections.model_fields:
                 protections[field] = value
             elif field in ("columns", "cohort_columns"):
-                left = self._columns(field, change) - set(value.names)
-                update[field] = reads_of(self._scope.dataset, left)
+                columns_left = self._columns(field, change) - set(value.names)
+                update[field] = reads_of(self._scope.dataset, columns_left)
             elif field == "groups":
                 update["by_partner"] = False
             elif field != "analyses":
                 update[field] = value
         if protections:
-            update["protections"] = said.protections.model_copy(update=protections)
-        return replace(said, **update) if update else said
+            update["protections"] = declaration.protections.model_copy(update=protections)
+        return replace(declaration, **update) if update else declaration
 
     def _shrunk(self, change: Change) -> Change:
         """The same with as few names left out as pass."""

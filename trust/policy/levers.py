@@ -29,7 +29,7 @@ _UNITS = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _SECOND = timedelta(seconds=1)
 
 
-def levers_of(refusal: Decision, said: Declaration, bench: DecisionContext) -> frozenset[str]:
+def levers_of(refusal: Decision, declaration: Declaration, bench: DecisionContext) -> frozenset[str]:
     """The fields of which at least one must change for this refusal to go.  Empty: none can make it go."""
     rule = refusal.rule
     if rule in ("floor/sums_at_most", "floor/bytes_at_most"):
@@ -39,12 +39,12 @@ def levers_of(refusal: Decision, said: Declaration, bench: DecisionContext) -> f
     if rule == "dates":
         return frozenset({"expires", "not_before"})
     if rule == "organisations":
-        shown = said.by_partner and not bench.charter.partner_may_be_shown
-        return frozenset({"groups"} if shown else {"organisations", "colluders"})
-    if rule == "dataset" or not said.readable:
+        partner_shown = declaration.by_partner and not bench.charter.partner_may_be_shown
+        return frozenset({"groups"} if partner_shown else {"organisations", "colluders"})
+    if rule == "dataset" or not declaration.readable:
         return frozenset()
     policies = bench.engine().policies
-    if rule == "no-permit" and said.purpose not in bench.charter.purposes:
+    if rule == "no-permit" and declaration.purpose not in bench.charter.purposes:
         return frozenset({"purpose"})
     if rule == "no-permit":
         return _of(p for p in policies.values() if p.effect == "permit")
@@ -57,14 +57,14 @@ def _of(policies: Any) -> frozenset[str]:
     return frozenset().union(*(_LEVERS.get(name, frozenset()) for policy in policies for name in policy.reads))
 
 
-def values_of(field: str, said: Declaration, bench: DecisionContext) -> list[Any]:
+def values_of(field: str, declaration: Declaration, bench: DecisionContext) -> list[Any]:
     """For a threshold or a date: what floors and policies speak of, the nearest to what is declared first."""
     policies = [p for p in bench.engine().policies.values() if field in p.reads]
     if field in ("expires", "not_before"):
-        declared_at = read_time(getattr(said, field))
-        times = sorted(_times(field, said, bench), key=lambda at: (abs(at - declared_at), at))
-        return [write_time(at) for at in dict.fromkeys(times) if at != declared_at]
-    declared, floor = getattr(said.protections, field), getattr(bench.floor, field, None)
+        declared_at = read_time(getattr(declaration, field))
+        times = sorted(_times(field, declaration, bench), key=lambda moment: (abs(moment - declared_at), moment))
+        return [write_time(moment) for moment in dict.fromkeys(times) if moment != declared_at]
+    declared, floor = getattr(declaration.protections, field), getattr(bench.floor, field, None)
     if isinstance(declared, bool):
         tried: list[Any] = [not declared]
     elif isinstance(declared, str):
@@ -72,7 +72,7 @@ def values_of(field: str, said: Declaration, bench: DecisionContext) -> list[Any
     else:
         tried = [*_numbers(policies), *([] if floor is None else [floor])]
         if field == "colluders":
-            tried += _colluders(said)
+            tried += _colluders(declaration)
         tried.sort(key=lambda value: (abs(value - declared), value))
     return [v for v in dict.fromkeys(tried) if v != declared and _valid(field, v, floor)]
 
@@ -94,18 +94,18 @@ def _numbers(policies: list[Policy]) -> Iterator[int]:
         yield from (number - 1, number, number + 1)
 
 
-def _colluders(said: Declaration) -> list[int]:
+def _colluders(declaration: Declaration) -> list[int]:
     """The most colluders with which the partners named are enough."""
-    named = len(said.partners)
-    for colluders in range(said.protections.colluders - 1, 0, -1):
-        if said.protections.model_copy(update={"colluders": colluders}).fewest(named) <= named:
+    partner_count = len(declaration.partners)
+    for colluders in range(declaration.protections.colluders - 1, 0, -1):
+        if declaration.protections.model_copy(update={"colluders": colluders}).fewest(partner_count) <= partner_count:
             return [colluders]
     return []
 
 
-def _times(field: str, said: Declaration, bench: DecisionContext) -> Iterator[datetime]:
+def _times(field: str, declaration: Declaration, bench: DecisionContext) -> Iterator[datetime]:
     """From now, from the longest duration of the floors, and from what policies compare with."""
-    begins, now = read_time(said.not_before), bench.now
+    begins, now = read_time(declaration.not_before), bench.now
     longest = timedelta(days=bench.floor.longest_days)
     tried: list[datetime] = []
     if field == "not_before":
@@ -120,11 +120,11 @@ def _times(field: str, said: Declaration, bench: DecisionContext) -> Iterator[da
             for start in (begins, now):
                 tried += [start + span, start + span - _SECOND]
         for text in sorted(policy.literals.times):
-            at = _moment(text)
-            tried += [] if at is None else [at - _SECOND, at, at + _SECOND]
-    for at in tried:
-        if (field == "not_before" and at <= now) or (field == "expires" and at > max(begins, now)):
-            yield at.replace(microsecond=0)
+            moment = _moment(text)
+            tried += [] if moment is None else [moment - _SECOND, moment, moment + _SECOND]
+    for moment in tried:
+        if (field == "not_before" and moment <= now) or (field == "expires" and moment > max(begins, now)):
+            yield moment.replace(microsecond=0)
 
 
 def _span(text: str) -> timedelta:

@@ -32,17 +32,17 @@ class Finding:
         return f"{'fault  ' if self.fault else 'warning'}  {self.place}: {self.text}"
 
 
-def lint(where: str | Path) -> tuple[Charter | PartnerPolicy, tuple[Finding, ...]]:
+def lint(folder_path: str | Path) -> tuple[Charter | PartnerPolicy, tuple[Finding, ...]]:
     """Load and look.  A folder with partner.toml and no charter.toml is a partner's policy.
 
     Raises: CharterInvalid where it cannot be loaded.
     """
-    folder = folder_of(where)
+    folder = folder_of(folder_path)
     if (folder / "partner.toml").is_file() and not (folder / "charter.toml").is_file():
         policy = PartnerPolicy.load(folder)
         return policy, (*_rules(policy.rules), *_files(folder))
-    charter = Charter.load(where)
-    return charter, (*_charter(charter), *_rules(charter.rules), *_tests(charter, where), *_files(folder))
+    charter = Charter.load(folder_path)
+    return charter, (*_charter(charter), *_rules(charter.rules), *_tests(charter, folder_path), *_files(folder))
 
 
 def _charter(charter: Charter) -> Iterator[Finding]:
@@ -60,11 +60,11 @@ def _rules(policies: tuple[Policy, ...]) -> Iterator[Finding]:
         if never_fires(policy):
             yield Finding(True, place, "its conditions can never be met, so it does nothing")
         if _unconditional(policy):
-            what = "refuses every study" if policy.effect == "forbid" else "permits every study with a known purpose"
-            yield Finding(policy.effect == "forbid", place, f"without a condition it {what}")
-        for held in sorted({_HELD[name] for name in policy.reads & _HELD.keys()} | _days(policy)):
+            effect = "refuses every study" if policy.effect == "forbid" else "permits every study with a known purpose"
+            yield Finding(policy.effect == "forbid", place, f"without a condition it {effect}")
+        for facts in sorted({_HELD[name] for name in policy.reads & _HELD.keys()} | _days(policy)):
             text = (
-                f"holds a threshold that [floor] holds: {held}; there, a partner's can be stricter and remedies follow"
+                f"holds a threshold that [floor] holds: {facts}; there, a partner's can be stricter and remedies follow"
             )
             yield Finding(True, place, text)
 
@@ -78,14 +78,14 @@ def _days(policy: Policy) -> set[str]:
     return {"longest_days"} if {"not_before", "expires"} <= policy.reads and policy.literals.durations else set()
 
 
-def _tests(charter: Charter, where: str | Path) -> Iterator[Finding]:
-    cases = load_cases(charter, where)
+def _tests(charter: Charter, folder: str | Path) -> Iterator[Finding]:
+    cases = load_cases(charter, folder)
     if not cases:
         yield Finding(False, TESTS, "missing or without a case; `datatrust charter test` has nothing to run")
         return
-    named = {case.rule for case in cases}
+    rules_tested = {case.rule for case in cases}
     for policy in charter.rules:
-        if policy.effect == "forbid" and policy.id not in named:
+        if policy.effect == "forbid" and policy.id not in rules_tested:
             yield Finding(False, TESTS, f"no case names {policy.id}")
 
 

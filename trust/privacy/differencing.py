@@ -53,9 +53,9 @@ def bits(places: npt.NDArray[np.int64], size: int) -> Bits:
     """The set of these places, each below `size`; one that stands twice is one person."""
     inside = np.zeros(size, dtype=np.bool_)
     inside[places] = True
-    packed = np.packbits(inside)
-    packed.flags.writeable = False
-    return packed
+    packed_bits = np.packbits(inside)
+    packed_bits.flags.writeable = False
+    return packed_bits
 
 
 def places(persons: Bits, size: int) -> npt.NDArray[np.int64]:
@@ -79,8 +79,12 @@ def differencing(persons: Bits, columns: Collection[str], earlier: Iterable[Earl
 
     The words never tell how many persons differ, nor from which study.
     """
-    asked = frozenset(columns)
-    few = any(asked & other.columns and 0 < apart(persons, other) < max(fewest, other.fewest) for other in earlier)
+    columns_asked = frozenset(columns)
+    few = any(
+        columns_asked & earlier_cohort.columns
+        and 0 < apart(persons, earlier_cohort) < max(fewest, earlier_cohort.fewest)
+        for earlier_cohort in earlier
+    )
     return Decision(
         "differencing",
         not few,

@@ -194,17 +194,17 @@ class SuppressCells(Rule):
         mask = np.zeros(counts.shape, dtype=bool)
         table = counts.shape[: self.axes]
         for rest in np.ndindex(counts.shape[self.axes :]):
-            at = (slice(None),) * self.axes + rest
-            few = np.zeros(table, dtype=bool) if self.partner_may_be_shown else partners[at] < fewest
+            slices = (slice(None),) * self.axes + rest
+            few = np.zeros(table, dtype=bool) if self.partner_may_be_shown else partners[slices] < fewest
             if not protections.zero_is_small:
-                few &= counts[at] > 0
-            mask[at] = suppress(counts[at], few, protections.persons, protections.zero_is_small)
+                few &= counts[slices] > 0
+            mask[slices] = suppress(counts[slices], few, protections.persons, protections.zero_is_small)
         if self.places:
             either = mask.any(axis=self.axes - 1)
             mask = np.zeros(np.shape(values[self.hides[0]]), dtype=bool)
             mask[..., list(self.places)] = either
-        for other in self.also:
-            wider = np.asarray(values[other])
+        for also_name in self.also:
+            wider = np.asarray(values[also_name])
             mask |= wider.reshape(wider.shape + (1,) * (mask.ndim - wider.ndim))
         values[self.mask] = mask
         for name in self.hides:
@@ -217,10 +217,10 @@ def hide(array: npt.NDArray[Any], mask: npt.NDArray[np.bool_]) -> npt.NDArray[An
     return np.where(wide, -1 if array.dtype.kind in "iu" else np.nan, array)
 
 
-def persons(found: int, protections: Protections) -> Decision:
+def persons(persons_found: int, protections: Protections) -> Decision:
     """At the node, on its cohort: enough persons, or it takes no part."""
     text = f"a partner takes part with at least {protections.persons} persons in the cohort"
-    return Decision("persons", found >= protections.persons, text, "widen the cohort")
+    return Decision("persons", persons_found >= protections.persons, text, "widen the cohort")
 
 
 def dominance(rows: Rows, column: str, protections: Protections) -> Decision:

@@ -64,18 +64,18 @@ def _margins(counts: Counts, too_few: Mask, k: int, zero_is_small: bool) -> list
     How many partners a margin has is not known here: it counts as too few where it is the sum of one such cell.
     """
     lines = [_Line(np.ones(counts.shape, dtype=bool), hidden=False)]
-    for kept in (k for size in range(1, counts.ndim) for k in combinations(range(counts.ndim), size)):
-        summed = tuple(axis for axis in range(counts.ndim) if axis not in kept)
+    for axes in (k for size in range(1, counts.ndim) for k in combinations(range(counts.ndim), size)):
+        summed = tuple(axis for axis in range(counts.ndim) if axis not in axes)
         alone = (counts > 0).sum(axis=summed) == 1  # then the margin is that cell, its partners too
         few = alone & (too_few & (counts > 0)).any(axis=summed)
         hidden = suppress(counts.sum(axis=summed), few, k, zero_is_small)
-        for at in np.ndindex(hidden.shape):
+        for cell_index in np.ndindex(hidden.shape):
             cells = np.zeros(counts.shape, dtype=bool)
             index: list[Any] = [slice(None)] * counts.ndim
-            for axis, level in zip(kept, at, strict=True):
+            for axis, level in zip(axes, cell_index, strict=True):
                 index[axis] = level
             cells[tuple(index)] = True
-            lines.append(_Line(cells, bool(hidden[at])))
+            lines.append(_Line(cells, bool(hidden[cell_index])))
     return lines
 
 
@@ -95,10 +95,10 @@ class _Table:
         while waiting:
             target = waiting.pop(0)
             while not self.hidden.all() and self._exposed(target):
-                more = self._more(target)
-                for cell in more:
+                further = self._more(target)
+                for cell in further:
                     self._hide(cell, True)
-                waiting += [_one(self.counts.shape, cell) for cell in more]
+                waiting += [_one(self.counts.shape, cell) for cell in further]
             if self._work > _MOST_WORK:
                 self.hidden[:] = True
                 return
@@ -154,8 +154,8 @@ class _Table:
 
     def _equations(self) -> tuple[Any, Any]:
         """For each known line of a margin, the hidden cells of it sum to what the shown ones leave."""
-        known = [line.cells[self.hidden] for line in self.lines if not line.hidden]
-        rows = np.array([row for row in known if row.any()], dtype=float)
+        visible = [line.cells[self.hidden] for line in self.lines if not line.hidden]
+        rows = np.array([row for row in visible if row.any()], dtype=float)
         return csr_array(rows), rows @ self.counts[self.hidden]
 
     # ---- what to hide with it
@@ -181,25 +181,30 @@ class _Table:
                 these the smallest, and only those cells.
         """
         shape = self.counts.shape
-        others = [[level for level in range(size) if level != at] for size, at in zip(shape, cell, strict=True)]
-        if not all(others):
+        others_of_axis = [
+            [level for level in range(size) if level != level_index]
+            for size, level_index in zip(shape, cell, strict=True)
+        ]
+        if not all(others_of_axis):
             return []
         falls = rises = np.full([1] * len(shape), np.iinfo(np.int64).max)
-        more = cost = np.zeros([1] * len(shape), dtype=np.int64)
+        total_cost = cost = np.zeros([1] * len(shape), dtype=np.int64)
         for away in product((False, True), repeat=len(shape)):
-            corner = np.ix_(*(o if a else [at] for o, a, at in zip(others, away, cell, strict=True)))
+            corner = np.ix_(
+                *(o if a else [level_index] for o, a, level_index in zip(others_of_axis, away, cell, strict=True))
+            )
             if sum(away) % 2:
                 rises = np.minimum(rises, self.counts[corner])
             else:
                 falls = np.minimum(falls, self.counts[corner])
-            shown = ~self.hidden[corner]
-            more, cost = more + shown, cost + shown * self.counts[corner]
-        enough = (falls.clip(max=self.k) + rises.clip(max=self.k) >= self.k) & ((more == 0) == within)
+            visible = ~self.hidden[corner]
+            total_cost, cost = total_cost + visible, cost + visible * self.counts[corner]
+        enough = (falls.clip(max=self.k) + rises.clip(max=self.k) >= self.k) & ((total_cost == 0) == within)
         if not enough.any():
             return []
-        order = np.where(enough, more * (cost.max() + 1) + cost, np.iinfo(np.int64).max)
+        order = np.where(enough, total_cost * (cost.max() + 1) + cost, np.iinfo(np.int64).max)
         best = np.unravel_index(int(np.argmin(order)), order.shape)
-        opposite = [o[int(at)] for o, at in zip(others, best, strict=True)]
+        opposite = [o[int(level_index)] for o, level_index in zip(others_of_axis, best, strict=True)]
         corners = list(product(*zip(cell, opposite, strict=True)))
         return corners if within else [c for c in corners if not self.hidden[c]]
 

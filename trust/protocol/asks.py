@@ -32,18 +32,22 @@ def blocks_of(asks: Mapping[str, Ask], plans: Plans) -> tuple[Block, ...]:
     )
 
 
-def joined(given: Mapping[str, Arrays]) -> dict[str, npt.NDArray[Any]]:
+def joined(arrays_by_analysis: Mapping[str, Arrays]) -> dict[str, npt.NDArray[Any]]:
     """`{analysis: {block: array}}` as `{analysis/block: array}`."""
-    return {f"{name}/{block}": np.asarray(array) for name, arrays in given.items() for block, array in arrays.items()}
+    return {
+        f"{name}/{block}": np.asarray(array)
+        for name, arrays in arrays_by_analysis.items()
+        for block, array in arrays.items()
+    }
 
 
 def split(totals: Arrays) -> dict[str, dict[str, npt.NDArray[Any]]]:
     """The inverse of `joined`."""
-    found: dict[str, dict[str, npt.NDArray[Any]]] = {}
+    arrays: dict[str, dict[str, npt.NDArray[Any]]] = {}
     for name, array in totals.items():
         analysis, _, block = name.partition("/")
-        found.setdefault(analysis, {})[block] = array
-    return found
+        arrays.setdefault(analysis, {})[block] = array
+    return arrays
 
 
 def plan_bytes(documents: Mapping[str, Mapping[str, Any]]) -> dict[tuple[str, str], bytes]:
@@ -71,8 +75,8 @@ def upload_bytes(plans: Plans) -> int:
     """The most that one node uploads over a whole study, headers apart: reals decide the width of a sum's words."""
     total = 0
     for sums in plans.values():
-        for planned in sums.values():
-            total += planned.at_most * layout_of((*planned.gives, Block("width"))).nbytes
+        for planned_sum in sums.values():
+            total += planned_sum.at_most * layout_of((*planned_sum.gives, Block("width"))).nbytes
     return total
 
 

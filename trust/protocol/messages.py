@@ -65,15 +65,15 @@ def unpack(raw: bytes, kinds: frozenset[str], *, longest_body: int = _LONGEST_BO
     if len(raw) - 4 - length > longest_body:
         raise MessageInvalid(f"a body of {len(raw) - 4 - length} bytes", expected=f"at most {longest_body}")
     header = parse(raw[4 : 4 + length])
-    known = isinstance(header, dict) and type(header.get("v")) is int and header["v"] == VERSION
-    if not known or not isinstance(header.get("kind"), str) or header["kind"] not in kinds:
+    is_readable = isinstance(header, dict) and type(header.get("v")) is int and header["v"] == VERSION
+    if not is_readable or not isinstance(header.get("kind"), str) or header["kind"] not in kinds:
         raise MessageInvalid("a message of an unknown kind or version", expected=", ".join(sorted(kinds)))
     return header, raw[4 + length :]
 
 
 def in_parts(raw: bytes) -> list[bytes]:
     """A message in parts of 8 MiB, for a transport that bounds what it carries at once; at least one part."""
-    return [raw[at : at + _PART] for at in range(0, len(raw), _PART)] or [b""]
+    return [raw[offset : offset + _PART] for offset in range(0, len(raw), _PART)] or [b""]
 
 
 def from_parts(parts: Sequence[Any]) -> bytes:
@@ -145,15 +145,15 @@ def unpack_arrays(blocks: Sequence[Block], raw: bytes) -> dict[str, np.ndarray[A
     """The inverse of `pack_arrays`.  Raises: MessageInvalid for a wrong length or a value that is not finite."""
     if len(raw) != size(blocks):
         raise MessageInvalid(f"a body of {len(raw)} bytes", expected=f"{size(blocks)}")
-    found: dict[str, np.ndarray[Any, Any]] = {}
-    at = 0
+    arrays: dict[str, np.ndarray[Any, Any]] = {}
+    offset = 0
     for block in blocks:
         dtype = "<i8" if block.encoding == "count" else "<f8"
         entries = int(np.prod(block.shape, dtype=np.int64))
-        found[block.name] = np.frombuffer(raw, dtype, entries, at).reshape(block.shape)
-        at += 8 * entries
-    fits(tuple(blocks), found)
-    return found
+        arrays[block.name] = np.frombuffer(raw, dtype, entries, offset).reshape(block.shape)
+        offset += 8 * entries
+    fits(tuple(blocks), arrays)
+    return arrays
 
 
 def pack_asks(asks: Mapping[str, Ask], plans: Mapping[str, Mapping[str, Sum]]) -> tuple[dict[str, str], bytes]:
@@ -167,12 +167,12 @@ def unpack_asks(names: Any, raw: bytes, plans: Mapping[str, Mapping[str, Sum]]) 
     if not isinstance(names, dict) or not names:
         raise MessageInvalid("a question without a sum", expected="a sum for at least one analysis")
     asks: dict[str, Ask] = {}
-    at = 0
+    offset = 0
     for name, sum_name in sorted(names.items()):
         if name not in plans or not isinstance(sum_name, str) or sum_name not in plans[name]:
             raise MessageInvalid("a question that is not in the plan", expected="an analysis and a sum of the plan")
         takes = plans[name][sum_name].takes
         length = size(takes)
-        asks[name] = Ask(sum_name, unpack_arrays(takes, raw[at : at + length]))
-        at += length
-    return asks, raw[at:]
+        asks[name] = Ask(sum_name, unpack_arrays(takes, raw[offset : offset + length]))
+        offset += length
+    return asks, raw[offset:]

@@ -22,14 +22,14 @@ from trust.secure_sum.state import Contribution
 __all__ = ["Evidence", "audit", "check_record"]
 
 
-def check_record(record: Record, kept: Contribution, name: str, coordinator: Ed25519PublicKey) -> None:
+def check_record(record: Record, contribution: Contribution, name: str, coordinator: Ed25519PublicKey) -> None:
     """Check that a record is the coordinator's and says what `name` signed.  Raises: RecordInvalid."""
     if not signature_is_valid(coordinator, record.sig, record.message()):
         raise RecordInvalid("a record's signature", expected="the coordinator's")
-    if record.context != kept.context:
+    if record.context != contribution.context:
         raise RecordInvalid("a record of another question or partner set", expected="what I contributed to")
     place = record.context.partners.index(name)
-    if (record.digests[place], record.signatures[place]) != (kept.sha256, kept.sig):
+    if (record.digests[place], record.signatures[place]) != (contribution.sha256, contribution.sig):
         raise RecordInvalid("a record of another upload", expected="the one that I signed")
 
 
@@ -44,7 +44,7 @@ class Evidence:
 
 def audit(
     parameters: Parameters,
-    kept: Contribution,
+    contribution: Contribution,
     evidence: Evidence,
     *,
     name: str,
@@ -58,7 +58,7 @@ def audit(
     Raises: RecordInvalid, and as `Opening`.
     """
     record = evidence.record
-    check_record(record, kept, name, coordinator)
+    check_record(record, contribution, name, coordinator)
     context = record.context
     bodies = list(evidence.bodies)
     if len(bodies) != len(context.partners):

@@ -196,24 +196,24 @@ def encode_sum(
         raise UploadShape("arrays with other names", expected="those of the plan's blocks, each once")
     vector, column = layout.empty(), 0
     for block in blocks:
-        given = np.asarray(arrays[block.name])
-        if given.shape != tuple(block.shape):
-            raise UploadShape(f"block {block.name} of shape {given.shape}", expected=f"{tuple(block.shape)}")
+        values = np.asarray(arrays[block.name])
+        if values.shape != tuple(block.shape):
+            raise UploadShape(f"block {block.name} of shape {values.shape}", expected=f"{tuple(block.shape)}")
         out = vector[:, column : column + _columns(block)]
         column += _columns(block)
         if block.encoding == "real":
             key = None if random is None else random(32)
-            encode_reals(given.reshape(-1), out, fixed, name=block.name, key=key)
+            encode_reals(values.reshape(-1), out, fixed, name=block.name, key=key)
         else:
-            _put(_whole(block, given.reshape(-1), layout, n, clip), out, layout, block.name)
+            _put(_whole(block, values.reshape(-1), layout, n, clip), out, layout, block.name)
     return vector
 
 
-def _whole(block: NamedBlock, given: npt.NDArray[Any], layout: Layout, n: int, clip: float) -> npt.NDArray[np.int64]:
+def _whole(block: NamedBlock, values: npt.NDArray[Any], layout: Layout, n: int, clip: float) -> npt.NDArray[np.int64]:
     bits = 32 if layout.word == "u32" else 64
     if block.encoding == "count":
-        return counts(given, n=n, name=block.name, bits=bits)
-    steps, clipped = quantised(given, clip=clip, steps=model_steps(n), name=block.name)
+        return counts(values, n=n, name=block.name, bits=bits)
+    steps, clipped = quantised(values, clip=clip, steps=model_steps(n), name=block.name)
     return np.append(steps, counts(np.array([clipped]), n=n, name=block.name, bits=bits))
 
 
@@ -253,8 +253,8 @@ def decode_sum(
 def _taken(words: Words, layout: Layout, name: str) -> npt.NDArray[np.int64]:
     if layout.fixed:
         return decode_integers(words, layout.fixed, name=name)
-    signed: npt.NDArray[np.signedinteger[Any]] = words[0].view("<i4" if layout.word == "u32" else "<i8")
-    return signed.astype(np.int64)
+    signed_words: npt.NDArray[np.signedinteger[Any]] = words[0].view("<i4" if layout.word == "u32" else "<i8")
+    return signed_words.astype(np.int64)
 
 
 def _partners(n: int) -> int:

@@ -78,7 +78,7 @@ def encode_reals(
         raise ValueNotFinite(f"block {name}: NaN or infinity", expected="finite numbers")
     if not (np.abs(x) < fixed.limit).all():
         raise ValueOutOfRange(f"block {name}: a number too large", expected=f"magnitudes below {fixed.limit:.0e}")
-    signed = out.view(np.int64)
+    signed_words = out.view(np.int64)
     with np.errstate(under="ignore"):
         for low in range(0, x.size, _COLUMNS):
             rest = x[low : low + _COLUMNS].copy()
@@ -86,11 +86,11 @@ def encode_reals(
                 # Scaling by a power of two is exact, and so is taking the leading bits away.
                 head = np.trunc(rest * 2.0 ** (fixed.fraction - LIMB_BITS * limb))
                 rest -= head * 2.0 ** (LIMB_BITS * limb - fixed.fraction)
-                signed[limb, low : low + _COLUMNS] = head
-            signed[0, low : low + _COLUMNS] = np.rint(rest * 2.0**fixed.fraction)
+                signed_words[limb, low : low + _COLUMNS] = head
+            signed_words[0, low : low + _COLUMNS] = np.rint(rest * 2.0**fixed.fraction)
     if key is not None:
         for limb, low_bits in enumerate(fill(x, key, fixed)):
-            signed[limb] += low_bits
+            signed_words[limb] += low_bits
     carry(out)
 
 
@@ -108,12 +108,12 @@ def fill(x: npt.NDArray[np.float64], key: bytes, fixed: FixedPoint = STATISTICS)
     limbs = keystream(key, rows * x.size).view(np.int64).reshape(rows, x.size)
     for low in range(0, x.size, _COLUMNS):
         for limb in range(rows):
-            left = places[low : low + _COLUMNS] - LIMB_BITS * limb
-            bits = np.clip(left, 0, LIMB_BITS)
-            here = (left >= 1) & (left <= LIMB_BITS)  # bit t - 1 lies in this limb
+            bits_left = places[low : low + _COLUMNS] - LIMB_BITS * limb
+            bits = np.clip(bits_left, 0, LIMB_BITS)
+            in_limb = (bits_left >= 1) & (bits_left <= LIMB_BITS)  # bit t - 1 lies in this limb
             word = limbs[limb, low : low + _COLUMNS]
             word &= (1 << bits) - 1
-            word -= here << np.maximum(bits - 1, 0)
+            word -= in_limb << np.maximum(bits - 1, 0)
     return limbs
 
 
@@ -177,13 +177,13 @@ def encode_integers(q: npt.NDArray[np.int64], out: npt.NDArray[np.uint64], fixed
     limit = fixed.limit
     if limit < 2.0**63 and not (np.abs(q.astype(np.float64)) < limit).all():
         raise ValueOutOfRange(f"block {name}: a number too large", expected=f"magnitudes below {limit:.0e}")
-    signed = out.view(np.int64)
+    signed_words = out.view(np.int64)
     start, offset = divmod(fixed.fraction, LIMB_BITS)
-    signed[:start] = 0
-    signed[start] = (q & ((1 << (LIMB_BITS - offset)) - 1)) << offset
+    signed_words[:start] = 0
+    signed_words[start] = (q & ((1 << (LIMB_BITS - offset)) - 1)) << offset
     rest = q >> (LIMB_BITS - offset)
     for limb in range(start + 1, fixed.limbs):
-        signed[limb] = rest & _LIMB
+        signed_words[limb] = rest & _LIMB
         rest = rest >> LIMB_BITS
 
 
@@ -203,9 +203,9 @@ def decode_integers(words: npt.NDArray[np.uint64], fixed: FixedPoint, *, name: s
     again = np.empty_like(words)
     try:
         encode_integers(q, again, fixed, name=name)
-        same = np.array_equal(again, words)
+        round_trip = np.array_equal(again, words)
     except ValueOutOfRange:
-        same = False
-    if not same:
+        round_trip = False
+    if not round_trip:
         raise ValueOutOfRange(f"block {name}: a total that is not whole", expected="a sum of whole numbers")
     return q

@@ -73,13 +73,13 @@ def transcript(mandate: bytes, root: bytes, keys: Mapping[str, bytes]) -> bytes:
     return hashed("transcript", mandate, root, *(part for name in sorted(keys) for part in (name, keys[name])))
 
 
-def pair_key(transcript: bytes, shared: bytes, one: str, other: str) -> bytes:
+def pair_key(transcript: bytes, shared: bytes, first_name: str, second_name: str) -> bytes:
     """`K_ij[0]`, 32 bytes, from the X25519 result `shared`.
 
     The two names go into the derivation: a partner that signs a copy of another's key gets unrelated pair keys, so
     its masks do not cancel its victim's.
     """
-    info = frame("pair", *sorted((one, other)))
+    info = frame("pair", *sorted((first_name, second_name)))
     return HKDF(hashes.SHA256(), 32, salt=transcript, info=info).derive(shared)
 
 

@@ -111,10 +111,10 @@ def carry(vector: npt.NDArray[np.uint64]) -> None:
     Without it the limbs of a total would be separate sums, which say more than the total.  A limb may hold a signed
     64-bit number.
     """
-    signed = vector.view(np.int64)
+    signed_vector = vector.view(np.int64)
     step = CHUNK // 8
     for low in range(0, vector.shape[1], step):
-        part = signed[:, low : low + step]
+        part = signed_vector[:, low : low + step]
         for limb in range(len(part) - 1):
             part[limb + 1] += part[limb] >> LIMB_BITS
             part[limb] &= np.int64(_LIMB)

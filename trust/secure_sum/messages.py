@@ -98,16 +98,16 @@ class Upload:
 
         Raises: UploadShape for unknown or missing fields, wrong types and lengths, a body that is not `layout`'s.
         """
-        given = _closed(header, _UPLOAD_FIELDS, UploadShape)
-        if given["kind"] != "upload" or type(given["v"]) is not int or given["v"] != 1:
+        fields = _closed(header, _UPLOAD_FIELDS, UploadShape)
+        if fields["kind"] != "upload" or type(fields["v"]) is not int or fields["v"] != 1:
             raise UploadShape("another kind or version", expected="an upload, version 1")
         layout.read(body)
         return cls(
-            transcript=_hex(given["T"], 32, UploadShape),
-            r=_number(given["r"], UploadShape),
-            ctx=_hex(given["ctx"], 32, UploadShape),
-            name=_name(given["name"], UploadShape),
-            sig=_hex(given["sig"], 64, UploadShape),
+            transcript=_hex(fields["T"], 32, UploadShape),
+            r=_number(fields["r"], UploadShape),
+            ctx=_hex(fields["ctx"], 32, UploadShape),
+            name=_name(fields["name"], UploadShape),
+            sig=_hex(fields["sig"], 64, UploadShape),
             body=body,
         )
 
@@ -161,32 +161,32 @@ class Record:
     @classmethod
     def parse(cls, document: object) -> Record:
         """A record from an untrusted JSON value.  Its signature is not judged here.  Raises: RecordInvalid."""
-        given = _closed(document, _RECORD_FIELDS, RecordInvalid)
-        if given["schema"] != RECORD_SCHEMA:
+        fields = _closed(document, _RECORD_FIELDS, RecordInvalid)
+        if fields["schema"] != RECORD_SCHEMA:
             raise RecordInvalid("another schema", expected=RECORD_SCHEMA)
-        partners, digests, signatures = (given[field] for field in ("U", "digests", "signatures"))
+        partners, digests, signatures = (fields[field] for field in ("U", "digests", "signatures"))
         if not all(isinstance(field, list) for field in (partners, digests, signatures)):
             raise RecordInvalid("a field of another type", expected="arrays U, digests and signatures")
         if not len(partners) == len(digests) == len(signatures):
             raise RecordInvalid("arrays of different lengths", expected="one digest and one signature a partner")
         return cls(
             context=Context(
-                transcript=_hex(given["T"], 32, RecordInvalid),
-                r=_number(given["r"], RecordInvalid),
-                plan_digest=_hex(given["plan_digest"], 32, RecordInvalid),
+                transcript=_hex(fields["T"], 32, RecordInvalid),
+                r=_number(fields["r"], RecordInvalid),
+                plan_digest=_hex(fields["plan_digest"], 32, RecordInvalid),
                 partners=tuple(_name(name, RecordInvalid) for name in partners),
             ),
             digests=tuple(_hex(digest, 32, RecordInvalid) for digest in digests),
             signatures=tuple(_hex(sig, 64, RecordInvalid) for sig in signatures),
-            total=_hex(given["total"], 32, RecordInvalid),
-            sig=_hex(given["sig"], 64, RecordInvalid),
+            total=_hex(fields["total"], 32, RecordInvalid),
+            sig=_hex(fields["sig"], 64, RecordInvalid),
         )
 
 
-def _closed(given: object, fields: frozenset[str], error: type[SecureSumError]) -> Mapping[str, Any]:
-    if not isinstance(given, Mapping) or set(given) != fields:
+def _closed(document: object, fields: frozenset[str], error: type[SecureSumError]) -> Mapping[str, Any]:
+    if not isinstance(document, Mapping) or set(document) != fields:
         raise error("unknown or missing fields", expected=f"exactly {', '.join(sorted(fields))}")
-    return given
+    return document
 
 
 def _hex(text: object, length: int, error: type[SecureSumError]) -> bytes:

@@ -119,12 +119,12 @@ class Opening:
 def total_of(vectors: list[Words], layout: Layout) -> Words:
     """The canonical sum of canonical vectors, 1,000 at most, piece by piece, so that the sum stays in the cache."""
     total = np.empty(layout.shape, layout.dtype)
-    out, first, *others = (vector.reshape(-1) for vector in (total, *vectors))
+    out, first, *rest = (vector.reshape(-1) for vector in (total, *vectors))
     step = _PIECE // layout.dtype.itemsize
     for low in range(0, out.size, step):
         piece = out[low : low + step]
         piece[:] = first[low : low + step]
-        for other in others:
-            np.add(piece, other[low : low + step], out=piece)
+        for vector_ in rest:
+            np.add(piece, vector_[low : low + step], out=piece)
     layout.normalise(total)
     return total

@@ -72,17 +72,17 @@ class Party:
         AlreadyStarted, StoreUnavailable.
         """
         require(gate())
-        mine = self.parameters
+        parameters = self.parameters
         with self._store.transaction() as tx:
-            state = tx.study(mine.study)
+            state = tx.study(parameters.study)
             if state is None:
                 secret = X25519PrivateKey.generate().private_bytes_raw()
-                state = StudyState(mine.study, "approved", mine.mandate, mine.root, ephemeral=secret)
+                state = StudyState(parameters.study, "approved", parameters.mandate, parameters.root, ephemeral=secret)
                 tx.put_study(state)
-                tx.journal("study-approved", mine.study, _utc(now), {"mandate": mine.mandate.hex()})
+                tx.journal("study-approved", parameters.study, _utc(now), {"mandate": parameters.mandate.hex()})
             self._approved(state)
         key = X25519PrivateKey.from_private_bytes(state.ephemeral).public_key().public_bytes_raw()
-        sig = self._identity.sign(Approval.message(mine.mandate, mine.root, self.name, key))
+        sig = self._identity.sign(Approval.message(parameters.mandate, parameters.root, self.name, key))
         return Approval(self.name, key, sig)
 
     def start(self, approvals: Sequence[Approval], *, now: datetime) -> bytes:
@@ -91,14 +91,16 @@ class Party:
         Returns the transcript `T`, 32 bytes.  Nothing has changed where it raises: StudyClosed, AlreadyStarted,
         ApprovalSet, EphemeralKeyInvalid, ApprovalInvalid, StoreUnavailable.
         """
-        mine = self.parameters
+        parameters = self.parameters
         with self._store.transaction() as tx:
-            state = self._approved(tx.study(mine.study))
+            state = self._approved(tx.study(parameters.study))
             # 1 the set: sorted, of the mandate's partners (all of them for `all`), me in it, at least m
             names = [approval.name for approval in approvals]
-            fault = mine.set_fault(names, among=list(mine.partners), me=self.name)
-            if fault or (mine.participation == "all" and len(names) != len(mine.partners)):
-                raise ApprovalSet(fault or "not every partner", expected=f"{mine.participation}, {mine.m} at least")
+            fault = parameters.set_fault(names, among=list(parameters.partners), me=self.name)
+            if fault or (parameters.participation == "all" and len(names) != len(parameters.partners)):
+                raise ApprovalSet(
+                    fault or "not every partner", expected=f"{parameters.participation}, {parameters.m} at least"
+                )
             # 2 my own, stored key
             secret = X25519PrivateKey.from_private_bytes(state.ephemeral)
             keys = {approval.name: approval.key for approval in approvals}
@@ -106,17 +108,17 @@ class Party:
                 raise EphemeralKeyInvalid("another key under my name", expected="the one of my last approval")
             # 3 each signature, under the pinned trust root
             for approval in approvals:
-                message = Approval.message(mine.mandate, mine.root, approval.name, approval.key)
-                if not signature_is_valid(mine.partners[approval.name], approval.sig, message):
+                message = Approval.message(parameters.mandate, parameters.root, approval.name, approval.key)
+                if not signature_is_valid(parameters.partners[approval.name], approval.sig, message):
                     raise ApprovalInvalid(f"the approval of {approval.name}", expected="its signature for this mandate")
             # 4 no result of the key agreement is zero
             shared = {name: _agreed(secret, name, key) for name, key in keys.items() if name != self.name}
-            common = transcript(mine.mandate, mine.root, keys)
+            common = transcript(parameters.mandate, parameters.root, keys)
             pairs = {name: pair_key(common, agreed, self.name, name) for name, agreed in shared.items()}
             tx.put_study(
                 replace(state, status="started", ephemeral=b"", transcript=common, partners=tuple(names), keys=pairs)
             )
-            tx.journal("study-started", mine.study, _utc(now), {"T": common.hex(), "partners": names})
+            tx.journal("study-started", parameters.study, _utc(now), {"T": common.hex(), "partners": names})
         return common
 
     def contribute(
@@ -139,9 +141,9 @@ class Party:
         require(gate())
         # 2 to 5 against the state
         state = self._started(self._store)
-        kept = self._contributed(self._store, state, question, partners)
-        if kept is not None:
-            return self._stored(kept)
+        contribution = self._contributed(self._store, state, question, partners)
+        if contribution is not None:
+            return self._stored(contribution)
         self._may_ask(self._store, state, question, partners)
         # 6 the question follows from the totals
         self._follows(question, replay)
@@ -155,20 +157,20 @@ class Party:
         body = raw(vector)
         sha256 = hashlib.sha256(body).digest()
         sig = self._identity.sign(Upload.message(context.digest, self.name, sha256))
-        made = Contribution(
+        made_now = Contribution(
             self.parameters.study, context, tuple(part.digest for part in question.parts), sha256, len(body), sig
         )
         # 2 to 5 once more under the lock: another process may have been first, and then its bytes are the ones to send
         with self._store.transaction() as tx:
             state = self._started(tx)
-            kept = self._contributed(tx, state, question, partners)
-            if kept is None:
+            contribution = self._contributed(tx, state, question, partners)
+            if contribution is None:
                 self._may_ask(tx, state, question, partners)
-                tx.put_contribution(made, body)
+                tx.put_contribution(made_now, body)
                 tx.put_study(replace(state, epoch=question.r + 1, keys=_ratcheted(keys, 1)))
-                tx.journal("sum-contributed", made.study, _utc(now), _entry(made, question))
-        if kept is not None:
-            return self._stored(kept)
+                tx.journal("sum-contributed", made_now.study, _utc(now), _entry(made_now, question))
+        if contribution is not None:
+            return self._stored(contribution)
         return Upload(context.transcript, context.r, context.digest, self.name, sig, body)
 
     def settle(self, record: Record, coordinator: Ed25519PublicKey, *, now: datetime) -> None:
@@ -177,13 +179,16 @@ class Party:
         Raises: RecordInvalid, StoreUnavailable.
         """
         with self._store.transaction() as tx:
-            kept = tx.contribution(self.parameters.study, record.context.r)
-            if kept is None:
+            contribution = tx.contribution(self.parameters.study, record.context.r)
+            if contribution is None:
                 raise RecordInvalid("a record of a sum without me", expected="one that I contributed to")
-            check_record(record, kept, self.name, coordinator)
-            tx.forget_upload(kept.study, record.context.r)
+            check_record(record, contribution, self.name, coordinator)
+            tx.forget_upload(contribution.study, record.context.r)
             tx.journal(
-                "total-audited", kept.study, _utc(now), {"r": record.context.r, "ctx": record.context.digest.hex()}
+                "total-audited",
+                contribution.study,
+                _utc(now),
+                {"r": record.context.r, "ctx": record.context.digest.hex()},
             )
 
     def close(self, reason: str, *, now: datetime) -> None:
@@ -191,7 +196,7 @@ class Party:
 
         `reason` is a rule's id.  Nothing happens where it is closed already.  Raises: StoreUnavailable.
         """
-        close_study(self._store, self.parameters.study, reason, at=_utc(now))
+        close_study(self._store, self.parameters.study, reason, time=_utc(now))
 
     def _mine(self, state: StudyState | None) -> StudyState:
         """The state of this study, open and under this mandate."""
@@ -219,32 +224,32 @@ class Party:
         self, reader: Reader, state: StudyState, question: Question, partners: Sequence[str]
     ) -> Contribution | None:
         """Step 2: what was contributed to this sum, for this very context.  Raises: SumConflict."""
-        kept = reader.contribution(state.study, question.r)
-        asked = Context(state.transcript, question.r, question.question_digest, tuple(partners))
-        if kept is not None and kept.context != asked:
+        contribution = reader.contribution(state.study, question.r)
+        context = Context(state.transcript, question.r, question.question_digest, tuple(partners))
+        if contribution is not None and contribution.context != context:
             raise SumConflict(f"sum {question.r} again, otherwise", expected="the question and the partners of before")
-        return kept
+        return contribution
 
     def _may_ask(self, reader: Reader, state: StudyState, question: Question, partners: Sequence[str]) -> None:
         """Steps 3 to 5, in order."""
-        mine, r = self.parameters, question.r
+        parameters, r = self.parameters, question.r
         # 3 within the budget, and forward only
-        if r >= mine.sums:
-            raise SumBudget(f"sum {r}", expected=f"{mine.sums} sums, numbered from 0")
+        if r >= parameters.sums:
+            raise SumBudget(f"sum {r}", expected=f"{parameters.sums} sums, numbered from 0")
         if r < state.epoch:
             raise SumOrder(f"sum {r}", expected=f"sum {state.epoch} or later")
         # 4 exactly the partners that started the study
-        fault = mine.set_fault(partners, among=state.partners, me=self.name)
+        fault = parameters.set_fault(partners, among=state.partners, me=self.name)
         if fault or tuple(partners) != state.partners:
             raise PartnersInvalid(fault or "a part of the partners", expected="all that started the study")
         # 5 each analysis' question is new here, and in other studies was put to the same partners only
         if len({part.digest for part in question.parts}) != len(question.parts):
             raise QuestionRepeated("two analyses with one question", expected="a new question each")
         for part in question.parts:
-            for study, others in reader.answered(part.digest):
-                if study == mine.study or others != tuple(partners):
-                    where = "in this study" if study == mine.study else "in another study, of other partners"
-                    raise QuestionRepeated(f"{part.analysis}/{part.sum} again, {where}", expected="a new question")
+            for study, other_partners in reader.answered(part.digest):
+                if study == parameters.study or other_partners != tuple(partners):
+                    place = "in this study" if study == parameters.study else "in another study, of other partners"
+                    raise QuestionRepeated(f"{part.analysis}/{part.sum} again, {place}", expected="a new question")
 
     def _follows(self, question: Question, replay: Replay) -> None:
         """Step 6."""
@@ -262,10 +267,10 @@ class Party:
             raise UploadShape("a vector with another check number", expected="1")
         return vector
 
-    def _stored(self, kept: Contribution) -> Upload:
+    def _stored(self, contribution: Contribution) -> Upload:
         """A resend: the stored bytes."""
-        body, context = self._store.upload_body(kept), kept.context
-        return Upload(context.transcript, context.r, context.digest, self.name, kept.sig, body)
+        body, context = self._store.upload_body(contribution), contribution.context
+        return Upload(context.transcript, context.r, context.digest, self.name, contribution.sig, body)
 
 
 def _agreed(secret: X25519PrivateKey, name: str, key: bytes) -> bytes:
@@ -282,13 +287,13 @@ def _ratcheted(keys: Mapping[str, bytes], times: int) -> dict[str, bytes]:
     return forward
 
 
-def _entry(made: Contribution, question: Question) -> dict[str, object]:
+def _entry(contribution: Contribution, question: Question) -> dict[str, object]:
     return {
         "asked": question.names,
-        "bytes": made.size,
-        "ctx": made.context.digest.hex(),
-        "r": made.context.r,
-        "sha256": made.sha256.hex(),
+        "bytes": contribution.size,
+        "ctx": contribution.context.digest.hex(),
+        "r": contribution.context.r,
+        "sha256": contribution.sha256.hex(),
     }
 
 

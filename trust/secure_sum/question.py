@@ -96,21 +96,21 @@ def check_follows(part: AnalysisAsk, replayed: Arrays | None) -> None:
     """
     if part.state == "free":
         return
-    expected = {} if part.state == "none" else replayed
-    if expected is None or set(part.values) != set(expected):
+    values_due = {} if part.state == "none" else replayed
+    if values_due is None or set(part.values) != set(values_due):
         raise StateNotDerived(f"{part.analysis}/{part.sum}: other values than it takes", expected="those of my replay")
-    for name, mine in expected.items():
-        if not _close(np.asarray(part.values[name]), np.asarray(mine)):
+    for name, own_value in values_due.items():
+        if not _close(np.asarray(part.values[name]), np.asarray(own_value)):
             raise StateNotDerived(f"{part.analysis}/{part.sum}: {name} differs", expected="the value of my replay")
 
 
-def _close(asked: npt.NDArray[Any], mine: npt.NDArray[Any]) -> bool:
+def _close(asked_value: npt.NDArray[Any], own_value: npt.NDArray[Any]) -> bool:
     """Same dtype and shape, and each entry within the tolerance of `mine`; whole numbers are equal."""
-    if asked.dtype != mine.dtype or asked.shape != mine.shape:
+    if asked_value.dtype != own_value.dtype or asked_value.shape != own_value.shape:
         return False
-    if mine.dtype.kind != "f":
-        return bool(np.array_equal(asked, mine))
-    if not (np.isfinite(asked).all() and np.isfinite(mine).all()):
+    if own_value.dtype.kind != "f":
+        return bool(np.array_equal(asked_value, own_value))
+    if not (np.isfinite(asked_value).all() and np.isfinite(own_value).all()):
         return False
-    x = mine.astype(np.float64)
-    return bool((np.abs(asked.astype(np.float64) - x) <= TOLERANCE * np.maximum(1.0, np.abs(x))).all())
+    x = own_value.astype(np.float64)
+    return bool((np.abs(asked_value.astype(np.float64) - x) <= TOLERANCE * np.maximum(1.0, np.abs(x))).all())

@@ -76,7 +76,7 @@ class Transaction(Reader, Protocol):
     def forget_upload(self, study: str, r: int) -> None:
         """Delete an upload's body; the contribution stays."""
 
-    def journal(self, kind: str, study: str, at: str, body: Mapping[str, Any]) -> None:
+    def journal(self, kind: str, study: str, time: str, body: Mapping[str, Any]) -> None:
         """Append an entry to the journal, in this transaction."""
 
 
@@ -96,7 +96,7 @@ class Store(Reader, Protocol):
         """The journal contains that of an earlier checkpoint.  Raises: StateRolledBack, JournalCorrupt."""
 
 
-def close_study(store: Store, study: str, reason: str, *, at: str) -> None:
+def close_study(store: Store, study: str, reason: str, *, time: str) -> None:
     """End a study and delete its keys; nothing happens where it is not open.
 
     Args:
@@ -108,10 +108,10 @@ def close_study(store: Store, study: str, reason: str, *, at: str) -> None:
         state = tx.study(study)
         if state is not None and state.status != "closed":
             tx.put_study(state.closed())
-            tx.journal("study-closed", study, at, {"reason": reason})
+            tx.journal("study-closed", study, time, {"reason": reason})
 
 
-def close_if_rolled_back(store: Store, register: Checkpoint, *, at: str) -> None:
+def close_if_rolled_back(store: Store, register: Checkpoint, *, time: str) -> None:
     """Close every open study where the journal does not contain what the register has of it.
 
     A node restored from a backup would answer sums again that it has answered, with keys that it has used.  A
@@ -122,5 +122,5 @@ def close_if_rolled_back(store: Store, register: Checkpoint, *, at: str) -> None
         store.extends(register)
     except (StateRolledBack, JournalCorrupt) as wrong:
         for study in store.open_studies():
-            close_study(store, study, wrong.code, at=at)
+            close_study(store, study, wrong.code, time=time)
         raise

@@ -48,8 +48,8 @@ def read_backup(file: Path, passphrase: str) -> tuple[dict[str, bytes], dict[str
     Raises: InvalidInput for a file that is no backup, another passphrase, or one that was changed.
     """
     try:
-        with file.open("rb") as opened:
-            public = _untar(opened.read(_LARGEST))
+        with file.open("rb") as stream:
+            public = _untar(stream.read(_LARGEST))
     except OSError as wrong:
         raise InvalidInput(f"{str(file)!r} cannot be read ({wrong.strerror})", expected="a backup") from None
     sealed = public.pop(_SECRETS, b"")
@@ -90,14 +90,14 @@ def _untar(raw: bytes) -> dict[str, bytes]:
 
     None is larger than the archive: a sparse one, which this format's files never are, could claim any size.
     """
-    found: dict[str, bytes] = {}
+    members: dict[str, bytes] = {}
     try:
         with tarfile.open(fileobj=io.BytesIO(raw), mode="r:") as tar:
             for member in tar:
                 content = tar.extractfile(member) if member.isreg() and not member.issparse() else None
-                if content is None or member.name in found:
+                if content is None or member.name in members:
                     raise InvalidInput(f"a backup with a member {member.name[:80]!r} that is no file")
-                found[member.name] = content.read()
+                members[member.name] = content.read()
     except (tarfile.TarError, EOFError, ValueError):
         raise InvalidInput("a file that is no tar", expected="what `datatrust node backup` has written") from None
-    return found
+    return members

@@ -54,9 +54,9 @@ class Envelope(Model):
         """The same envelope with one more signature; a second one of the same key is not added."""
         if any(s.keyid == signer.key_id for s in self.signatures):
             return self
-        made = signer.sign(_encoding(self.payloadType, self.unverified_payload))
+        signature = signer.sign(_encoding(self.payloadType, self.unverified_payload))
         return self.model_copy(
-            update={"signatures": (*self.signatures, Signature(keyid=signer.key_id, sig=_text(made)))}
+            update={"signatures": (*self.signatures, Signature(keyid=signer.key_id, sig=_text(signature)))}
         )
 
 
@@ -126,10 +126,10 @@ def verified(kind: Kind, envelope: Envelope, keys: Mapping[str, bytes], *, thres
     """
     if threshold < 1:
         raise Refused("signature", "a threshold below 1 would need no signature", "correct the trust root")
-    found = signers_of(kind, envelope, keys)
-    if len(found) < threshold:
+    signers = signers_of(kind, envelope, keys)
+    if len(signers) < threshold:
         needed = "1 is" if threshold == 1 else f"{threshold} are"
-        text = f"the {kind} is signed by {len(found)} of {len(keys)} keys; {needed} needed"
+        text = f"the {kind} is signed by {len(signers)} of {len(keys)} keys; {needed} needed"
         raise Refused("signature", text, "have it signed by those who may")
     return envelope.unverified_payload
 

@@ -154,20 +154,20 @@ def verify_request(
     Raises: Refused: `request-signature` where it is not signed, otherwise signed or changed; `request-key` for a key
     that is not among `keys`; `request-expired` where it is too old, or of a time to come.
     """
-    found = _fields(headers)
-    read, signature = _INPUT.fullmatch(found["signature-input"]), _SIGNATURE.fullmatch(found["signature"])
+    fields = _fields(headers)
+    read, signature = _INPUT.fullmatch(fields["signature-input"]), _SIGNATURE.fullmatch(fields["signature"])
     if read is None or signature is None:
         raise _bad("the request's signature is written otherwise than the interface asks for")
     created, expires = int(read["created"]), int(read["expires"])
     if expires - created != LIFETIME:
         raise _bad(f"the request's signature is not for {LIFETIME} seconds")
-    if found["content-digest"] != content_digest(body):
+    if fields["content-digest"] != content_digest(body):
         raise _bad("the request's body is not the one that was signed")
     key = keys.get(read["keyid"])
     if key is None or key_id(key) != read["keyid"]:
         text = "the request is signed with a key that the trust root does not know"
         raise Refused("request-key", text, "sign with the key that was registered")
-    components = _components(method, normal(authority), path, query, found["content-digest"])
+    components = _components(method, normal(authority), path, query, fields["content-digest"])
     if not valid(key, _raw(signature["bytes"]), signature_base(components, read["params"])):
         raise _bad("the request is not as it was signed")
     _timely(created, expires, now)
@@ -186,13 +186,13 @@ def _timely(created: int, expires: int, now: datetime) -> None:
 def _fields(headers: Iterable[tuple[str, str]] | Mapping[str, str]) -> dict[str, str]:
     """The three fields of a signed request, each of which stands there once."""
     lines = list(headers.items() if isinstance(headers, Mapping) else headers)
-    found = {}
+    fields = {}
     for name in ("content-digest", "signature-input", "signature"):
         values = [value for field, value in lines if field.lower() == name]
         if len(values) != 1:
             raise _bad(f"the request has {'no' if not values else 'more than one'} field {name!r}")
-        found[name] = values[0]
-    return found
+        fields[name] = values[0]
+    return fields
 
 
 def _components(method: str, authority: str, path: str, query: str, digest: str) -> list[tuple[str, str]]:

@@ -43,10 +43,10 @@ def read_envelopes(raw: bytes, *, largest: int = 1 << 24) -> tuple[Envelope, ...
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
         raise MessageInvalid("an object in which a key stands twice", expected="each key once")
-    return found
+    return fields
 
 
 def _refused(text: str) -> NoReturn:

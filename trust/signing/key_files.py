@@ -188,7 +188,7 @@ def read_public(path: str | Path) -> PublicKey:
 # ---- passphrases
 
 
-def ask_passphrase(file: Path | None = None, *, what: str = "the key", new: bool = False) -> str:
+def ask_passphrase(file: Path | None = None, *, key_name: str = "the key", new: bool = False) -> str:
     """A passphrase: the line in `file`, else DATATRUST_PASSPHRASE, else what is typed without echo; never an argument.
 
     Args:
@@ -205,31 +205,31 @@ def ask_passphrase(file: Path | None = None, *, what: str = "the key", new: bool
             raise InvalidInput(f"{str(file)!r} is not UTF-8 text", expected="the passphrase on one line") from None
         if len(lines) != 1:
             raise InvalidInput(f"{str(file)!r} has {len(lines)} lines", expected="the passphrase on one line")
-        given = lines[0]
+        passphrase = lines[0]
     else:
-        given = os.environ.get(ENVIRONMENT, "") or _typed(what, new)
+        passphrase = os.environ.get(ENVIRONMENT, "") or _typed(key_name, new)
     if new:
-        _checked(given)
-    return given
+        _checked(passphrase)
+    return passphrase
 
 
-def _typed(what: str, new: bool) -> str:
+def _typed(key_name: str, new: bool) -> str:
     if not sys.stdin or not sys.stdin.isatty():
         raise InvalidInput(
-            f"no passphrase for {what}, and no terminal to ask at",
+            f"no passphrase for {key_name}, and no terminal to ask at",
             expected=f"--passphrase-file FILE, or {ENVIRONMENT} in the environment",
         )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", getpass.GetPassWarning)
-            given = getpass.getpass(f"Passphrase of {what}: ")
-            if new and getpass.getpass("The same again: ") != given:
+            passphrase_ = getpass.getpass(f"Passphrase of {key_name}: ")
+            if new and getpass.getpass("The same again: ") != passphrase_:
                 raise InvalidInput("the two passphrases differ", remedy="type the same one twice")
     except (EOFError, getpass.GetPassWarning):
         raise InvalidInput(
-            f"the passphrase of {what} cannot be typed unseen here", expected="--passphrase-file FILE"
+            f"the passphrase of {key_name} cannot be typed unseen here", expected="--passphrase-file FILE"
         ) from None
-    return given
+    return passphrase_
 
 
 # ---- reading
@@ -241,10 +241,10 @@ def _read(path: Path, passphrase: Passphrase) -> Any:
     raw = _bytes_of(path, private=True)
     secret = None
     if _ENCRYPTED in raw:
-        given = passphrase() if callable(passphrase) else passphrase
-        if given is None:
+        passphrase_given = passphrase() if callable(passphrase) else passphrase
+        if passphrase_given is None:
             raise InvalidInput(f"{str(path)!r} is encrypted", expected="its passphrase")
-        secret = _utf8(given)
+        secret = _utf8(passphrase_given)
     try:
         return load_pem_private_key(raw, secret)
     except (ValueError, TypeError, UnsupportedAlgorithm):

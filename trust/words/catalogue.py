@@ -36,9 +36,9 @@ def phrase(key: str, lang: str = "en", **values: Any) -> str:
     return _catalogue()[key][lang].format(**values)
 
 
-def among(word: str, known: Iterable[str], lang: str = "en") -> str:
+def among(word: str, candidates: Iterable[str], lang: str = "en") -> str:
     """`trust.errors.nearest` in that language."""
-    names = sorted(set(known))
+    names = sorted(set(candidates))
     if lang == "en":
         return nearest(word, names)
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)

@@ -52,12 +52,12 @@ class Page:
         Only headings begin in the first column, and a line that goes on is indented further than one that begins: words
         that somebody else chose can look like neither.
         """
-        written = [self.title, _RULE * min(columns(self.title), width)]
+        lines = [self.title, _RULE * min(columns(self.title), width)]
         for section in self.sections:
-            written += ["", *wrap(section.heading, "", "  ", width)]
+            lines += ["", *wrap(section.heading, "", "  ", width)]
             for line in section.lines:
-                written += _laid_out(line, width)
-        return "\n".join(written) + "\n"
+                lines += _laid_out(line, width)
+        return "\n".join(lines) + "\n"
 
 
 def _laid_out(line: Line, width: int) -> list[str]:
@@ -79,8 +79,8 @@ def wrap(text: str, first: str, rest: str, width: int) -> list[str]:
     """Broken at ordinary spaces only, a word that is too long anywhere; widths are those of a terminal."""
     lines, line, used, fresh = [], first, columns(first), True
     for word in text.split(" "):
-        for at, piece in enumerate(_pieces(word, width - max(columns(first), columns(rest)))):
-            glue = "" if fresh or at else " "
+        for index, piece in enumerate(_pieces(word, width - max(columns(first), columns(rest)))):
+            glue = "" if fresh or index else " "
             size = columns(piece)
             if not fresh and used + len(glue) + size > width:
                 lines.append(line)

@@ -28,16 +28,18 @@ def escaped(text: str, *, quotes: bool = True) -> str:
 
     `quotes`: quotation marks are written out too, for a text that stands between ours.
     """
-    shown, marks = [], _MOST_MARKS
-    for at, character in enumerate(text):
+    characters, marks = [], _MOST_MARKS
+    for position, character in enumerate(text):
         marks = marks + 1 if unicodedata.category(character) in ("Mn", "Mc") else 0
-        lost = character == " " and (at in (0, len(text) - 1) or text[at - 1] == " ")  # at the end of a line, say
+        lost = character == " " and (
+            position in (0, len(text) - 1) or text[position - 1] == " "
+        )  # at the end of a line, say
         if _plain(character, quotes) and marks <= _MOST_MARKS and not lost:
-            shown.append(character)
+            characters.append(character)
         else:
-            shown.append(f"⟨U+{ord(character):04X}⟩")
+            characters.append(f"⟨U+{ord(character):04X}⟩")
             marks = _MOST_MARKS  # nothing may stand on a closing bracket
-    whole = "".join(shown)
+    whole = "".join(characters)
     if any(unicodedata.bidirectional(c) in ("R", "AL", "AN") for c in whole):
         return f"{_FIRST_STRONG}{whole}{_POP}"  # its direction must not turn the words around it
     return whole

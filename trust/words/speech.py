@@ -36,14 +36,14 @@ class Speech:
         if lang not in LANGUAGES:
             raise InvalidInput(f"the language {lang!r}", expected=nearest(lang, LANGUAGES))
         self.lang = lang
-        self.other = next(other for other in LANGUAGES if other != lang)
+        self.other = next(other_language for other_language in LANGUAGES if other_language != lang)
 
     def __call__(self, key: str, **values: Any) -> str:
         """The text of that key; numbers in it are written as the language does, `count` of 1 takes `KEY_one`."""
         if values.get("count") == 1 and f"{key}_one" in catalogue():
             key = f"{key}_one"
-        said = {n: v if isinstance(v, str) else self.number(v) for n, v in values.items()}
-        text: str = catalogue()[key][self.lang].format(**said)
+        values_in_words = {n: v if isinstance(v, str) else self.number(v) for n, v in values.items()}
+        text: str = catalogue()[key][self.lang].format(**values_in_words)
         return text
 
     def of_table(self, table: str, name: str) -> Any:
@@ -56,11 +56,11 @@ class Speech:
         sign = _MINUS if text.startswith("-") else ""
         mantissa, _, exponent = text.lstrip("-").lower().partition("e")
         whole, _, fraction = mantissa.partition(".")
-        written = f"{int(whole):,}" + (f".{fraction}" if fraction.strip("0") else "")
+        digits = f"{int(whole):,}" + (f".{fraction}" if fraction.strip("0") else "")
         if self.lang == "fr":
-            written = written.replace(",", _SPACE).replace(".", ",")
+            digits = digits.replace(",", _SPACE).replace(".", ",")
         power = f"{_SPACE}×{_SPACE}10^{int(exponent)}".replace("-", _MINUS) if exponent else ""
-        return sign + written + power
+        return sign + digits + power
 
     def share(self, value: float) -> str:
         """0.25 as 25 %."""
@@ -74,11 +74,11 @@ class Speech:
 
     def moment(self, time: str, key: str) -> str:
         """A time of a document, in `KEY_midnight` where a day begins and with its hour in `KEY_hour` elsewhere."""
-        at = read_time(time)
-        day = self.day(at.year, at.month, at.day)
-        if (at.hour, at.minute, at.second) == (0, 0, 0):
+        read_moment = read_time(time)
+        day = self.day(read_moment.year, read_moment.month, read_moment.day)
+        if (read_moment.hour, read_moment.minute, read_moment.second) == (0, 0, 0):
             return self(f"{key}_midnight", day=day)
-        hour = f"{at:%H:%M:%S}" if at.second else f"{at:%H:%M}"
+        hour = f"{read_moment:%H:%M:%S}" if read_moment.second else f"{read_moment:%H:%M}"
         return self(f"{key}_hour", day=day, hour=hour)
 
     def quoted(self, text: str) -> str:

@@ -29,9 +29,9 @@ MARK: Final = 2
 FOLDER: Final = Path(__file__).parent
 
 
-def check_revision(found: Iterable[str]) -> str:
+def check_revision(revisions: Iterable[str]) -> str:
     """The version of a state, from its table.  Raises: InvalidInput where it is none that is known."""
-    names = list(found)
+    names = list(revisions)
     if len(names) != 1:
         raise InvalidInput(
             f"a state with {len(names)} versions", expected="one", remedy="restore the coordinator's state from a copy"
@@ -54,10 +54,10 @@ def check_file(db: sqlite3.Connection) -> str | None:
     return check_revision(row[0] for row in db.execute(STORED))
 
 
-def _newer(found: object, known: object) -> InvalidInput:
+def _newer(revision: object, newest_revision: object) -> InvalidInput:
     """For a state that a newer version of this software has written."""
     return InvalidInput(
-        f"a state of version {found}", expected=f"version {known} or older", remedy="use a newer datatrust"
+        f"a state of version {revision}", expected=f"version {newest_revision} or older", remedy="use a newer datatrust"
     )
 
 

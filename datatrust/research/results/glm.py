@@ -303,11 +303,11 @@ class GlmResult(Released):
     def _contrasts(self, hypothesis: Any) -> npt.NDArray[np.float64]:
         if not isinstance(hypothesis, str | list):
             return np.atleast_2d(np.asarray(hypothesis, dtype=float))
-        given = hypothesis.split(",") if isinstance(hypothesis, str) else hypothesis
-        if any(not isinstance(name, str) for name in given):
+        hypotheses = hypothesis.split(",") if isinstance(hypothesis, str) else hypothesis
+        if any(not isinstance(name, str) for name in hypotheses):
             return np.atleast_2d(np.asarray(hypothesis, dtype=float))
         rows = []
-        for text in given:
+        for text in hypotheses:
             name = text.partition("=")[0].strip()
             if name not in self._names:
                 raise StudyInvalid(f"the model has no coefficient {name!r}", expected=f"one of {self._names}")
@@ -362,15 +362,15 @@ class GlmResult(Released):
     def plot(self, ax: Axes | None = None) -> Axes:
         """A forest plot: each coefficient (or ratio) with its 95 % interval, the intercept apart."""
         ax = axes(ax)
-        shown = [n for n in self._names if n != "Intercept"]
+        names_shown = [n for n in self._names if n != "Intercept"]
         ratio = self.analysis.link in ("logit", "log")
         change = np.exp if ratio else np.asarray
-        estimate, interval = change(self.params[shown]), change(self.conf_int().loc[shown])
-        at = np.arange(len(shown))[::-1]
+        estimate, interval = change(self.params[names_shown]), change(self.conf_int().loc[names_shown])
+        positions = np.arange(len(names_shown))[::-1]
         low, high = np.asarray(estimate) - np.asarray(interval)[:, 0], np.asarray(interval)[:, 1] - np.asarray(estimate)
-        ax.errorbar(estimate, at, xerr=[low, high], fmt="s", color="#1f5a7a", ecolor="#6a8fa5", capsize=3)
+        ax.errorbar(estimate, positions, xerr=[low, high], fmt="s", color="#1f5a7a", ecolor="#6a8fa5", capsize=3)
         ax.axvline(1.0 if ratio else 0.0, color="#888888", linewidth=1, linestyle="--")
-        ax.set_yticks(at, shown)
+        ax.set_yticks(positions, names_shown)
         if ratio:
             ax.set_xscale("log")
         ax.set_xlabel(f"{self._ratio if ratio else 'coefficient'}, 95 % interval")

@@ -24,11 +24,11 @@ class QuantilesResult(Released):
     """
 
     def _at(self, q: float) -> int:
-        found = np.flatnonzero(np.isclose(self.values["q"], q, rtol=0, atol=1e-12))
-        if not found.size:
-            asked = [f"{each:g}" for each in self.values["q"]]
-            raise StudyInvalid(f"quantile {q!r} was not asked for", expected=nearest(str(q), asked))
-        return int(found[0])
+        matches = np.flatnonzero(np.isclose(self.values["q"], q, rtol=0, atol=1e-12))
+        if not matches.size:
+            quantile_texts = [f"{quantile:g}" for quantile in self.values["q"]]
+            raise StudyInvalid(f"quantile {q!r} was not asked for", expected=nearest(str(q), quantile_texts))
+        return int(matches[0])
 
     def quantile(self, q: float) -> float | pd.Series[float]:
         """An estimate of the quantile.  Raises: StudyInvalid for one that was not asked for."""
@@ -37,8 +37,8 @@ class QuantilesResult(Released):
 
     def bracket(self, q: float) -> tuple[float, float] | pd.DataFrame:
         """The two ends between which the quantile lies.  Raises: StudyInvalid for one that was not asked for."""
-        at = self._at(q)
-        lower, upper = self.values["lower"][at], self.values["upper"][at]
+        index = self._at(q)
+        lower, upper = self.values["lower"][index], self.values["upper"][index]
         if len(lower) == 1:
             return float(lower[0]), float(upper[0])
         return pd.DataFrame({"lower": lower, "upper": upper}, index=list(self.analysis.columns))

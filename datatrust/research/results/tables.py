@@ -61,32 +61,37 @@ class HistogramResult(Released):
         return pd.DataFrame({"count": pd.Series(self.counts, index=index)})
 
     def to_dict(self) -> dict[str, Any]:
-        found = super().to_dict()
+        document = super().to_dict()
         bins, outside = len(self.edges) - 1, self.outside
-        values = {name: found["values"][name] for name in ("edges", "counts", "hidden")}
+        values = {name: document["values"][name] for name in ("edges", "counts", "hidden")}
         cut = {"counts": values["counts"][:bins], "hidden": values["hidden"][:bins]}
-        found["values"] = {**values, **cut, "outside": None if outside is pd.NA else outside, "nobs": self.nobs}
-        return found
+        document["values"] = {**values, **cut, "outside": None if outside is pd.NA else outside, "nobs": self.nobs}
+        return document
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Bars; a hidden bin is hatched and says so."""
         ax = axes(ax)
         heights = np.where(self.suppressed, 0, self.values["counts"][: len(self.suppressed)])
-        left, width = self.edges[:-1], np.diff(self.edges)
-        ax.bar(left, heights, width, align="edge", color=_INK, edgecolor="white")
+        left_edges, width = self.edges[:-1], np.diff(self.edges)
+        ax.bar(left_edges, heights, width, align="edge", color=_INK, edgecolor="white")
         least = self.scope.protections.persons
-        for at in np.flatnonzero(self.suppressed):
+        for index in np.flatnonzero(self.suppressed):
             ax.bar(
-                left[at],
+                left_edges[index],
                 max(least, heights.max(initial=1) / 20),
-                width[at],
+                width[index],
                 align="edge",
                 fill=False,
                 hatch="///",
                 ec=_GREY,
             )
             ax.annotate(
-                "hidden", (left[at] + width[at] / 2, 0), ha="center", va="bottom", rotation=90, fontsize="small"
+                "hidden",
+                (left_edges[index] + width[index] / 2, 0),
+                ha="center",
+                va="bottom",
+                rotation=90,
+                fontsize="small",
             )
         column = self.scope.dataset.column(self.analysis.column)
         ax.set_xlabel(f"{column.name} ({column.unit})" if column.unit else column.name)
@@ -178,11 +183,11 @@ class CrosstabResult(Released):
             return float(a * d / (b * c))
 
     def to_dict(self) -> dict[str, Any]:
-        found = super().to_dict()
+        document = super().to_dict()
         if not np.asarray(self.values["hidden"]).any():
             names = ("chi2", "dof", "pvalue", "cramers_v")
-            found["values"] |= {name: jsonable(np.asarray(getattr(self, name))) for name in names}
-        return found
+            document["values"] |= {name: jsonable(np.asarray(getattr(self, name))) for name in names}
+        return document
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Shares within each row as shades, counts in the cells; a hidden cell is hatched and says so."""

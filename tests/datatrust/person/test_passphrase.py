@@ -103,7 +103,7 @@ def test_a_terminal_that_would_show_it(typed: list[str], monkeypatch: pytest.Mon
 
     monkeypatch.setattr("getpass.getpass", getpass)
     with pytest.raises(InvalidInput, match="cannot be typed unseen"):
-        ask_passphrase(what="member-1")
+        ask_passphrase(key_name="member-1")
 
 
 def test_a_passphrase_that_is_no_text(tmp_path: Path) -> None:

@@ -565,7 +565,7 @@ def test_no_byte_more_than_the_mandate_allows_is_given(of: TrustParts, over: int
         asks,
         plan(study, of.trust._scope(study)),
         {},
-        given=mandate.mandate.bytes + over,
+        bytes_given=mandate.mandate.bytes + over,
     )
     assert decisions.ok == ok
     assert [decision.rule for decision in decisions.refusals] == ([] if ok else ["sum-budget"])

@@ -145,14 +145,14 @@ def test_a_restored_snapshot_closes_every_open_study(make: Any, tmp_path: Path) 
     shutil.copytree(folder, backup)
     made.contribute("p000", question())
     register = _head(made.stores["p000"])
-    close_if_rolled_back(made.stores["p000"], register, at="2026-11-24T12:00:01Z")
-    close_if_rolled_back(made.stores["p000"], Checkpoint("a journal", 0, EMPTY), at="2026-11-24T12:00:01Z")
+    close_if_rolled_back(made.stores["p000"], register, time="2026-11-24T12:00:01Z")
+    close_if_rolled_back(made.stores["p000"], Checkpoint("a journal", 0, EMPTY), time="2026-11-24T12:00:01Z")
     made.stores["p000"].close()
     shutil.rmtree(folder)
     shutil.copytree(backup, folder)
     made.restart("p000")
     with pytest.raises(StateRolledBack):
-        close_if_rolled_back(made.stores["p000"], register, at="2026-11-24T12:00:01Z")
+        close_if_rolled_back(made.stores["p000"], register, time="2026-11-24T12:00:01Z")
     assert not made.stores["p000"].open_studies()
     with pytest.raises(StudyClosed):
         made.contribute("p000", question(0, b"otherwise"))
@@ -171,7 +171,7 @@ def test_a_journal_that_grew_past_the_register_after_a_restore_is_noticed_too(ma
     for r, plan in ((0, b"1"), (1, b"2"), (2, b"3")):
         made.contribute("p000", question(r, plan))
     with pytest.raises(JournalCorrupt):
-        close_if_rolled_back(made.stores["p000"], register, at="2026-11-24T12:00:01Z")
+        close_if_rolled_back(made.stores["p000"], register, time="2026-11-24T12:00:01Z")
     assert not made.stores["p000"].open_studies()
 
 
