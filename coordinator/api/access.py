@@ -71,7 +71,7 @@ class Directory:
         root = self._root
         researchers = {name: person for name, person in root.researchers.items() if person.key == keyid}
         accredited = frozenset(
-            name for name, researcher_of in researchers.items() if now < read_time(researcher_of.accredited_until)
+            name for name, researcher in researchers.items() if now < read_time(researcher.accredited_until)
         )
         partners = frozenset(name for name, key in root.verify_keys().items() if key_id(key) == keyid)
         roles_held: dict[Role, bool] = {
@@ -94,32 +94,28 @@ class Nonces:
     """What was taken once, until it would be refused as too old.  Of one process."""
 
     def __init__(self, most: int = _MOST_NONCES) -> None:
-        self._until: dict[tuple[str, str], int] = {}
+        self._expiries: dict[tuple[str, str], int] = {}
         self._most, self._lock, self._next = most, threading.Lock(), 0.0
 
     def take(self, request: Signed, now: datetime) -> None:
         """Raises: Refused (`request-replayed`); Http (`too-many`) where no more can be remembered."""
         name, seconds = (request.keyid, request.nonce), now.timestamp()
         with self._lock:
-            if name in self._until:
+            if name in self._expiries:
                 raise Refused("request-replayed", "the request was received before", "sign it anew")
-            if seconds >= self._next or len(self._until) >= self._most:
-                self._until = {
-                    key: expiries_by_nonce
-                    for key, expiries_by_nonce in self._until.items()
-                    if expiries_by_nonce >= seconds
-                }
+            if seconds >= self._next or len(self._expiries) >= self._most:
+                self._expiries = {key: expires for key, expires in self._expiries.items() if expires >= seconds}
                 self._next = seconds + TOLERANCE
-            if len(self._until) >= self._most:
+            if len(self._expiries) >= self._most:
                 raise too_many(TOLERANCE)
-            self._until[name] = request.until
+            self._expiries[name] = request.until
 
 
 class Door:
     """The five steps, with what they remember.  `authority` is the coordinator's own, such as `trust.example:8443`."""
 
     def __init__(self, authority: str, limits: Limits, started_at: datetime) -> None:
-        self._authority, self._started = authority, int(started_at.timestamp())
+        self._authority, self._started_at = authority, int(started_at.timestamp())
         self._buckets = TokenBuckets(limits.key_burst, limits.key_per_second)
         self._nonces = Nonces()
         self._directories: dict[bytes, Directory] = {}
@@ -132,13 +128,13 @@ class Door:
         if directory is None:
             directory = Directory(trust.roots)
             self._directories = {trust.root.digest: directory}
-        request_ = self._signed(directory.keys, request, body, now)
-        if seconds := self._buckets.take(request_.keyid):
+        signed_request = self._verify(directory.keys, request, body, now)
+        if seconds := self._buckets.take(signed_request.keyid):
             raise too_many(seconds)
-        self._nonces.take(request_, now)
-        return directory.asker(request_.keyid, now)
+        self._nonces.take(signed_request, now)
+        return directory.asker(signed_request.keyid, now)
 
-    def _signed(self, keys: Mapping[str, bytes], request: Request, body: bytes, now: datetime) -> Signed:
+    def _verify(self, keys: Mapping[str, bytes], request: Request, body: bytes, now: datetime) -> Signed:
         scope = request.scope
         lines = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
         hosts = [value for name, value in lines if name == "host"]
@@ -147,11 +143,11 @@ class Door:
             raise Refused("request-signature", text, f"ask https://{self._authority}")
         path = (scope.get("raw_path") or b"").partition(b"?")[0].decode("latin-1")
         query = scope["query_string"].decode("latin-1")
-        request_ = verify_request(keys, scope["method"], hosts[0], path, query, lines, body, now)
-        if request_.created < self._started:
+        signed_request = verify_request(keys, scope["method"], hosts[0], path, query, lines, body, now)
+        if signed_request.created < self._started_at:
             text = "the request was signed before the coordinator started"
             raise Refused("request-expired", text, "sign it anew; check the clock")
-        return request_
+        return signed_request
 
 
 def only(asker: Asker, *roles_allowed: Role) -> Asker:

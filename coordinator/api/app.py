@@ -151,13 +151,15 @@ def _of_http(request: Request, wrong: Exception) -> Response:
     """No such address, or no such method there."""
     assert isinstance(wrong, HTTPException)  # noqa: S101 - what the handler is registered for
     if wrong.status_code == 405:
-        return respond(Http("method", "this address is not asked in this way"), {"Allow": _allowed(request, wrong)})
+        return respond(
+            Http("method", "this address is not asked in this way"), {"Allow": _allow_header(request, wrong)}
+        )
     if wrong.status_code == 404:
         return respond(Http("not-found", "there is nothing at this address", expected="one of /v1/openapi.json"))
     return respond(Http("request", "the request is not one that this address takes"))
 
 
-def _allowed(request: Request, wrong: HTTPException) -> str:
+def _allow_header(request: Request, wrong: HTTPException) -> str:
     """Every method of the address (RFC 9110, section 15.5.6); Starlette names those of one of its routes only."""
     route = request.scope.get("route")  # of what is described; the description itself has none
     described = request.app.openapi()["paths"][route.path] if route else ()

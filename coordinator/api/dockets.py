@@ -33,9 +33,9 @@ class Dockets:
     def __init__(self, open_one: Callable[[], Docket], most: int = 4, patience: float = 20.0) -> None:
         self._open_one, self._most, self._patience = open_one, most, patience
         self._free: queue.LifoQueue[Docket] = queue.LifoQueue()
-        self._all: list[Docket] = []
+        self._dockets: list[Docket] = []
         self._lock = threading.Lock()
-        self._opened = 0
+        self._count = 0
 
     @asynccontextmanager
     async def lent(self) -> AsyncIterator[Docket]:
@@ -62,16 +62,16 @@ class Dockets:
         except queue.Empty:
             pass
         with self._lock:
-            if self._opened == self._most:
+            if self._count == self._most:
                 return None
-            self._opened += 1
+            self._count += 1
         try:
             docket = self._open_one()
         except BaseException:
             with self._lock:
-                self._opened -= 1
+                self._count -= 1
             raise
-        self._all.append(docket)
+        self._dockets.append(docket)
         return docket
 
     def give(self, docket: Docket) -> None:
@@ -80,7 +80,7 @@ class Dockets:
 
     def close(self) -> None:
         """Close them all; no request is running any more."""
-        for docket in self._all:
+        for docket in self._dockets:
             docket.close()
 
 
@@ -88,18 +88,18 @@ class Writing:
     """Whether docket and register can be written: proved once in a while, by one request at a time, whoever asks."""
 
     def __init__(self) -> None:
-        self._proved, self._one = -_STALE, threading.Lock()
+        self._proved, self._proof_lock = -_STALE, threading.Lock()
 
     def works(self, docket: Docket) -> bool:
         """Whether it could be written just now; while somebody tries, what the last one has found."""
-        if time.monotonic() - self._proved > _TRY and self._one.acquire(blocking=False):
+        if time.monotonic() - self._proved > _TRY and self._proof_lock.acquire(blocking=False):
             try:
                 docket.writable()
                 self._proved = time.monotonic()
             except Fault:
                 return False
             finally:
-                self._one.release()
+                self._proof_lock.release()
         return time.monotonic() - self._proved < _STALE
 
 

@@ -58,19 +58,19 @@ class TokenBuckets:
 
     def __init__(self, burst: int, per_second: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._burst, self._rate, self._clock = burst, per_second, clock
-        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._tokens: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self._lock = threading.Lock()
 
     def take(self, name: str) -> int:
         """Take a token: 0 where there was one, else the seconds until there is."""
         with self._lock:
             now = self._clock()
-            tokens_left, updated_at = self._left.pop(name, (float(self._burst), now))
+            tokens_left, updated_at = self._tokens.pop(name, (float(self._burst), now))
             tokens_left = min(float(self._burst), tokens_left + (now - updated_at) * self._rate)
             allowed_now = tokens_left >= 1
-            self._left[name] = (tokens_left - 1 if allowed_now else tokens_left, now)
-            if len(self._left) > _MOST_BUCKETS:
-                self._left.popitem(last=False)
+            self._tokens[name] = (tokens_left - 1 if allowed_now else tokens_left, now)
+            if len(self._tokens) > _MOST_BUCKETS:
+                self._tokens.popitem(last=False)
             return 0 if allowed_now else max(1, math.ceil((1 - tokens_left) / self._rate))
 
 

@@ -107,7 +107,7 @@ def entries(
 @router.get("/v1/register/inclusion", operation_id="inclusion", summary="The proof that an entry is in the register")
 def inclusion(docket: Lent, index: Number) -> ProofDocument:
     """Source: RFC 6962, section 2.1.1."""
-    _there(index < docket.register.head()[0], "an entry that the register has")
+    _require_exists(index < docket.register.head()[0], "an entry that the register has")
     proof, note = docket.register.inclusion(index)
     return ProofDocument(proof=[part.hex() for part in proof], checkpoint=note)
 
@@ -115,12 +115,12 @@ def inclusion(docket: Lent, index: Number) -> ProofDocument:
 @router.get("/v1/register/consistency", operation_id="consistency", summary="The proof that the register only grew")
 def consistency(docket: Lent, old: Number) -> ProofDocument:
     """From the size `old` on.  Source: RFC 6962, section 2.1.2."""
-    _there(old <= docket.register.head()[0], "a size that the register had")
+    _require_exists(old <= docket.register.head()[0], "a size that the register had")
     proof, note = docket.register.consistency(old)
     return ProofDocument(proof=[part.hex() for part in proof], checkpoint=note)
 
 
-def _there(exists: bool, expected: str) -> None:
+def _require_exists(exists: bool, expected: str) -> None:
     """Raises: Http (`not-found`)."""
     if not exists:
         raise Http("not-found", "the register has no such place", expected=expected)

@@ -63,7 +63,7 @@ def file(office: Office, docket: Lent, asker: Asking, now: Now, study: Body, res
     study_document, study = docket.trust.signed(study)
     if study_document.researcher not in asker.researchers:
         raise _of_another()
-    study_before = _known(docket, study_document.id)
+    study_before = _find_if_any(docket, study_document.id)
     if study_before is None:
         refusal = office.published.check(study_document, docket.trust, now)
         if refusal is not None:
@@ -73,7 +73,7 @@ def file(office: Office, docket: Lent, asker: Asking, now: Now, study: Body, res
         try:
             return FiledDocument.of(docket.file(study), docket)
         except StudyInvalid:
-            study_before = _known(docket, study_document.id)  # another request of hers may have been first
+            study_before = _find_if_any(docket, study_document.id)  # another request of hers may have been first
             if study_before is None and not docket.used(study_document.id):
                 raise
     if study_before is None or study_before.study.payload != study.payload:
@@ -129,10 +129,10 @@ def studies(
     only(asker, *EVERYBODY)
     documents: list[FiledDocument] = []
     bytes_left, last = _MOST_BYTES, after
-    for place, study_ in docket.after(after, None if asker.sees_all else asker.researchers):
+    for place, filed_study in docket.after(after, None if asker.sees_all else asker.researchers):
         if len(documents) == limit or bytes_left <= 0:
             return StudiesDocument(studies=documents, next=last)
-        documents.append(FiledDocument.of(study_, docket))
+        documents.append(FiledDocument.of(filed_study, docket))
         bytes_left -= len(documents[-1].model_dump_json())
         last = place
     return StudiesDocument(studies=documents)
@@ -148,7 +148,7 @@ def studies(
 def one(docket: Lent, asker: Asking, study: Name) -> Any:
     """By its id or its number."""
     only(asker, *EVERYBODY)
-    return FiledDocument.of(_seen(docket, asker, study), docket)
+    return FiledDocument.of(_find_visible(docket, asker, study), docket)
 
 
 @router.get(
@@ -161,10 +161,10 @@ def one(docket: Lent, asker: Asking, study: Name) -> Any:
 def result(office: Office, docket: Lent, asker: Asking, study: Name) -> Response:
     """Its bytes, as they were signed."""
     only(asker, *EVERYBODY)
-    study_ = _seen(docket, asker, study)
-    if study_.state != "released":
-        raise no_such_move(study_.id, study_.state, "; only a released study has a result")
-    file = office.settings.result(study_.id)
+    filed_study = _find_visible(docket, asker, study)
+    if filed_study.state != "released":
+        raise no_such_move(filed_study.id, filed_study.state, "; only a released study has a result")
+    file = office.settings.result(filed_study.id)
     if not file.exists():  # the register has it a moment earlier
         raise Http("conflict", "the result is being written", remedy="ask again in a moment")
     return Response(read_file(file), media_type="application/json")
@@ -182,13 +182,13 @@ def cancel(docket: Lent, asker: Asking, study: Name, raw: Raw) -> Any:
     only(asker, "researcher", "operator")
     if raw:
         raise Http("request", "a body where none is expected")
-    study_ = _find(docket, study)
-    by_researcher = study_.written.researcher in asker.researchers
+    filed_study = _find(docket, study)
+    by_researcher = filed_study.written.researcher in asker.researchers
     if not by_researcher and "operator" not in asker.roles:
         raise _of_another()
-    if study_.state != "cancelled":
-        study_ = docket.cancel(study_.id, "researcher" if by_researcher else "operator")
-    return FiledDocument.of(study_, docket)
+    if filed_study.state != "cancelled":
+        filed_study = docket.cancel(filed_study.id, "researcher" if by_researcher else "operator")
+    return FiledDocument.of(filed_study, docket)
 
 
 @router.post(
@@ -202,14 +202,14 @@ def cancel(docket: Lent, asker: Asking, study: Name, raw: Raw) -> Any:
 def sign(docket: Lent, asker: Asking, study: Name, mandate: Body) -> Any:
     """The mandate's envelope, with the signature of the member who asks."""
     only(asker, "member")
-    study_ = _find(docket, study)
+    filed_study = _find(docket, study)
     signers = signers_of("mandate", mandate, docket.trust.root.root.keys_of("committee"))
     if asker.keyid not in signers:
         raise Refused("signature", "the mandate is not signed by the member who asks", "sign it, and hand it in again")
-    same_payload = mandate.payload == study_.mandate.payload
-    if not (same_payload and signers <= study_.signers):
-        study_ = docket.sign(study_.id, mandate)
-    return FiledDocument.of(study_, docket)
+    same_payload = mandate.payload == filed_study.mandate.payload
+    if not (same_payload and signers <= filed_study.signers):
+        filed_study = docket.sign(filed_study.id, mandate)
+    return FiledDocument.of(filed_study, docket)
 
 
 @router.post(
@@ -224,7 +224,7 @@ def vote(docket: Lent, asker: Asking, against: Body) -> Any:
     """Signed by the member who asks."""
     only(asker, "member")
     vote_given = read_refusal(against, docket.trust.root.root)
-    _own(asker, vote_given.member)
+    _require_own_key(asker, vote_given.member)
     if against.payload in {envelope.payload for envelope in docket.votes(vote_given.mandate)}:
         return FiledDocument.of(docket.of_mandate(vote_given.mandate), docket)
     return FiledDocument.of(docket.refuse(against), docket)
@@ -241,17 +241,17 @@ def vote(docket: Lent, asker: Asking, against: Body) -> Any:
 def revoke(docket: Lent, asker: Asking, revocation: Body) -> Any:
     """Signed by the member who asks."""
     only(asker, "member")
-    revocation_ = read_revocation(revocation, docket.trust.root.root)
-    _own(asker, revocation_.member)
-    if revocation.payload in {envelope.payload for envelope in docket.revocations(revocation_.mandate)}:
-        return FiledDocument.of(docket.of_mandate(revocation_.mandate), docket)
+    parsed_revocation = read_revocation(revocation, docket.trust.root.root)
+    _require_own_key(asker, parsed_revocation.member)
+    if revocation.payload in {envelope.payload for envelope in docket.revocations(parsed_revocation.mandate)}:
+        return FiledDocument.of(docket.of_mandate(parsed_revocation.mandate), docket)
     return FiledDocument.of(docket.revoke(revocation), docket)
 
 
 # ---- which study
 
 
-def _known(docket: Docket, study: str) -> FiledStudy | None:
+def _find_if_any(docket: Docket, study: str) -> FiledStudy | None:
     try:
         return docket.find(study)
     except InvalidInput:
@@ -260,25 +260,25 @@ def _known(docket: Docket, study: str) -> FiledStudy | None:
 
 def _find(docket: Docket, study: str) -> FiledStudy:
     """Raises: Http (`not-found`), which names no other study."""
-    study_ = _known(docket, study)
-    if study_ is None:
+    filed_study = _find_if_any(docket, study)
+    if filed_study is None:
         raise Http("not-found", "no such study is on the docket", expected="a study's id or number")
-    return study_
+    return filed_study
 
 
-def _seen(docket: Docket, asker: Asker, study: str) -> FiledStudy:
+def _find_visible(docket: Docket, asker: Asker, study: str) -> FiledStudy:
     """Raises: Refused (`request-role`) for a researcher whose study it is not."""
-    study_ = _find(docket, study)
-    if not _may_see(asker, study_):
+    filed_study = _find(docket, study)
+    if not _may_see(asker, filed_study):
         raise _of_another()
-    return study_
+    return filed_study
 
 
 def _may_see(asker: Asker, study: FiledStudy) -> bool:
     return asker.sees_all or study.written.researcher in asker.researchers
 
 
-def _own(asker: Asker, member: str) -> None:
+def _require_own_key(asker: Asker, member: str) -> None:
     if member != asker.keyid:
         raise Refused("request-role", "the document is another member's", "hand in your own")
 

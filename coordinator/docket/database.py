@@ -33,7 +33,7 @@ _CONNECT = 10
 _LOCK = 0x6461746174727573
 """Of PostgreSQL's advisory locks, the one that writers take: the letters `datatrus`."""
 _MIGRATING = threading.Lock()
-_EXPECTED = "a folder, or postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+_ADDRESS_FORM = "a folder, or postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
 
 
 def open_database(place: Path | str, *, durable: bool = True) -> Database:
@@ -152,7 +152,7 @@ class Sqlite(Database):
 
     def __init__(self, folder: Path, *, durable: bool) -> None:
         """Raises: Fault."""
-        self._folder, self._file, self._opened = folder, folder / "state.sqlite", False
+        self._folder, self._file, self._is_open = folder, folder / "state.sqlite", False
         with self.mapped():
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._file.touch(mode=0o600)
@@ -192,9 +192,9 @@ class Sqlite(Database):
     def revision(self) -> str | None:
         """The version of the state; None for a new one and for one of 0.1.0.  Raises: InvalidInput, Fault."""
         with self.mapped():
-            revision_ = migrations.check_file(self._connection)
-        self._opened = True
-        return revision_
+            found_revision = migrations.check_file(self._connection)
+        self._is_open = True
+        return found_revision
 
     def _engine(self) -> sqlalchemy.Engine:
         from sqlalchemy import create_engine
@@ -209,7 +209,7 @@ class Sqlite(Database):
         self.execute("COMMIT")
 
     def _cannot(self, wrong: BaseException) -> str:
-        place = "" if self._opened else f" in {str(self._folder)!r}"
+        place = "" if self._is_open else f" in {str(self._folder)!r}"
         return f"the coordinator's state{place} cannot be used ({type(wrong).__name__}); mend disk or rights"
 
 
@@ -235,8 +235,8 @@ class Postgres(Database):
         self._psycopg, self._durable = psycopg, durable
         self._errors = (psycopg.Error, OSError)
         self._arguments = dict(parsed.get_dialect()().create_connect_args(parsed)[1])
-        self._where = f"{parsed.database!r} at {parsed.host or 'this machine'}:{parsed.port or 5432}"
-        self._user, self._within, self._ended = parsed.username, False, False
+        self._place = f"{parsed.database!r} at {parsed.host or 'this machine'}:{parsed.port or 5432}"
+        self._user, self._within, self._is_closed = parsed.username, False, False
         self.execute = self._execute
         self._connection: psycopg.Connection[tuple[Any, ...]] = self._connect()
 
@@ -247,7 +247,7 @@ class Postgres(Database):
 
     def close(self) -> None:
         """End the connection; it is not made again."""
-        self._ended = True
+        self._is_closed = True
         self._connection.close()
 
     def revision(self) -> str | None:
@@ -260,7 +260,7 @@ class Postgres(Database):
             return migrations.check_revision(row[0] for row in self.rows(migrations.STORED))
         if tables & {"log", "head", "study", "root"}:
             raise InvalidInput(
-                f"the database {self._where} holds tables of something else",
+                f"the database {self._place} holds tables of something else",
                 expected="an empty database or schema, or a coordinator's",
                 remedy="create a database for the coordinator alone",
             )
@@ -287,17 +287,17 @@ class Postgres(Database):
         if server_connection is not None and (server_connection.used_password or server_connection.needs_password):
             got = "asks for a password of" if server_connection.needs_password else "refuses the password of"
             return InvalidInput(
-                f"the server of the database {self._where} {got} user {self._user!r}, or has no such database",
+                f"the server of the database {self._place} {got} user {self._user!r}, or has no such database",
                 expected="a user whom it lets in",
                 remedy="correct user, password or database in the URL",
             )
         return Fault(
-            f"the coordinator's database {self._where} cannot be reached ({type(wrong).__name__}); start its server, "
+            f"the coordinator's database {self._place} cannot be reached ({type(wrong).__name__}); start its server, "
             "create the database, or correct the URL"
         )
 
     def _execute(self, sql: str, parameters: tuple[Any, ...] = (), /) -> psycopg.Cursor[tuple[Any, ...]]:
-        again = not self._within and not self._ended  # nothing is open: the statement stands alone, or is the first
+        again = not self._within and not self._is_closed  # nothing is open: the statement stands alone, or is the first
         if again and self._connection.info.transaction_status != self._psycopg.pq.TransactionStatus.IDLE:
             self._reconnect()  # it was lost, or somebody broke off in the middle of a statement
         try:
@@ -366,7 +366,7 @@ class Postgres(Database):
             if self._is_lost(wrong)
             else "mend its server's disk or its user's rights"
         )
-        return f"the coordinator's database {self._where} cannot be used ({type(wrong).__name__}); {mend}"
+        return f"the coordinator's database {self._place} cannot be used ({type(wrong).__name__}); {mend}"
 
 
 def _parsed(url: str) -> sqlalchemy.URL:
@@ -377,13 +377,13 @@ def _parsed(url: str) -> sqlalchemy.URL:
     try:
         parsed = make_url(url)
     except (SQLAlchemyError, ValueError):
-        raise InvalidInput("a database that is no URL", expected=_EXPECTED) from None
+        raise InvalidInput("a database that is no URL", expected=_ADDRESS_FORM) from None
     if parsed.drivername not in ("postgresql", "postgresql+psycopg"):
-        raise InvalidInput("a URL of another kind of database", expected=_EXPECTED)
+        raise InvalidInput("a URL of another kind of database", expected=_ADDRESS_FORM)
     if not parsed.database:
-        raise InvalidInput("a URL that names no database", expected=_EXPECTED)
+        raise InvalidInput("a URL that names no database", expected=_ADDRESS_FORM)
     if "@" in f"{parsed.host}{parsed.database}":  # a part of the password, which errors would name
-        raise InvalidInput("a URL with a second @", expected=_EXPECTED, remedy="write @ in a password as %40")
+        raise InvalidInput("a URL with a second @", expected=_ADDRESS_FORM, remedy="write @ in a password as %40")
     return parsed.set(drivername="postgresql+psycopg")
 
 

@@ -129,7 +129,7 @@ class Docket(RunState):
             study_document, study = self.trust.signed(study)
             self._new(study_document)
             self._write("study", study_document.id, {"envelope": study.document()})
-            self._refused(study_document.id, refusal)
+            self._record_refusal(study_document.id, refusal)
 
     def sign(self, study: str, envelope: Envelope) -> FiledStudy:
         """Add members' signatures over the mandate's bytes; with the last that is needed it is in force.
@@ -140,28 +140,30 @@ class Docket(RunState):
         """
         check_signature_count(envelope)
         with self._transaction():
-            study_ = self.find(study)
-            if envelope.unverified_payload != study_.mandate.unverified_payload:
+            filed_study = self.find(study)
+            if envelope.unverified_payload != filed_study.mandate.unverified_payload:
                 raise Refused("mandate-study", "the signature is over another mandate", "sign the bytes as filed")
             members = self.trust.root.root.keys_of("committee")
             valid_signatures = valid_only("mandate", envelope, members)
             signers = frozenset(signature.keyid for signature in valid_signatures.signatures)
             if not signers:
                 raise Refused("signature", "the mandate is signed by nobody who is a member today", "sign as a member")
-            if signers <= study_.signers and study_.state in ("filed", "mandated"):
-                return study_
-            study_.open_for_votes()
-            against = {vote.member for vote in study_.against}
+            if signers <= filed_study.signers and filed_study.state in ("filed", "mandated"):
+                return filed_study
+            filed_study.open_for_votes()
+            against = {vote.member for vote in filed_study.against}
             if signers <= against:
                 raise Refused("vote-against", "a member has voted against this mandate", "file the study again")
             signers -= against  # one who voted against spoils nobody else's signature
             new = tuple(signature for signature in valid_signatures.signatures if signature.keyid in signers)
-            signatures = (*study_.mandate.signatures, *new)
-            merged = valid_only("mandate", study_.mandate.model_copy(update={"signatures": signatures}), members)
-            self._db.execute("UPDATE study SET mandate = ? WHERE id = ?", (write_text(merged), study_.id))
-            if self.trust.enough(signers | study_.signers):
-                self._move(study_, "mandated")
-                self._write("mandate", study_.id, {"envelope": merged.document(), "digest": study_.mandate_digest})
+            signatures = (*filed_study.mandate.signatures, *new)
+            merged = valid_only("mandate", filed_study.mandate.model_copy(update={"signatures": signatures}), members)
+            self._db.execute("UPDATE study SET mandate = ? WHERE id = ?", (write_text(merged), filed_study.id))
+            if self.trust.enough(signers | filed_study.signers):
+                self._move(filed_study, "mandated")
+                self._write(
+                    "mandate", filed_study.id, {"envelope": merged.document(), "digest": filed_study.mandate_digest}
+                )
         return self.find(study)
 
     def refuse(self, envelope: Envelope) -> FiledStudy:
@@ -173,24 +175,31 @@ class Docket(RunState):
             root = self.trust.root.root
             vote = read_refusal(envelope, root)
             envelope = valid_only("vote", envelope, {vote.member: root.keys_of("committee")[vote.member]})
-            study_ = self.of_mandate(vote.mandate)
-            study_.open_for_votes()
-            if vote.member in study_.signers:
+            filed_study = self.of_mandate(vote.mandate)
+            filed_study.open_for_votes()
+            if vote.member in filed_study.signers:
                 text = "the member has signed this mandate"
                 raise Refused("vote-against", text, "revoke the mandate once it is in force")
-            if vote.member in {earlier_vote.member for earlier_vote in study_.against}:
+            if vote.member in {earlier_vote.member for earlier_vote in filed_study.against}:
                 raise Refused("vote-against", "the member has voted already", "one vote a member")
             self._db.execute(
                 "INSERT INTO against (digest, member, envelope, seq) VALUES (?, ?, ?, ?)",
-                (study_.mandate_digest, vote.member, write_text(envelope), len(self.votes(study_.mandate_digest)) + 1),
+                (
+                    filed_study.mandate_digest,
+                    vote.member,
+                    write_text(envelope),
+                    len(self.votes(filed_study.mandate_digest)) + 1,
+                ),
             )
-            self._write("vote", study_.id, {"envelope": envelope.document()})
-            members_left = frozenset(root.keys_of("committee")) - {v.member for v in (*study_.against, vote)}
+            self._write("vote", filed_study.id, {"envelope": envelope.document()})
+            members_left = frozenset(root.keys_of("committee")) - {v.member for v in (*filed_study.against, vote)}
             if not self.trust.enough(members_left):
-                self._move(study_, "refused")
+                self._move(filed_study, "refused")
                 remedy = "read the reasons of the votes against, and file a new study"
-                self._refused(study_.id, Refused("committee", "the committee has refused the study", remedy))
-        return self.find(study_.id)
+                self._record_refusal(
+                    filed_study.id, Refused("committee", "the committee has refused the study", remedy)
+                )
+        return self.find(filed_study.id)
 
     def revoke(self, envelope: Envelope) -> FiledStudy:
         """A member ends a mandate; nodes are told with the next message.  Raises: Refused, MessageInvalid."""
@@ -199,13 +208,14 @@ class Docket(RunState):
             revocation = read_revocation(envelope, root)
             member = {revocation.member: root.keys_of("committee")[revocation.member]}
             envelope = valid_only("revocation", envelope, member)
-            study_ = self.of_mandate(revocation.mandate)
-            self._move(study_, "revoked")
+            filed_study = self.of_mandate(revocation.mandate)
+            self._move(filed_study, "revoked")
             self._db.execute(
-                "INSERT INTO revoked (digest, envelope) VALUES (?, ?)", (study_.mandate_digest, write_text(envelope))
+                "INSERT INTO revoked (digest, envelope) VALUES (?, ?)",
+                (filed_study.mandate_digest, write_text(envelope)),
             )
-            self._write("revocation", study_.id, {"envelope": envelope.document()})
-        return self.find(study_.id)
+            self._write("revocation", filed_study.id, {"envelope": envelope.document()})
+        return self.find(filed_study.id)
 
     def cancel(self, study: str, actor: Literal["researcher", "operator"]) -> FiledStudy:
         """Whoever may has withdrawn the study; nodes are asked nothing more.  Who that is, the caller has checked.
@@ -213,9 +223,11 @@ class Docket(RunState):
         Raises: Refused (`study-state`) for one that has ended.
         """
         with self._transaction():
-            study_ = self.find(study)
-            self._move(study_, "cancelled")
-            self._refused(study_.id, Refused("cancelled", f"the {actor} has withdrawn the study", "file a new study"))
+            filed_study = self.find(study)
+            self._move(filed_study, "cancelled")
+            self._record_refusal(
+                filed_study.id, Refused("cancelled", f"the {actor} has withdrawn the study", "file a new study")
+            )
         return self.find(study)
 
     # ---- while it runs: what `conductor.Book` asks for
@@ -228,22 +240,22 @@ class Docket(RunState):
     def refused(self, study: str, refusal: Refused, next_state: State = "refused") -> None:
         """A rule ended the study.  Nothing happens to one that was withdrawn meanwhile."""
         with self._transaction():
-            study_ = self.find(study)
-            if study_.state == "cancelled":
+            filed_study = self.find(study)
+            if filed_study.state == "cancelled":
                 return
-            if study_.state == "running":
-                self._move(study_, next_state)
-            self._refused(study, refusal)
+            if filed_study.state == "running":
+                self._move(filed_study, next_state)
+            self._record_refusal(study, refusal)
 
     def released(self, study: str, body: Mapping[str, Any]) -> Entry:
         """A study's result goes out: its entry in the register."""
         with self._transaction():
-            study_ = self.find(study)
-            if study_.state == "cancelled" and study_.ended:
-                raise study_.ended
-            if study_.state == "revoked":
+            filed_study = self.find(study)
+            if filed_study.state == "cancelled" and filed_study.ended:
+                raise filed_study.ended
+            if filed_study.state == "revoked":
                 raise _revoked()
-            self._move(study_, "released")
+            self._move(filed_study, "released")
             time = write_time(self._clock())
             index = self.register.append("release", study, time, body)
         return Entry.of("release", study, time, body, seq=index)
@@ -261,7 +273,7 @@ class Docket(RunState):
 
     def studies(self) -> list[FiledStudy]:
         """All, in the order in which they were filed."""
-        return [self._filed(row) for row in self._rows(_STUDIES + " ORDER BY seq")]
+        return [self._of_row(row) for row in self._rows(_STUDIES + " ORDER BY seq")]
 
     def after(self, place: int, researchers: frozenset[str] | None = None) -> Iterator[tuple[int, FiledStudy]]:
         """The studies that were filed after the one at this place, in that order, each with its own place, from 1 on.
@@ -273,7 +285,7 @@ class Docket(RunState):
             for row in rows:
                 place = row[7]
                 if researchers is None or _researcher(row[3]) in researchers:
-                    yield place, self._filed(row)
+                    yield place, self._of_row(row)
 
     def ids(self, state: State) -> list[str]:
         """Of the studies in this state, in the order in which they were filed."""
@@ -289,16 +301,16 @@ class Docket(RunState):
         if not rows:
             names = [name for row in self._rows("SELECT id, number FROM study") for name in row]
             raise InvalidInput(f"no study {study!r} is on the docket", expected=nearest(study, names))
-        return self._filed(rows[0])
+        return self._of_row(rows[0])
 
     def of_mandate(self, digest: str) -> FiledStudy:
         """By the digest of its mandate's bytes.  Raises: InvalidInput."""
         rows = self._rows(_STUDIES + " WHERE digest = ?", digest)
         if not rows:
             raise InvalidInput("a vote on a mandate that is not on the docket", expected="the digest of a filed one")
-        return self._filed(rows[0])
+        return self._of_row(rows[0])
 
-    def _filed(self, row: tuple[Any, ...]) -> FiledStudy:
+    def _of_row(self, row: tuple[Any, ...]) -> FiledStudy:
         mandate, state, root = read_text(row[4]), cast(State, row[2]), self.trust.root
         votes = self.votes(sha256(mandate.unverified_payload))
         return FiledStudy(
@@ -320,22 +332,23 @@ class Docket(RunState):
         Raises: Refused where it may not: `mandate-missing`, `mandate-expired`, `mandate-revoked`, `study-state`, or the
         rule that has ended it.
         """
-        study_ = self.find(study)
-        if study_.state == "revoked":
+        filed_study = self.find(study)
+        if filed_study.state == "revoked":
             raise _revoked()
-        if study_.ended:
-            raise study_.ended
-        study_.still_timely()
-        if study_.state == "filed":
+        if filed_study.ended:
+            raise filed_study.ended
+        filed_study.still_timely()
+        if filed_study.state == "filed":
             missing_roles = "".join(
-                f", {n} of role {role!r} lacking" for role, n in self.trust.lacking(study_.signers).items()
+                f", {n} of role {role!r} lacking" for role, n in self.trust.lacking(filed_study.signers).items()
             )
-            text = f"the mandate is signed by {len(study_.signers)} of the {self.trust.needed} members that are needed"
+            signed = len(filed_study.signers)
+            text = f"the mandate is signed by {signed} of the {self.trust.needed} members who are needed"
             raise Refused("mandate-missing", text + missing_roles, "wait for the committee")
-        if study_.state != "mandated":
-            raise no_such_move(study_.id, study_.state)
-        SignedMandate(study_.mandate, self.trust.root).in_force(self._clock())
-        return study_.mandate
+        if filed_study.state != "mandated":
+            raise no_such_move(filed_study.id, filed_study.state)
+        SignedMandate(filed_study.mandate, self.trust.root).in_force(self._clock())
+        return filed_study.mandate
 
     # ---- inside a transaction
 
@@ -347,11 +360,11 @@ class Docket(RunState):
             raise StudyInvalid(f"a second study with the id {study.id!r}", expected="a new id", remedy="write it again")
         self._db.execute("INSERT INTO used (id) VALUES (?)", (study.id,))
 
-    def _move(self, study_: FiledStudy, next_state: State) -> None:
-        check_move(study_.id, study_.state, next_state)
-        self._db.execute("UPDATE study SET state = ? WHERE id = ?", (next_state, study_.id))
+    def _move(self, filed_study: FiledStudy, next_state: State) -> None:
+        check_move(filed_study.id, filed_study.state, next_state)
+        self._db.execute("UPDATE study SET state = ? WHERE id = ?", (next_state, filed_study.id))
 
-    def _refused(self, study: str, refusal: Refused) -> None:
+    def _record_refusal(self, study: str, refusal: Refused) -> None:
         body = {"rule": refusal.rule, "text": refusal.text, "remedy": refusal.remedy}
         self._db.execute(
             "UPDATE study SET ended = ? WHERE id = ? AND state IN ('refused', 'failed', 'revoked', 'cancelled')",

@@ -93,7 +93,7 @@ class Register:
         Raises: MessageInvalid where there is no such entry.
         """
         tree = self._tree()
-        return tree.inclusion(index), self._signed(tree)
+        return tree.inclusion(index), self._sign_head(tree)
 
     def consistency(self, old: int) -> tuple[list[bytes], str]:
         """The proof that the register extends the one of `old` entries, and the checkpoint that it leads to.
@@ -101,13 +101,13 @@ class Register:
         Raises: MessageInvalid where it has fewer.
         """
         tree = self._tree()
-        return tree.consistency(old), self._signed(tree)
+        return tree.consistency(old), self._sign_head(tree)
 
     def _tree(self) -> Tree:
         with self._db.mapped():
             return self._log.tree()
 
-    def _signed(self, tree: Tree) -> str:
+    def _sign_head(self, tree: Tree) -> str:
         return sign_checkpoint(Checkpoint(self._origin, len(tree), tree.root()), self._signer)
 
     def verify(self) -> None:

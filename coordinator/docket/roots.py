@@ -50,7 +50,7 @@ class Roots:
         """
         check_signature_count(envelope)
         trust = self.trust
-        if envelope.unverified_payload in {envelope_.unverified_payload for envelope_ in trust.roots}:
+        if envelope.unverified_payload in {accepted.unverified_payload for accepted in trust.roots}:
             return
         new = trust.root.next(envelope)
         new.in_force(now)
@@ -77,7 +77,7 @@ class Roots:
             self._keep(envelope)
         if has_other_charter:
             charter = trust.charter
-            self._told("charter", charter.folder_digest)
+            self._mark_told("charter", charter.folder_digest)
             body = {"name": charter.name, "version": charter.version, "digest": charter.folder_digest}
             self._write("charter", "", body)
 
@@ -99,11 +99,11 @@ class Roots:
         return len(digests)
 
     def _tell(self, envelope: Envelope) -> None:
-        self._told("root", sha256(envelope.unverified_payload))
+        self._mark_told("root", sha256(envelope.unverified_payload))
         self._keep(envelope)
         self._write("root", "", {"envelope": envelope.document()})
 
-    def _told(self, kind: str, digest: str) -> None:
+    def _mark_told(self, kind: str, digest: str) -> None:
         self._db.execute(
             "INSERT INTO told (kind, digest, seq) VALUES (?, ?, (SELECT coalesce(max(seq), 0) + 1 FROM told))",
             (kind, digest),

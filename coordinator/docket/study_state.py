@@ -21,7 +21,7 @@ __all__ = ["RunState"]
 
 _PROBE = "/"
 """In place of a study, whose id has no such letter."""
-_KEPT = "SELECT raw FROM kept WHERE study = ? AND name = ?"
+_KEPT_QUERY = "SELECT raw FROM kept WHERE study = ? AND name = ?"
 
 
 class RunState:
@@ -70,11 +70,11 @@ class RunState:
             self._db.execute(
                 "INSERT INTO kept (study, name, raw) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (study, key, raw)
             )
-            return bytes(self._rows(_KEPT, study, key)[0][0])
+            return bytes(self._rows(_KEPT_QUERY, study, key)[0][0])
 
     def kept(self, study: str, key: str) -> bytes | None:
         """What was kept, or None."""
-        rows = self._rows(_KEPT, study, key)
+        rows = self._rows(_KEPT_QUERY, study, key)
         return bytes(rows[0][0]) if rows else None
 
     def keeps(self, study: str) -> int:

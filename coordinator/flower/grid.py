@@ -222,7 +222,7 @@ class _RunGrid(http_grid.HttpGrid):
         vars(http_grid)["pull_objects"] = partial(pull_objects, initial_backoff=0.01, backoff_cap=0.25, max_time=_PULL)
         super().__init__(address, False, authority, token=token)
         self._retry_invoker = cast(Any, Retry())
-        self._one = threading.Lock()
+        self._lock = threading.Lock()
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
         """The answers that came within `timeout` seconds; a node that is away answers nothing.
@@ -260,13 +260,13 @@ class _RunGrid(http_grid.HttpGrid):
         sent = list(messages)
         if not sent:
             return {}
-        with self._one:
+        with self._lock:
             ids = list(self.push_messages(sent))
         return {id_: m.metadata.dst_node_id for id_, m in zip(ids, sent, strict=False) if id_}
 
     def _receive(self, ids: Mapping[str, int]) -> list[Message]:
         """An id is asked for until it is answered: afterwards it only gives errors."""
-        with self._one:
+        with self._lock:
             return list(self.pull_messages(list(ids))) if ids else []
 
 

@@ -54,7 +54,7 @@ FLEET = frozenset(
 LONGEST = 16 * 2**20
 """Bytes of a request; our longest part of a message has 8 MiB."""
 _PUSH = "/v1/fleet/push-messages"
-_HERE = ("127.0.0.1", "::1")
+_LOOPBACK = ("127.0.0.1", "::1")
 _END = 2
 """Seconds from SIGTERM for requests that are under way."""
 
@@ -69,7 +69,7 @@ class Gate:
 
     def __init__(self, app: App, control: bytes) -> None:
         """Args: control: the coordinator's secret; an empty one opens nothing."""
-        self._app, self._wanted = app, b"Bearer " + control if control else None
+        self._app, self._authorization = app, b"Bearer " + control if control else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection's request."""
@@ -97,9 +97,13 @@ class Gate:
             return False
         if path.startswith("/v1/control/"):
             values = [value for name, value in headers if name == b"authorization"]
-            return self._wanted is not None and len(values) == 1 and hmac.compare_digest(values[0], self._wanted)
+            return (
+                self._authorization is not None
+                and len(values) == 1
+                and hmac.compare_digest(values[0], self._authorization)
+            )
         if path.startswith("/v1/runtime/"):
-            return bool(scope["client"]) and scope["client"][0] in _HERE
+            return bool(scope["client"]) and scope["client"][0] in _LOOPBACK
         return path in FLEET and scope["method"] == "POST"
 
 

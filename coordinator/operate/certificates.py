@@ -52,7 +52,7 @@ class Authority:
         """A new one."""
         key = generate_private_key(SECP256R1())
         certificate = (
-            _begun("datatrust authority", key, now, now + timedelta(days=days))
+            _builder("datatrust authority", key, now, now + timedelta(days=days))
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .add_extension(_usage(signs_certificates=True), critical=True)
@@ -64,12 +64,12 @@ class Authority:
     def read(cls, key: EllipticCurvePrivateKey, certificate: bytes) -> Authority:
         """From its files.  Raises: InvalidInput where they do not belong together."""
         try:
-            certificate_ = x509.load_pem_x509_certificate(certificate)
+            parsed = x509.load_pem_x509_certificate(certificate)
         except ValueError:
             raise InvalidInput("the authority's certificate is no certificate in PEM", remedy="put it back") from None
-        if certificate_.public_key() != key.public_key():
+        if parsed.public_key() != key.public_key():
             raise InvalidInput("the authority's key is not that of its certificate", remedy="put both back")
-        return cls(key, certificate_)
+        return cls(key, parsed)
 
     @property
     def pem(self) -> bytes:
@@ -91,7 +91,7 @@ class Authority:
             )
         names = [_name(host) for host in dict.fromkeys((*hosts, *HERE))]
         return (
-            _begun("datatrust coordinator", key, now, ends, self.certificate.subject)
+            _builder("datatrust coordinator", key, now, ends, self.certificate.subject)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
@@ -177,7 +177,7 @@ def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
     )
 
 
-def _begun(
+def _builder(
     name: str, key: EllipticCurvePrivateKey, now: datetime, ends: datetime, issuer: x509.Name | None = None
 ) -> x509.CertificateBuilder:
     """Valid from a day ago on: not every clock is right."""

@@ -19,7 +19,7 @@ class CrashLoop:
     """How often, since the worker began, the process of each study has ended before anything new was kept of it."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, tuple[int, int]] = {}
+        self._seen_by_study: dict[str, tuple[int, int]] = {}
 
     def another(self, docket: Docket, study: str, holder: str, lease: float) -> float | None:
         """One more; the seconds until the next process, None where the study has ended with that.
@@ -31,9 +31,9 @@ class CrashLoop:
         if docket.find(study).state not in ("mandated", "running"):
             return None
         kept_count = docket.keeps(study)
-        deaths, kept_before = self._seen.get(study, (0, -1))
+        deaths, kept_before = self._seen_by_study.get(study, (0, -1))
         deaths = deaths + 1 if kept_count == kept_before else 1
-        self._seen[study] = deaths, kept_count
+        self._seen_by_study[study] = deaths, kept_count
         if deaths < _MOST or not docket.lease(study, holder, lease):
             docket.free(study, holder)  # nobody has to wait until its time is over
             docket.tell(study, "the coordinator's process for it has ended; another goes on")

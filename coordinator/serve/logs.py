@@ -36,7 +36,7 @@ def logger(stream: TextIO | None = None, *, as_json: bool | None = None) -> Any:
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%Y-%m-%dT%H:%M:%SZ", utc=True, key="time"),
-            _allowed,
+            _allowed_fields,
             _json if machine else _words,
         ],
         wrapper_class=structlog.BoundLogger,
@@ -57,7 +57,7 @@ def of_line(line: str) -> dict[str, Any]:
     return {"level": found_level[1].lower(), "event": found_level[2]} if found_level else {"event": text}
 
 
-def _allowed(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def _allowed_fields(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     return {key: _plain(value) for key, value in event.items() if key in KEYS}
 
 

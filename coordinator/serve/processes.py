@@ -28,7 +28,7 @@ PARTS = ("superlink", "worker", "api")
 """In the order in which they are started; they are ended in the other."""
 SUPERVISOR = "DATATRUST_SUPERVISOR"
 """The environment's variable that names the process that a part must not outlive."""
-_OPENED = ("ready", "waiting")
+_OPEN_STATES = ("ready", "waiting")
 """What a line of the worker begins with once it has opened its run at the SuperLink."""
 _TIMEOUT = 2.0
 
@@ -111,7 +111,7 @@ def _api_state(host: str, port: int, context: ssl.SSLContext) -> str:
 
 def say_opened(event: str) -> bool:
     """Whether a line of the worker says that its run is open."""
-    return event.startswith(_OPENED)
+    return event.startswith(_OPEN_STATES)
 
 
 # ---- a process

@@ -66,7 +66,7 @@ class Supervisor:
     stop: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
-        self._running = {name: _Part(name) for name in self.parts}
+        self._parts = {name: _Part(name) for name in self.parts}
         self._ready, self._probe, self._remind = False, 0.0, time.monotonic() + _REMIND
         self._notifier = Notifier()
         self._ending = False
@@ -75,7 +75,7 @@ class Supervisor:
         """Until `stop`; then all have ended, the interface first and the SuperLink last."""
         try:
             while not self.stop.is_set():
-                for part in self._running.values():
+                for part in self._parts.values():
                     if part.process is None and time.monotonic() >= part.again:
                         self._start(part)
                         self._write(lock)
@@ -91,7 +91,7 @@ class Supervisor:
     def end(self) -> None:
         """End what runs, in order; killed where it does not end by itself."""
         self._ending = True
-        for part in reversed(list(self._running.values())):
+        for part in reversed(list(self._parts.values())):
             process = part.process
             if process is None:
                 continue
@@ -162,11 +162,11 @@ class Supervisor:
         checked_at = time.monotonic()
         if self._ready or checked_at < self._probe:
             return
-        missing = {name: why for name, part in self._running.items() if (why := self._missing(part))}
+        missing = {name: why for name, part in self._parts.items() if (why := self._missing(part))}
         self._probe = time.monotonic() + _PROBE
         if not missing:
             self._ready = True
-            for part in self._running.values():
+            for part in self._parts.values():
                 part.wait = _SHORTEST
             self.log.info(f"ready: {', '.join(self.parts)}")
             self._notifier.tell("READY=1", "STATUS=ready")
@@ -184,7 +184,7 @@ class Supervisor:
         return not_listening(self.settings, part.name)
 
     def _write(self, lock: int) -> None:
-        ids = {name: part.process.pid for name, part in self._running.items() if part.process is not None}
+        ids = {name: part.process.pid for name, part in self._parts.items() if part.process is not None}
         raw = json.dumps({"run": os.getpid(), **ids}).encode() + b"\n"
         os.pwrite(lock, raw, 0)
         os.ftruncate(lock, len(raw))

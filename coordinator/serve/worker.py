@@ -50,7 +50,7 @@ _UNKNOWN = 255
 
 
 @dataclass(frozen=True)
-class _Running:
+class _StudyChild:
     """A study in its process."""
 
     study: str
@@ -66,16 +66,16 @@ class Worker:
         self._settings, self._address, self._say = settings, address, say
         self._engine = FlowerRun(address, settings.secrets(), self.stop)
         self._partners: dict[str, bytes] = {}
-        self._running: list[_Running] = []
+        self._children: list[_StudyChild] = []
         self._processes = multiprocessing.get_context("forkserver")
         self._processes.set_forkserver_preload(["coordinator.serve.study_process"])
         ensure_running()
         self._later: dict[str, float] = {}
         self._deaths = CrashLoop()
         self._online: dict[str, str] = {}
-        self._there, self._look, self._told = -1, 0.0, 0.0
+        self._online_count, self._look, self._tell_at = -1, 0.0, 0.0
         self._trouble, self._calling = "", False
-        self._left, self._next_left, self._next_signs = list[str](), 0.0, 0.0
+        self._to_close, self._next_left, self._next_signs = list[str](), 0.0, 0.0
 
     def told_to_stop(self, *_: Any) -> None:
         """A handler of signals.  Whoever waits for a SuperLink that says nothing does not wait for its answer."""
@@ -131,26 +131,30 @@ class Worker:
         online_before = dict(self._online)
         self._online = {name: online_before.get(name, seen_at) for name in online}
         online_count, all_there = len(online), len(online) == len(self._partners)
-        if online_count != self._there:
+        if online_count != self._online_count:
             self._say(
                 f"{READY if all_there else 'waiting'}: {online_count} of {len(self._partners)} partners are connected"
             )
-        if self._online.keys() != online_before.keys() or online_count != self._there or time.monotonic() > self._told:
+        if (
+            self._online.keys() != online_before.keys()
+            or online_count != self._online_count
+            or time.monotonic() > self._tell_at
+        ):
             partners = {n: {"online": n in online, "since": self._online.get(n, "")} for n in self._partners}
             docket.tell("", json.dumps({"partners": partners}))
-            self._told = time.monotonic() + _TELL
-        self._there = online_count
+            self._tell_at = time.monotonic() + _TELL
+        self._online_count = online_count
         self._look = time.monotonic() + (_SELDOM if all_there else _OFTEN)
 
     def _hand_out(self, docket: Docket) -> None:
         """A process for each study that waits for one, as far as there is room."""
-        if len(self._running) >= self._settings.studies:
+        if len(self._children) >= self._settings.studies:
             return
-        studies_here = {child.study for child in self._running}
+        studies_here = {child.study for child in self._children}
         if time.monotonic() >= self._next_left:
-            self._left = [study for study in docket.keeping() if docket.find(study).state in ENDED]
+            self._to_close = [study for study in docket.keeping() if docket.find(study).state in ENDED]
             self._next_left = time.monotonic() + _TELL
-        for study in (*docket.ids("running"), *docket.ids("mandated"), *self._left):
+        for study in (*docket.ids("running"), *docket.ids("mandated"), *self._to_close):
             if study in studies_here or self._later.get(study, 0.0) > time.monotonic():
                 continue
             holder = secrets.token_hex(8)
@@ -159,20 +163,20 @@ class Worker:
                 continue
             self._later[study] = time.monotonic() + _AGAIN
             arguments = (self._settings.folder, self._address, study, holder)
-            process_ = self._processes.Process(target=process.main, args=arguments, name=f"study {study}")
+            child_process = self._processes.Process(target=process.main, args=arguments, name=f"study {study}")
             try:
-                process_.start()
+                child_process.start()
             except (OSError, EOFError) as wrong:  # no memory, or no file descriptor, for one more
                 docket.free(study, holder)
                 self._later[study] = time.monotonic() + _SOON
                 raise Fault(f"no process can be started for {study} ({type(wrong).__name__})") from None
-            self._running.append(_Running(study, holder, process_))
+            self._children.append(_StudyChild(study, holder, child_process))
             return
 
     def _reap(self, docket: Docket) -> None:
         self._kill_who_hangs(docket)
-        for child in [child for child in self._running if not child.process.is_alive()]:
-            self._running.remove(child)
+        for child in [child for child in self._children if not child.process.is_alive()]:
+            self._children.remove(child)
             code = child.process.exitcode
             if code:
                 self._say(f"{child.study}: its process has ended (code {code}); another goes on with what is left")
@@ -188,8 +192,8 @@ class Worker:
         if time.monotonic() < self._next_signs:
             return
         self._next_signs = time.monotonic() + _SELDOM
-        leased = docket.leased() if self._running else {}
-        for child in self._running:
+        leased = docket.leased() if self._children else {}
+        for child in self._children:
             holder, lease_end = leased.get(child.study, ("", None))
             if holder == child.holder and lease_end and lease_end + timedelta(seconds=LEASE) < now():
                 child.process.kill()
@@ -197,10 +201,10 @@ class Worker:
 
     def _end(self) -> None:
         """Whoever runs leaves its study as it stands, and ends."""
-        for child in self._running:
+        for child in self._children:
             child.process.terminate()
         end = time.monotonic() + _END
-        for child in self._running:
+        for child in self._children:
             child.process.join(max(0.1, end - time.monotonic()))
             if child.process.is_alive():
                 child.process.kill()

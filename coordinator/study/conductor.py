@@ -147,10 +147,10 @@ class _StudyRun:
             with suppress(MessageInvalid, Refused):
                 origin, keys = journal_origin(root.trust, name), [root.verify_keys()[name]]
                 size = read_checkpoint(note, origin, keys).size
-                if size >= self._known(name, origin, keys):  # two studies side by side may answer out of order
+                if size >= self._head_seq(name, origin, keys):  # two studies side by side may answer out of order
                     self.publish("journal-head", {"partner": name, "note": note})
 
-    def _known(self, name: str, origin: str, keys: list[bytes]) -> int:
+    def _head_seq(self, name: str, origin: str, keys: list[bytes]) -> int:
         """The size of a partner's last head under the key that it has now, 0 where there is none."""
         with suppress(MessageInvalid, Refused):
             last = self.coordinator.book.head(name) if self.coordinator.book else ""
@@ -250,7 +250,7 @@ def _roll_call(study_run: _StudyRun) -> tuple[tuple[str, ...], dict[str, Refused
     }
     study_run.decisions.append(_enough(study_run, participants, absent))
     approvals = []
-    for name, (header, _) in _all(participants, answers, "approval").items():
+    for name, (header, _) in _require_all(participants, answers, "approval").items():
         approvals.append(_approval(study_run, name, header))
         study_run.keep_head(name, header)
     _not_revoked(study_run)
@@ -259,7 +259,7 @@ def _roll_call(study_run: _StudyRun) -> tuple[tuple[str, ...], dict[str, Refused
     study_run.transcript = transcript(
         study_run.parameters.mandate, study_run.parameters.root, {a.name: a.key for a in approvals}
     )
-    for name, (header, _) in _all(
+    for name, (header, _) in _require_all(
         participants, study_run.exchange(dict.fromkeys(participants, start)), "ready"
     ).items():
         if header.get("T") != study_run.transcript.hex():
@@ -319,7 +319,9 @@ def _sums(study_run: _StudyRun, participants: tuple[str, ...]) -> dict[str, Valu
             r = len(study_run.records)
             _not_revoked(study_run)
             study_run.tell(f"sum {r + 1} of at most {study_run.parameters.sums}")
-            totals_shown = _shown(study_run, participants, last) if last and need_totals(asks, study_run.plans) else {}
+            totals_shown = (
+                _totals_for(study_run, participants, last) if last and need_totals(asks, study_run.plans) else {}
+            )
             opening = _one_sum(study_run, participants, asks, documents, totals_shown)
             total = split(
                 decode_sum(blocks_of(asks, study_run.plans), opening.total(), n=len(study_run.scope.partners))
@@ -333,7 +335,7 @@ def _sums(study_run: _StudyRun, participants: tuple[str, ...]) -> dict[str, Valu
         return result
 
 
-def _shown(
+def _totals_for(
     study_run: _StudyRun, participants: tuple[str, ...], last: tuple[Record, bytes]
 ) -> dict[str, tuple[dict[str, Any], bytes]]:
     """What each node needs to recompute the last total: the record, and salt and uploads sealed to it."""
@@ -367,7 +369,7 @@ def _one_sum(
     for name in participants:
         extra, sealed = totals_shown.get(name, ({}, b""))
         messages[name] = study_run.message("ask", {**header, **extra}, body + sealed)
-    answers = _all(participants, study_run.exchange(messages), "upload")
+    answers = _require_all(participants, study_run.exchange(messages), "upload")
     _not_revoked(study_run)  # meanwhile: then the total is not opened
     for header_sent, words in answers.values():
         opening.add(Upload.parse(header_sent, words, asked_question.layout))
@@ -386,7 +388,7 @@ def _judge(study_run: _StudyRun, asks: Mapping[str, Ask], total: Mapping[str, Ma
     return list(require(decisions)) if decisions else []
 
 
-def _all(
+def _require_all(
     participants: tuple[str, ...], answers: Mapping[str, tuple[dict[str, Any], bytes]], kind: str
 ) -> Mapping[str, tuple[dict[str, Any], bytes]]:
     """Everybody's answer of this kind, or why not: after the start a refusal ends the study."""

@@ -65,13 +65,17 @@ def publish(
     values, decisions = release(conducted, scope, plans)
     document = result_document(filed_study.study, filed_study.mandate, docket.trust.roots, values, decisions)
     body = {"mandate": filed_study.mandate_digest, "result": content_digest(document)}
-    entry = docket.released(filed_study.id, body) if filed_study.state != "released" else _released(docket, filed_study)
+    entry = (
+        docket.released(filed_study.id, body)
+        if filed_study.state != "released"
+        else _release_entry(docket, filed_study)
+    )
     proof, checkpoint = docket.register.inclusion(entry.seq)
     place = Register(at=entry.at, index=entry.seq, proof=tuple(part.hex() for part in proof), checkpoint=checkpoint)
     return values, decisions, signed_result(document, place, identity)
 
 
-def _released(docket: Docket, filed_study: FiledStudy) -> Entry:
+def _release_entry(docket: Docket, filed_study: FiledStudy) -> Entry:
     """The release's entry, where the last process has written it and no file.  Raises: Fault."""
     for entry in docket.register.entries():
         if entry.kind == "release" and entry.study == filed_study.id:

@@ -34,10 +34,10 @@ def show(dataset: Dataset) -> str:
 
 def _cells(column: Column) -> tuple[str, ...]:
     kind = column.type + (", required" if column.required else "")
-    return column.name, kind, column.unit, _allowed(column), column.label, column.derived
+    return column.name, kind, column.unit, _values_in_words(column), column.label, column.derived
 
 
-def _allowed(column: Column) -> str:
+def _values_in_words(column: Column) -> str:
     if column.levels:
         return ", ".join(str(v.value) + (f" = {v.label}" if v.label else "") for v in column.levels)
     low, high = column.minimum, column.maximum

@@ -27,7 +27,7 @@ __all__ = ["journal"]
 
 journal = group("A node's own log of every decision and of everything that left.")
 _REGISTER = ("the register has no head of it yet", "that the register has the head of")
-_OWN = ("nothing earlier was given to compare with", "of the earlier checkpoint")
+_OWN_REASONS = ("nothing earlier was given to compare with", "of the earlier checkpoint")
 
 
 @journal.command("verify", cls=Command)
@@ -71,7 +71,7 @@ def _of_home(home: Path | None, partner: str, checkpoint: Path | None) -> Iterat
         raise InvalidInput(f"no partner {partner!r} here", expected=repr(settings.name))
     note = read_file(checkpoint).decode("utf-8", errors="replace") if checkpoint else None
     versions = [TrustRoot(envelope.unverified_payload) for envelope in settings.roots()]
-    yield _checked(settings.own, settings.name, versions, note, _OWN)
+    yield _checked(settings.own, settings.name, versions, note, _OWN_REASONS)
 
 
 def _checked(

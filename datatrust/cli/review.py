@@ -64,7 +64,7 @@ def review_list(
 ) -> None:
     """List the studies on the docket, and what each waits for."""
     check_language(lang)
-    with _opened(TrustLocation(state, url, invitation), ActingKey(key, passphrase_file)) as docket:
+    with _open_desk(TrustLocation(state, url, invitation), ActingKey(key, passphrase_file)) as docket:
         studies_filed = docket.studies()
         stands = [standing(docket.trust, study, lang) for study in studies_filed]
         width = max(map(len, stands), default=0)
@@ -92,7 +92,7 @@ def review_show(
     STUDY is a study's id, or its mandate's number. Then follow what the machine has checked, what no machine can
     check, and who has signed.
     """
-    with _opened(TrustLocation(state, url, invitation), ActingKey(key, passphrase_file)) as docket:
+    with _open_desk(TrustLocation(state, url, invitation), ActingKey(key, passphrase_file)) as docket:
         typer.echo(_page(docket, docket.find(study), lang), nl=False)
 
 
@@ -112,7 +112,7 @@ def review_sign(
     STUDY is a study's id, or its mandate's number. The words are shown first, and you are asked whether you sign.
     """
     acting_key = ActingKey(key, passphrase_file)
-    with _opened(TrustLocation(state, url, invitation), acting_key) as docket:
+    with _open_desk(TrustLocation(state, url, invitation), acting_key) as docket:
         filed_study = docket.find(study)
         typer.echo(_page(docket, filed_study, lang), nl=False)
         if not yes and filed_study.state == "filed" and not filed_study.lapsed:
@@ -155,7 +155,7 @@ def review_refuse(
     check_language(lang)
     reasons = _reasons(reason)
     acting_key = ActingKey(key, passphrase_file)
-    with _opened(TrustLocation(state, url, invitation), acting_key) as docket:
+    with _open_desk(TrustLocation(state, url, invitation), acting_key) as docket:
         filed_study = docket.find(study)
         member = _member(docket, acting_key)
         vote = Refusal(mandate=filed_study.mandate_digest, member=member.key_id, reasons=reasons, at=write_time(now()))
@@ -185,7 +185,7 @@ def review_revoke(
     check_language(lang)
     (why,) = _reasons([reason])
     acting_key = ActingKey(key, passphrase_file)
-    with _opened(TrustLocation(state, url, invitation), acting_key) as docket:
+    with _open_desk(TrustLocation(state, url, invitation), acting_key) as docket:
         filed_study = docket.find(study)
         member = _member(docket, acting_key)
         revocation = Revocation(
@@ -216,7 +216,7 @@ def _confirm(question: str, no: str, lang: str) -> None:
 
 
 @contextmanager
-def _opened(location: TrustLocation, acting_key: ActingKey) -> Iterator[Desk]:
+def _open_desk(location: TrustLocation, acting_key: ActingKey) -> Iterator[Desk]:
     """The docket of a folder, or a coordinator's, which is asked with the member's key.  Raises: DataTrustError."""
     if location.url is not None:
         desk: Desk = RemoteDesk(location.url, acting_key.signer, invitation=location.invitation)

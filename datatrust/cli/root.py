@@ -99,7 +99,7 @@ def root_sign(
     part in the root role, of this version or the one before, is refused.
     """
     now = datetime.now(UTC)
-    envelope, earlier = _one(file), _envelopes(old) if old else ()
+    envelope, earlier = _read_one(file), _envelopes(old) if old else ()
     view = shown(envelope, earlier, now)
     _may_be_signed(view, earlier, now)
     typer.echo(in_words(view, verdict=False), err=True)
@@ -113,8 +113,8 @@ def root_sign(
     if signer.key_id in view.signed:
         typer.echo("this key has signed before; nothing is changed")
     else:
-        _write_over(file, _bytes_of(_signed(envelope, signer)))
-    for quorum in shown(_one(file), earlier, now).quorums:
+        _write_over(file, _bytes_of(_with_signature(envelope, signer)))
+    for quorum in shown(_read_one(file), earlier, now).quorums:
         lacking_words = "" if quorum.reached else f", {quorum.least} {'is' if quorum.least == 1 else 'are'} needed"
         typer.echo(f"signed by {len(quorum.found)} of {quorum.all} keys of version {quorum.version}{lacking_words}")
 
@@ -181,7 +181,7 @@ def _confirm(file: Path) -> None:
         raise typer.Exit(1)
 
 
-def _signed(envelope: Envelope, signer: Signer) -> Envelope:
+def _with_signature(envelope: Envelope, signer: Signer) -> Envelope:
     """With this signature; one under the same id that is not valid makes place for it."""
     signatures_of_others = tuple(s for s in envelope.signatures if s.keyid != signer.key_id)
     return envelope.model_copy(update={"signatures": signatures_of_others}).with_signature(signer)
@@ -215,7 +215,7 @@ def _envelopes(path: Path) -> tuple[Envelope, ...]:
         raise MessageInvalid(f"{name}: {wrong.got}", expected=wrong.expected, remedy=wrong.remedy) from None
 
 
-def _one(path: Path) -> Envelope:
+def _read_one(path: Path) -> Envelope:
     envelopes_read = _envelopes(path)
     if len(envelopes_read) != 1:
         raise InvalidInput(f"{str(path)!r} holds {len(envelopes_read)} trust roots", expected="one, to be signed")

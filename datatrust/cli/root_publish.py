@@ -45,9 +45,9 @@ def root_publish(
     link, anchor = link_to(url, invitation=invitation, signer=ActingKey(key, passphrase_file).signer)
     try:
         pin = pins.pinned(TrustRoot(anchor.unverified_payload).root.trust) or TrustRoot(anchor.unverified_payload)
-        newest = _newest(pin, [*_shown(link), envelope_given])
+        newest = _newest(pin, [*_roots_of(link), envelope_given])
         link.post("/v1/roots", envelope_given.document())
-        if envelope_given.unverified_payload not in {envelope.unverified_payload for envelope in _shown(link)}:
+        if envelope_given.unverified_payload not in {envelope.unverified_payload for envelope in _roots_of(link)}:
             text = "the coordinator took the trust root and does not show it"
             raise Refused(
                 "root-version", text, "ask who runs the coordinator; nodes take no root that it does not show"
@@ -60,7 +60,7 @@ def root_publish(
     typer.echo(f"in force: version {root.version} of {root.trust}, {sha256(envelope_given.unverified_payload)}")
 
 
-def _shown(link: CoordinatorClient) -> list[Envelope]:
+def _roots_of(link: CoordinatorClient) -> list[Envelope]:
     roots_shown = link.json("/v1/roots")
     if not isinstance(roots_shown, list):
         raise MessageInvalid("the coordinator shows no trust root", expected="every signed version, in order")

@@ -49,7 +49,7 @@ def study_check(
 
     A line a decision. Where one is a no, the smallest change that would pass follows, and the exit code is 1.
     """
-    with _connected(url, invitation, ActingKey(key, passphrase_file)) as trust:
+    with _open_trust(url, invitation, ActingKey(key, passphrase_file)) as trust:
         handle = trust.read(file)
         decisions = handle.check()
         typer.echo(str(decisions))
@@ -70,7 +70,7 @@ def study_submit(
 
     Prints its id and where it stands. Filed twice, it counts once.
     """
-    with _connected(url, invitation, ActingKey(key, passphrase_file)) as trust:
+    with _open_trust(url, invitation, ActingKey(key, passphrase_file)) as trust:
         job = trust.read(file).submit()
         typer.echo(f"{job.id}  {job.state}")
 
@@ -88,7 +88,7 @@ def study_status(
 
     STUDY is a study's id, or its mandate's number.
     """
-    with _connected(url, invitation, ActingKey(key, passphrase_file)) as trust:
+    with _open_trust(url, invitation, ActingKey(key, passphrase_file)) as trust:
         stands = trust.all_stand() if name is None else {(job := trust.job(name)).id: trust.stands(job.id)}
     for study_id, standing in stands.items():
         if as_json:
@@ -120,7 +120,7 @@ def study_result(
     """
     if out is not None and out.exists():
         raise InvalidInput(f"{str(out)!r} exists", remedy="name another file")
-    with _connected(url, invitation, ActingKey(key, passphrase_file)) as trust:
+    with _open_trust(url, invitation, ActingKey(key, passphrase_file)) as trust:
         result = trust.job(name).result(wait, progress=wait > 0)
         if out is not None:
             typer.echo(f"written: {result.save(out)}", err=True)
@@ -144,7 +144,7 @@ def study_cancel(
 
     STUDY is a study's id, or its mandate's number.
     """
-    with _connected(url, invitation, ActingKey(key, passphrase_file)) as trust:
+    with _open_trust(url, invitation, ActingKey(key, passphrase_file)) as trust:
         job = trust.job(name)
         if not job.cancel():
             raise Refused("study-state", f"the study {job.id!r} cannot be cancelled any more: {job.state}")
@@ -152,7 +152,7 @@ def study_cancel(
 
 
 @contextmanager
-def _connected(url: str, invitation: Path | None, acting_key: ActingKey) -> Iterator[RemoteTrust]:
+def _open_trust(url: str, invitation: Path | None, acting_key: ActingKey) -> Iterator[RemoteTrust]:
     """The trust behind the address, asked with the researcher's key."""
     verified = meet(url, invitation=invitation, signer=acting_key.signer)
     try:

@@ -38,15 +38,15 @@ class Checks:
 
     def passed(self, group: str = "") -> int:
         """How many held, of a group or of all."""
-        return sum(check.ok for check in self._of(group))
+        return sum(check.ok for check in self._of_groups(group))
 
     def total(self, group: str = "") -> int:
         """How many were made, of a group or in all."""
-        return len(list(self._of(group)))
+        return len(list(self._of_groups(group)))
 
     def largest(self, *groups: str) -> float | None:
         """The largest difference in these groups; None where nothing was measured."""
-        differences = [c.difference for group in groups for c in self._of(group) if c.difference is not None]
+        differences = [c.difference for group in groups for c in self._of_groups(group) if c.difference is not None]
         return max(differences, default=None)
 
     @property
@@ -59,5 +59,5 @@ class Checks:
         """In the order in which they began."""
         return list(dict.fromkeys(check.group for check in self.made))
 
-    def _of(self, group: str) -> Iterable[Check]:
+    def _of_groups(self, group: str) -> Iterable[Check]:
         return (check for check in self.made if group in ("", check.group))

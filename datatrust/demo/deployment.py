@@ -34,7 +34,7 @@ _FIRST_PORT = 9443
 _START, _END, _STUDY = 60.0, 5.0, 300.0
 """Seconds for everything to be connected, for a process to end by itself, for a study."""
 _LOOK = 0.03
-_LISTENING, _TAKEN = "Uvicorn running on", "address already in use"
+_LISTENING, _ADDRESS_IN_USE = "Uvicorn running on", "address already in use"
 """What stands in the SuperLink's log once it has its port, and where another process was first."""
 
 
@@ -74,7 +74,7 @@ class DeployedTrust(LocalTrust):
             file = self._home / "results" / f"{filed_study.id}.json"
             if filed_study.state == "released":
                 if file.exists():
-                    return self._kept(file, filed_study)
+                    return self._read_release(file, filed_study)
             elif filed_study.lapsed or filed_study.state not in ("mandated", "running"):
                 self.docket.mandate(study)  # raises: why it has not run, or how it has ended
             time.sleep(_LOOK)
@@ -124,7 +124,7 @@ class Processes:
     def __init__(self, folder: Path, partners: Sequence[str], logs: Path, tell: Callable[[str], None]) -> None:
         """Args: logs: a folder for a log of each process; tell: is told each event, one line."""
         self._folder, self._partners, self._logs, self._tell = folder, tuple(partners), logs, tell
-        self._running: dict[str, subprocess.Popen[str]] = {}
+        self._processes: dict[str, subprocess.Popen[str]] = {}
         self._readers: list[threading.Thread] = []
         self._ready, self._listening = threading.Event(), threading.Event()
         self._ending = False
@@ -133,7 +133,7 @@ class Processes:
     @property
     def pids(self) -> dict[str, int]:
         """Name -> process id, of those that were started."""
-        return {name: process.pid for name, process in self._running.items()}
+        return {name: process.pid for name, process in self._processes.items()}
 
     def __enter__(self) -> Processes:
         """Start them, and wait until all partners are connected.  Raises: Fault."""
@@ -156,10 +156,10 @@ class Processes:
     def end(self) -> None:
         """End all of them: nodes and coordinator first, the SuperLink last."""
         self._ending = True
-        other_processes = [process for name, process in self._running.items() if name != "superlink"]
+        other_processes = [process for name, process in self._processes.items() if name != "superlink"]
         for group in (
             other_processes,
-            [process for process in self._running.values() if process not in other_processes],
+            [process for process in self._processes.values() if process not in other_processes],
         ):
             for process in group:
                 if process.poll() is None:
@@ -171,7 +171,7 @@ class Processes:
 
     def check(self) -> None:
         """Raises: Fault where one has ended by itself."""
-        for name, process in self._running.items():
+        for name, process in self._processes.items():
             if process.poll() is not None:
                 log = self._log(name)
                 raise Fault(f"the process {name!r} has ended (code {process.returncode}); why is in {log}")
@@ -193,7 +193,7 @@ class Processes:
             env=environment,
             start_new_session=True,  # Ctrl-C comes to us alone, and we end them in order
         )
-        self._running[name] = process
+        self._processes[name] = process
         reader = threading.Thread(target=self._read, args=(name, process), daemon=True)
         reader.start()
         self._readers.append(reader)
@@ -222,14 +222,14 @@ class Processes:
         while True:
             port = free_port(port)
             self._start("superlink", "coordinator.flower.superlink", str(engine), _HOST, str(port))
-            process = self._running["superlink"]
+            process = self._processes["superlink"]
             while not self._listening.wait(_LOOK) and process.poll() is None and time.monotonic() < end:
                 pass
             if self._listening.is_set():
                 return port
             if process.poll() is not None:
                 self._readers[-1].join(_END)  # its last words
-            if process.poll() is None or _TAKEN not in self._log("superlink").read_text("utf-8"):
+            if process.poll() is None or _ADDRESS_IN_USE not in self._log("superlink").read_text("utf-8"):
                 self.check()
                 raise Fault(f"the SuperLink does not listen after {_START:.0f} seconds; see {self._log('superlink')}")
             self._log("superlink").unlink()

@@ -68,11 +68,11 @@ def mend(trust: LocalTrust, lang: str) -> Mended:
     register_kinds = tuple(e.kind for e in trust.docket.register.entries() if e.study == handle.study.id)
     explanation = handle.explain(lang)
     mended = changed(handle.study, explanation.changes[0]) if explanation.changes else None
-    result = None if mended is None else _answered(StudyHandle(mended, trust))
+    result = None if mended is None else _result_or_none(StudyHandle(mended, trust))
     return Mended(handle.study, refusal, register_kinds, explanation, result)
 
 
-def _answered(study: StudyHandle) -> Result | None:
+def _result_or_none(study: StudyHandle) -> Result | None:
     try:
         return study.run()
     except dt.Refused:

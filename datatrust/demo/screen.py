@@ -21,7 +21,7 @@ from trust.documents.verification import STEPS
 __all__ = ["ending", "engine_screen", "screen"]
 
 _WIDTH = 88
-_ASKED = 3
+_QUESTIONS_SHOWN = 3
 """Of what was asked, the first few: question, purpose, about whom."""
 
 
@@ -33,7 +33,7 @@ def screen(story: Story, words: Words) -> Iterator[str]:
     yield from _table(tables.seed(story, words), words)
     yield from _text(f"{words('seed_rebuilt')} {words('seed_short')}")
     yield from _heading(2, words("study_title"))
-    for name, sentence in asked(story, words)[:_ASKED]:
+    for name, sentence in asked(story, words)[:_QUESTIONS_SHOWN]:
         yield from _hanging(words("pair", name=name, said=sentence))
     yield ""
     yield from _table(tables.coefficients(story, words), words)

@@ -85,7 +85,7 @@ class TrustFolder:
         """
         if (folder / "trust.json").exists():
             state = cls(folder)
-            state._same(dataset, charter, partners)
+            state._require_same(dataset, charter, partners)
             keys = RoleKeys.load(folder, partners, state.roots[0], charter.committee.quorum, passphrase)
             keys.serve(state.trust.root.root, charter)
             return state, keys
@@ -122,7 +122,7 @@ class TrustFolder:
             raise _unwritable(folder, wrong) from None
         return cls(folder)
 
-    def _same(self, dataset: Dataset, charter: Charter, partners: Sequence[str]) -> None:
+    def _require_same(self, dataset: Dataset, charter: Charter, partners: Sequence[str]) -> None:
         trust_kept = self.trust
         for subject, is_same in (
             ("other partners", sorted(trust_kept.root.root.partners) == sorted(partners)),

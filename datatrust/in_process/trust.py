@@ -118,16 +118,18 @@ class LocalTrust(AnyTrust):
         folder = Path(state) if state is not None else Path(tempfile.mkdtemp(prefix="datatrust-"))
         self._open(folder, sorted(sources), is_kept, passphrase)
         self.docket = Docket(folder / "coordinator", self._trust, self._keys.coordinator, now, durable=is_kept)
-        self._own = {name: (policies or {}).get(name) for name in sorted(sources)}
+        self._partner_settings = {name: (policies or {}).get(name) for name in sorted(sources)}
         if self._state:
-            self._state.keep_own({n: (p is not None, sources[n].opt_out is not None) for n, p in self._own.items()})
+            self._state.keep_own(
+                {n: (p is not None, sources[n].opt_out is not None) for n, p in self._partner_settings.items()}
+            )
         self._ids: set[str] = set()
         closing = [self.docket, *self._begin(sources, is_kept)]
         weakref.finalize(self, _clean_up, closing, None if is_kept else folder)
 
     def _begin(self, sources: Mapping[str, Source], is_kept: bool) -> list[Any]:
         """Start the partners' nodes; what is to be closed at the end."""
-        partner_settings = self._own
+        partner_settings = self._partner_settings
         self._stores = {name: SqliteStore(self._home / "nodes" / name, durable=is_kept) for name in partner_settings}
         self._editions = {name: self._kept_edition(name, partner_settings[name], is_kept) for name in partner_settings}
         self._nodes = {name: self._node(name, sources[name], partner_settings[name]) for name in partner_settings}
@@ -173,7 +175,7 @@ class LocalTrust(AnyTrust):
     @property
     def partners(self) -> tuple[str, ...]:
         """Their names, in order."""
-        return tuple(self._own)
+        return tuple(self._partner_settings)
 
     @property
     def _root(self) -> Root:
@@ -185,7 +187,7 @@ class LocalTrust(AnyTrust):
 
     @property
     def _policies(self) -> Mapping[str, PartnerPolicy | None]:
-        return self._own
+        return self._partner_settings
 
     def _used(self, study: str) -> bool:
         used = study in self._ids or self.docket.used(study)
@@ -247,7 +249,7 @@ class LocalTrust(AnyTrust):
         """
         filed_study = self.docket.find(study)
         if filed_study.state == "released" and self._state:
-            return self._kept(self._state.coordinator.result(filed_study.id), filed_study)
+            return self._read_release(self._state.coordinator.result(filed_study.id), filed_study)
         self.docket.mandate(filed_study.id)  # before any session is opened: whether it may run
         sessions = {name: Session(node) for name, node in self._nodes.items()}
         try:
@@ -279,7 +281,7 @@ class LocalTrust(AnyTrust):
         scope = self._scope(filed_study.written)
         return Result(filed_study.written, scope, outcome.values, outcome.decisions, provenance, outcome.envelope)
 
-    def _kept(self, file: Path, filed_study: FiledStudy) -> Result:
+    def _read_release(self, file: Path, filed_study: FiledStudy) -> Result:
         """What was released before.  Raises: InvalidInput, Refused."""
         entries = [entry for entry in self.docket.register.entries() if entry.study == filed_study.id]
         anchor = TrustRoot.founding(self._trust.roots[0])

@@ -39,13 +39,13 @@ class _Open(Model):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class _Ended(_Open):
+class _EndingShown(_Open):
     rule: str
     text: str
     remedy: str = ""
 
 
-class _Shown(_Open):
+class _StudyShown(_Open):
     id: str
     number: str
     state: State
@@ -54,7 +54,7 @@ class _Shown(_Open):
     votes: tuple[Envelope, ...] = ()
     revocations: tuple[Envelope, ...] = ()
     at: Time
-    ended: _Ended | None = None
+    ended: _EndingShown | None = None
     told: str = ""
 
 
@@ -83,7 +83,7 @@ def read_filed(value: Any, trust: TrustDocuments, versions: Mapping[int, TrustRo
     Raises: MessageInvalid, StudyInvalid for what is no such document; Refused (`study`, `mandate`, `signature`) where
     its parts do not belong together, or its state is not borne out by signatures.
     """
-    study_shown = read_model(_Shown, value, MessageInvalid, "the study that the coordinator shows")
+    study_shown = read_model(_StudyShown, value, MessageInvalid, "the study that the coordinator shows")
     study, digest = Study.read(study_shown.study.unverified_payload), sha256(study_shown.mandate.unverified_payload)
     mandate = read_document(Mandate, study_shown.mandate.unverified_payload, MessageInvalid, "the mandate")
     if (study_shown.id, study_shown.number) != (study.id, mandate.id):

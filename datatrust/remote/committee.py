@@ -60,7 +60,7 @@ class RemoteDesk:
 
     def __init__(self, url: str, signer: Signer, *, invitation: Path | None = None, home: Path | None = None) -> None:
         """Raises: as `datatrust.meeting.meet`; Refused (`signature`) for a key that is no member's today."""
-        self._met = meet(url, invitation=invitation, home=home, signer=signer)
+        self._verified = meet(url, invitation=invitation, home=home, signer=signer)
         self._signer = signer
         self._revocations: dict[str, tuple[Envelope, ...]] = {}
         if signer.key_id not in self.trust.root.root.keys_of("committee"):
@@ -70,22 +70,22 @@ class RemoteDesk:
     @property
     def trust(self) -> TrustDocuments:
         """Root, dataset and charter; the root follows from the pinned one."""
-        return self._met.trust
+        return self._verified.trust
 
     def close(self) -> None:
         """End its connections."""
-        self._met.link.close()
+        self._verified.link.close()
 
     def studies(self) -> list[FiledStudy]:
         """All, in the order in which they were filed.  Raises: Refused where the signatures in one do not bear out
         what the coordinator says.
         """
-        return [self._read(document).filed for document in shown_studies(self._met.link)]
+        return [self._read(document).filed for document in shown_studies(self._verified.link)]
 
     def find(self, study: str) -> FiledStudy:
         """By its id or its mandate's number.  Raises: InvalidInput, with the nearest names; Refused."""
         try:
-            filed_study = self._read(self._met.link.json(f"/v1/studies/{quote(study, safe='')}")).filed
+            filed_study = self._read(self._verified.link.json(f"/v1/studies/{quote(study, safe='')}")).filed
         except MessageInvalid:
             raise
         except InvalidInput:
@@ -123,7 +123,7 @@ class RemoteDesk:
         return self._arrived(filed_study, envelope.unverified_payload in payloads, "revocation")
 
     def _handed_in(self, path: str, envelope: Envelope) -> FiledStudy:
-        return self._read(self._met.link.post(path, envelope.document())).filed
+        return self._read(self._verified.link.post(path, envelope.document())).filed
 
     def _arrived(self, filed_study: FiledStudy, has_arrived: bool, subject: str) -> FiledStudy:
         if not has_arrived:
@@ -132,9 +132,9 @@ class RemoteDesk:
         return filed_study
 
     def _read(self, document: object) -> VerifiedStudy:
-        verified_study = read_filed(document, self.trust, self._met.versions, now())
+        verified_study = read_filed(document, self.trust, self._verified.versions, now())
         if verified_study.filed.drafted.root > self.trust.root.root.version:
-            self._met = self._met.again()
-            verified_study = read_filed(document, self.trust, self._met.versions, now())
+            self._verified = self._verified.again()
+            verified_study = read_filed(document, self.trust, self._verified.versions, now())
         self._revocations[verified_study.filed.mandate_digest] = verified_study.revocations
         return verified_study

@@ -99,7 +99,7 @@ class CoordinatorClient:
 
     def get(self, path: str, *, most: int = _MOST) -> bytes:
         """The bytes at a path.  Raises: as `json`."""
-        return self._asked("GET", path, b"", most)
+        return self._answer_bytes("GET", path, b"", most)
 
     def post(self, path: str, document: Any = None, *, most: int = _MOST) -> Any:
         """The JSON value that answers a document, or an order without one.  Raises: as `json`.
@@ -107,9 +107,9 @@ class CoordinatorClient:
         What is handed in twice counts once, so that it may be sent again.
         """
         body = b"" if document is None else canonical(document)
-        return _value(self._asked("POST", path, body, most), most)
+        return _value(self._answer_bytes("POST", path, body, most), most)
 
-    def _asked(self, method: str, path: str, body: bytes, most: int) -> bytes:
+    def _answer_bytes(self, method: str, path: str, body: bytes, most: int) -> bytes:
         """Sent again, a few times, where the connection fails or the coordinator is busy; each time signed anew."""
         pause = _FIRST_PAUSE
         for last in (*(False,) * (_TRIES - 1), True):
@@ -264,20 +264,20 @@ def _problem(status: int, kind: str, raw: bytes) -> DataTrustError:
             return Unreachable(f"the coordinator is busy (HTTP {status}); try again later")
         return Fault(f"the coordinator answers with HTTP {status}, and does not say why")
     code = str(fields.get("type", "")).rpartition("/")[2]
-    rule, remedy, got = _said(fields, "rule"), _said(fields, "remedy"), _said(fields, "got")
-    detail = _said(fields, "text") or got or _said(fields, "detail") or _said(fields, "title")
+    rule, remedy, got = _problem_text(fields, "rule"), _problem_text(fields, "remedy"), _problem_text(fields, "got")
+    detail = _problem_text(fields, "text") or got or _problem_text(fields, "detail") or _problem_text(fields, "title")
     if status in _AGAIN_LATER and not rule:
         return Unreachable(detail or f"the coordinator is busy (HTTP {status}); try again later")
     if rule:
         return Refused(rule, detail, remedy)
     if code in _BY_CODE:
-        return _BY_CODE[code](got or detail, expected=_said(fields, "expected"), remedy=remedy)
+        return _BY_CODE[code](got or detail, expected=_problem_text(fields, "expected"), remedy=remedy)
     if status < 500:
-        return InvalidInput(detail or f"HTTP {status}", expected=_said(fields, "expected"), remedy=remedy)
+        return InvalidInput(detail or f"HTTP {status}", expected=_problem_text(fields, "expected"), remedy=remedy)
     return Fault(f"the coordinator has a fault: {detail or f'HTTP {status}'}")
 
 
-def _said(problem: dict[str, Any], name: str) -> str:
+def _problem_text(problem: dict[str, Any], name: str) -> str:
     """A text of it, safe to show and not too long."""
     value = problem.get(name)
     return escaped(value[:_LONGEST_TEXT], quotes=False) if isinstance(value, str) else ""

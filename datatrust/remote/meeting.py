@@ -106,14 +106,14 @@ def link_to(
     Raises: InvalidInput; Refused (`root-trust`, `root-pinned`, `signature`).
     """
     url, place = base_url(url), Path(home) if home is not None else None
-    invitation_used = _accepted(url, Path(invitation) if invitation is not None else None, place)
+    invitation_used = _use_invitation(url, Path(invitation) if invitation is not None else None, place)
     return CoordinatorClient(url, invitation_used.authority, signer), invitation_used.roots[-1]
 
 
 # ---- 1 the invitation
 
 
-def _accepted(url: str, invitation_path: Path | None, home: Path | None) -> Invitation:
+def _use_invitation(url: str, invitation_path: Path | None, home: Path | None) -> Invitation:
     """The invitation to go by; of one that is named now, address and authority are taken, and its root the first time.
 
     Its last root is the anchor: the first one that this person has pinned, or a later one that follows from it.

@@ -37,7 +37,7 @@ def copied(verified: VerifiedTrust) -> Iterator[sqlite3.Connection]:
     checkpoint that the coordinator has signed.
     """
     note = verified.link.text("/v1/register/checkpoint")
-    checkpoint = _signed(note, verified)
+    checkpoint = _read_signed(note, verified)
     if checkpoint.size > _MOST:
         raise Fault(f"a register of {checkpoint.size} entries; at most {_MOST} are fetched")
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
@@ -96,7 +96,7 @@ def _file(verified: VerifiedTrust) -> Path:
     return pins.folder(verified.home) / "checkpoints" / f"{verified.anchor.root.trust}.txt"
 
 
-def _signed(note: str, verified: VerifiedTrust) -> Checkpoint:
+def _read_signed(note: str, verified: VerifiedTrust) -> Checkpoint:
     """The checkpoint, signed with a key of a version that follows from the pinned root."""
     newest_first = [verified.versions[number] for number in sorted(verified.versions, reverse=True)]
     keys = [key for version in newest_first for key in version.root.keys_of("coordinator").values()]

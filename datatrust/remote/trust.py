@@ -105,7 +105,7 @@ class RemoteTrust(AnyTrust):
     @property
     def url(self) -> str:
         """The coordinator's address."""
-        return self._met.link.url
+        return self._verified.link.url
 
     @property
     def researcher(self) -> str:
@@ -114,17 +114,17 @@ class RemoteTrust(AnyTrust):
 
     def close(self) -> None:
         """End its connections."""
-        self._met.link.close()
+        self._verified.link.close()
 
     def _use(self, verified: VerifiedTrust) -> None:
-        self._met, self._read_at = verified, time.monotonic()
+        self._verified, self._read_at = verified, time.monotonic()
         self.dataset, self.charter = verified.trust.dataset, verified.trust.charter
 
     # ---- what `AnyTrust` wants to know
 
     @property
     def _root(self) -> Root:
-        return self._met.trust.root.root
+        return self._verified.trust.root.root
 
     @property
     def _researcher(self) -> str:
@@ -133,7 +133,7 @@ class RemoteTrust(AnyTrust):
 
     @property
     def _policies(self) -> Mapping[str, PartnerPolicy | None]:
-        return self._met.policies
+        return self._verified.policies
 
     def _used(self, study: str) -> bool:
         used = study in self._sent
@@ -176,10 +176,10 @@ class RemoteTrust(AnyTrust):
         require(self.check(study))
         envelope = sign("study", study.document(), signer)
         self._sent[study.id] = sha256(envelope.unverified_payload)
-        verified_study = self._mine(self._met.link.post("/v1/studies", envelope.document()))
+        verified_study = self._require_own(self._verified.link.post("/v1/studies", envelope.document()))
         if verified_study.filed.id != study.id:
             raise Refused("study", "the coordinator answers with another study than the one that was handed in", _ASK)
-        self._drafted(verified_study)
+        self._check_drafted(verified_study)
         return Job(study.id, self)
 
     def run(self, study: Study) -> Result:
@@ -188,25 +188,25 @@ class RemoteTrust(AnyTrust):
 
     def job(self, study: str) -> Job:
         """A study that was filed before, by its id or its mandate's number.  Raises: InvalidInput, Refused."""
-        return Job(self._seen(study).filed.id, self)
+        return Job(self._verified_study(study).filed.id, self)
 
     def jobs(self) -> list[Job]:
         """The researcher's own studies, in the order in which they were filed.  Raises: Refused, Unreachable."""
-        return [Job(verified_study.filed.id, self) for verified_study in self._own()]
+        return [Job(verified_study.filed.id, self) for verified_study in self._own_studies()]
 
     # ---- what a job asks
 
     def stands(self, study: str) -> Standing:
         """Where a study stands."""
-        return self._standing(self._seen(study))
+        return self._standing(self._verified_study(study))
 
     def all_stand(self) -> dict[str, Standing]:
         """Where each of the researcher's own studies stands, by its id; asked for together, not one by one."""
-        return {verified_study.filed.id: self._standing(verified_study) for verified_study in self._own()}
+        return {verified_study.filed.id: self._standing(verified_study) for verified_study in self._own_studies()}
 
     def _standing(self, verified_study: VerifiedStudy) -> Standing:
         filed_study = verified_study.filed
-        words = standing(self._met.trust, filed_study)
+        words = standing(self._verified.trust, filed_study)
         if filed_study.state == "running" and verified_study.told:
             words = f"{words}: {verified_study.told}"
         done = filed_study.state in ENDED or filed_study.lapsed is not None
@@ -216,11 +216,11 @@ class RemoteTrust(AnyTrust):
         """Cancel a study; whether it was cancelled."""
         self._key()
         try:
-            verified_study = self._mine(self._met.link.post(f"/v1/studies/{quote(study, safe='')}/cancel"))
+            verified_study = self._require_own(self._verified.link.post(f"/v1/studies/{quote(study, safe='')}/cancel"))
         except Refused as no:
             if no.rule != "study-state":
                 raise
-            verified_study = self._seen(study)
+            verified_study = self._verified_study(study)
         return verified_study.filed.state == "cancelled"
 
     def answer(self, study: str, say: Say = lambda words: None) -> Result:
@@ -228,7 +228,7 @@ class RemoteTrust(AnyTrust):
 
         Raises: Refused, InvalidInput, Unreachable, Fault.
         """
-        verified_study = self._seen(study)
+        verified_study = self._verified_study(study)
         filed_study = verified_study.filed
         if filed_study.state != "released":
             if filed_study.ended:
@@ -238,7 +238,7 @@ class RemoteTrust(AnyTrust):
                     "mandate-revoked", "a member of the committee has revoked the mandate", "file a new study"
                 )
             filed_study.still_timely()
-            words = standing(self._met.trust, filed_study)
+            words = standing(self._verified.trust, filed_study)
             raise Refused("study-state", f"the study {filed_study.id!r} has no result: {words}", "wait for its end")
         say("the result is fetched and verified")
         raw = self._file(filed_study.id)
@@ -246,31 +246,37 @@ class RemoteTrust(AnyTrust):
         release_name = f"{self._root.trust} at {self.url}"
         place = f"what {self.url} gives for {filed_study.id!r}"
         release_context = ReleaseContext(
-            self._met.trust, filed_study, entries, self._met.anchor, place, release_name, self._met.versions
+            self._verified.trust,
+            filed_study,
+            entries,
+            self._verified.anchor,
+            place,
+            release_name,
+            self._verified.versions,
         )
         return Result.kept(raw, release_context)
 
     # ---- parts
 
-    def _seen(self, study: str) -> VerifiedStudy:
+    def _verified_study(self, study: str) -> VerifiedStudy:
         """One study as the coordinator shows it, which must be hers.  Raises: Refused, InvalidInput, Unreachable."""
         self._key()
-        verified_study = self._mine(self._met.link.json(f"/v1/studies/{quote(study, safe='')}"))
+        verified_study = self._require_own(self._verified.link.json(f"/v1/studies/{quote(study, safe='')}"))
         if study not in (verified_study.filed.id, verified_study.filed.number):
             raise Refused("study", f"the coordinator shows another study than {study!r}", _ASK)
         return verified_study
 
-    def _own(self) -> Iterator[VerifiedStudy]:
+    def _own_studies(self) -> Iterator[VerifiedStudy]:
         """Her own studies, in the order in which they were filed.  Raises: Refused, Unreachable."""
         self._key()
-        for document in shown_studies(self._met.link):
-            yield self._mine(document)
+        for document in shown_studies(self._verified.link):
+            yield self._require_own(document)
 
-    def _mine(self, document: object) -> VerifiedStudy:
+    def _require_own(self, document: object) -> VerifiedStudy:
         """A study that was signed with a key of this researcher, and is the one that was handed in from here."""
         verified_study = self._read(document)
         filed_study = verified_study.filed
-        root = self._met.versions.get(filed_study.drafted.root)
+        root = self._verified.versions.get(filed_study.drafted.root)
         study_text = signed_study(filed_study.study, root.root if root is not None else self._root)
         if study_text.researcher != self._name:
             raise Refused("study", f"the coordinator shows a study of {study_text.researcher!r} as one's own", _ASK)
@@ -284,11 +290,11 @@ class RemoteTrust(AnyTrust):
     def _read(self, document: object) -> VerifiedStudy:
         """What it is worth; where the trust may have a newer root by now, that is asked for first."""
         if time.monotonic() - self._read_at > _ROOTS_AGE:
-            self._use(self._met.again())
-        verified_study = read_filed(document, self._met.trust, self._met.versions, now())
-        if verified_study.filed.drafted.root > max(self._met.versions):
-            self._use(self._met.again())
-            verified_study = read_filed(document, self._met.trust, self._met.versions, now())
+            self._use(self._verified.again())
+        verified_study = read_filed(document, self._verified.trust, self._verified.versions, now())
+        if verified_study.filed.drafted.root > max(self._verified.versions):
+            self._use(self._verified.again())
+            verified_study = read_filed(document, self._verified.trust, self._verified.versions, now())
         return verified_study
 
     def _file(self, study: str) -> bytes:
@@ -296,15 +302,15 @@ class RemoteTrust(AnyTrust):
         end = time.monotonic() + _KEPT_BY
         while True:
             try:
-                return self._met.link.get(f"/v1/studies/{quote(study, safe='')}/result", most=LARGEST)
+                return self._verified.link.get(f"/v1/studies/{quote(study, safe='')}/result", most=LARGEST)
             except (InvalidInput, Refused):
                 if time.monotonic() > end:
                     raise
             time.sleep(_LOOK)
 
-    def _drafted(self, verified_study: VerifiedStudy) -> None:
+    def _check_drafted(self, verified_study: VerifiedStudy) -> None:
         """Raises: Refused where the mandate of a study is not the one that follows from it."""
-        filed_study, trust = verified_study.filed, self._met.trust
+        filed_study, trust = verified_study.filed, self._verified.trust
         mandate = filed_study.drafted
         if mandate.root == self._root.version and mandate != trust.draft_mandate(
             filed_study.written, mandate.study, filed_study.number
@@ -319,7 +325,7 @@ class RemoteTrust(AnyTrust):
         end = release + 1
         for _ in range(_MOST_PAGES):
             start = max(0, end - _PAGE)
-            for entry in reversed(page(self._met, start, end)):
+            for entry in reversed(page(self._verified, start, end)):
                 if entry.study == study:
                     yield entry
                     if entry.kind == "mandate":

@@ -104,7 +104,7 @@ def _factor(factor: Any, dataset: Dataset) -> Any:
     """One factor: a column, `C(column)`, or an expression."""
     method, text = factor.eval_method.name, str(factor.expr)
     if method == "LOOKUP":
-        return Name(column=_known(text, dataset))
+        return Name(column=_require_known(text, dataset))
     if method != "PYTHON":
         raise FormulaInvalid("a number as a term", expected="a column; 1 or 0 for the intercept")
     try:
@@ -133,7 +133,7 @@ def _category(call: ast.Call, dataset: Dataset) -> Category:
     """`C(cp)` or `C(cp, Treatment(2))`."""
     if not call.args or call.keywords or len(call.args) > 2:
         raise FormulaInvalid("C() with other arguments", expected="C(column) or C(column, Treatment(level))")
-    name = _known(dotted(call.args[0]), dataset)
+    name = _require_known(dotted(call.args[0]), dataset)
     if name != PARTNER and not dataset.column(name).categorical:
         raise FormulaInvalid(
             f"C({name}): the column has no levels in the dataset",
@@ -156,7 +156,7 @@ def _referenced(name: str, level: object) -> Category:
     return Category(function="C", column=name, reference=level)
 
 
-def _known(name: str, dataset: Dataset) -> str:
+def _require_known(name: str, dataset: Dataset) -> str:
     if name != PARTNER and name not in dataset:
         raise FormulaInvalid(
             f"column {name!r} is not in dataset {dataset.id!r}",

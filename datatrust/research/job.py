@@ -111,7 +111,7 @@ class Job:
 
         Raises: TimedOut, saying what the study waits for.
         """
-        standing = self._until(timeout, progress)
+        standing = self._standing_before(timeout, progress)
         if not standing.ripe:
             raise TimedOut(
                 f"after {timeout:g} s the study {self.id!r} still waits: {standing.words}",
@@ -170,12 +170,12 @@ class Job:
 
     # ---- parts
 
-    def _until(self, limit: float, in_terminal: bool) -> Standing:
+    def _standing_before(self, limit: float, in_terminal: bool) -> Standing:
         """The first standing that is ripe, or the last one before the limit.  Raises: InvalidInput, Unreachable."""
         if not 0 <= limit < float("inf"):
             raise InvalidInput(f"a timeout of {limit!r}", expected="seconds, such as 600; a wait always has a limit")
         end, pause = time.monotonic() + limit, _FIRST
-        latest = self._asked()
+        latest = self._standing_or_unreachable()
         if isinstance(latest, Standing) and latest.ripe:
             return latest
         with saying(in_terminal) as say:
@@ -184,12 +184,12 @@ class Job:
                 say(latest.words if isinstance(latest, Standing) else away)
                 time.sleep(min(pause, seconds_left))
                 pause = min(pause * _GROWS, _LONGEST)
-                latest = self._asked()
+                latest = self._standing_or_unreachable()
         if isinstance(latest, Unreachable):
             raise latest
         return latest
 
-    def _asked(self) -> Standing | Unreachable:
+    def _standing_or_unreachable(self) -> Standing | Unreachable:
         """Where it stands; a coordinator that is away for a while is asked again."""
         try:
             return self._trust.stands(self.id)
@@ -199,7 +199,7 @@ class Job:
     def _watch(self) -> None:
         pause = _FIRST
         try:
-            while not isinstance(latest := self._asked(), Standing) or not latest.done:
+            while not isinstance(latest := self._standing_or_unreachable(), Standing) or not latest.done:
                 time.sleep(pause)
                 pause = min(pause * _GROWS, _LONGEST)
         except DataTrustError:  # `result` says what it is

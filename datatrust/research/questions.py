@@ -36,7 +36,7 @@ def Describe(columns: Sequence[str], by: Sequence[str] = (), weights: str | None
     """Count, missing, mean, std, var, sum, skewness and kurtosis of columns, in each group of `by`."""
     return AnalysisText(
         "Describe",
-        lambda data: _given(columns=_names(columns), by=_names(by), weights=_expression(weights, data)),
+        lambda data: _without_defaults(columns=_names(columns), by=_names(by), weights=_expression(weights, data)),
         analyses.Describe,
     )
 
@@ -46,7 +46,9 @@ def Histogram(column: str, edges: Iterable[float]) -> AnalysisText:
 
     How many lie outside is counted as well (`.outside`), unless the edges span the column's bounds.
     """
-    return AnalysisText("Histogram", lambda data: _given(column=column, edges=_reals(edges)), analyses.Histogram)
+    return AnalysisText(
+        "Histogram", lambda data: _without_defaults(column=column, edges=_reals(edges)), analyses.Histogram
+    )
 
 
 def Quantiles(columns: str | Sequence[str], q: float | Iterable[float]) -> AnalysisText:
@@ -54,14 +56,16 @@ def Quantiles(columns: str | Sequence[str], q: float | Iterable[float]) -> Analy
 
     R's type 7, which numpy and pandas call linear, lies in the bracket.
     """
-    return AnalysisText("Quantiles", lambda data: _given(columns=_names(columns), q=_reals(q)), analyses.Quantiles)
+    return AnalysisText(
+        "Quantiles", lambda data: _without_defaults(columns=_names(columns), q=_reals(q)), analyses.Quantiles
+    )
 
 
 def Crosstab(rows: str, columns: str, weights: str | None = None) -> AnalysisText:
     """A table of two columns; with `weights`, of the sums of weights."""
     return AnalysisText(
         "Crosstab",
-        lambda data: _given(rows=rows, columns=columns, weights=_expression(weights, data)),
+        lambda data: _without_defaults(rows=rows, columns=columns, weights=_expression(weights, data)),
         analyses.Crosstab,
     )
 
@@ -69,7 +73,7 @@ def Crosstab(rows: str, columns: str, weights: str | None = None) -> AnalysisTex
 def Correlation(columns: Sequence[str], missing: Literal["complete", "pairwise"] = "complete") -> AnalysisText:
     """Pearson's correlations and covariances; rows with all columns, or for each pair those with both."""
     return AnalysisText(
-        "Correlation", lambda data: _given(columns=_names(columns), missing=missing), analyses.Correlation
+        "Correlation", lambda data: _without_defaults(columns=_names(columns), missing=missing), analyses.Correlation
     )
 
 
@@ -78,7 +82,9 @@ def TTest(value: str, group: str, equal_var: bool = False) -> AnalysisText:
 
     The difference is that of the group's first level less its second.
     """
-    return AnalysisText("TTest", lambda data: _given(value=value, group=group, equal_var=equal_var), analyses.TTest)
+    return AnalysisText(
+        "TTest", lambda data: _without_defaults(value=value, group=group, equal_var=equal_var), analyses.TTest
+    )
 
 
 def Anova(value: str, group: str | Sequence[str], interaction: bool = True, typ: Literal[1, 2, 3] = 1) -> AnalysisText:
@@ -89,7 +95,7 @@ def Anova(value: str, group: str | Sequence[str], interaction: bool = True, typ:
     """
     return AnalysisText(
         "Anova",
-        lambda data: _given(value=value, group=_names(group), interaction=interaction, typ=typ),
+        lambda data: _without_defaults(value=value, group=_names(group), interaction=interaction, typ=typ),
         analyses.Anova,
     )
 
@@ -119,7 +125,7 @@ def Glm(
         if family not in FAMILIES:
             raise StudyInvalid(f"family {family!r} is unknown", expected=nearest(str(family), FAMILIES))
         outcome, terms, intercept = parse_formula(formula, data)
-        return _given(
+        return _without_defaults(
             outcome=outcome,
             terms=terms,
             intercept=intercept,
@@ -136,7 +142,7 @@ def Glm(
     return AnalysisText("Glm", build, analyses.Glm)
 
 
-def _given(**fields: Any) -> dict[str, Any]:
+def _without_defaults(**fields: Any) -> dict[str, Any]:
     return fields
 
 

@@ -123,18 +123,18 @@ class Result(Mapping[str, Released]):
         envelope: Envelope,
     ) -> None:
         self.study, self.decisions, self.provenance, self.envelope = study, decisions, dict(provenance), envelope
-        self._released = {n: released(study.analyses[n], v, scope, self.provenance) for n, v in values.items()}
+        self._analysis_results = {n: released(study.analyses[n], v, scope, self.provenance) for n, v in values.items()}
 
     def __getitem__(self, name: str) -> Released:
-        if name not in self._released:
-            raise KeyError(f"no analysis {name!r}; this study has: {', '.join(self._released)}")
-        return self._released[name]
+        if name not in self._analysis_results:
+            raise KeyError(f"no analysis {name!r}; this study has: {', '.join(self._analysis_results)}")
+        return self._analysis_results[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._released)
+        return iter(self._analysis_results)
 
     def __len__(self) -> int:
-        return len(self._released)
+        return len(self._analysis_results)
 
     @classmethod
     def kept(cls, raw: bytes, context: ReleaseContext) -> Result:
@@ -197,7 +197,7 @@ class Result(Mapping[str, Released]):
             "study": self.study.document(),
             "provenance": self.provenance,
             "decisions": [vars(d) for d in self.decisions],
-            "results": {name: result.to_dict() for name, result in self._released.items()},
+            "results": {name: result.to_dict() for name, result in self._analysis_results.items()},
         }
 
     def __str__(self) -> str:

@@ -30,9 +30,9 @@ def quick(home: Path) -> Iterator[Finding]:
     settings = _or_none(lambda: NodeSettings.at(home))
     if settings is None:
         return
-    yield from _asked({"keys": partial(checks.check_keys, settings)})
+    yield from _findings_of({"keys": partial(checks.check_keys, settings)})
     yield from _of_root(settings)
-    yield from _asked(
+    yield from _findings_of(
         {
             "disk": partial(checks.check_disk, home),
             "core-dumps": checks.check_core_dumps,
@@ -44,13 +44,13 @@ def quick(home: Path) -> Iterator[Finding]:
 
 def doctor(home: Path) -> Iterator[Finding]:
     """All of them."""
-    yield from _asked({"python": checks.check_python, "packages": checks.check_packages})
+    yield from _findings_of({"python": checks.check_python, "packages": checks.check_packages})
     yield from quick(home)
     settings = _or_none(lambda: NodeSettings.at(home))
     if settings is None:
         return
-    yield from _asked({"journal": partial(checks.check_journal, settings, now)})
-    yield from _asked(
+    yield from _findings_of({"journal": partial(checks.check_journal, settings, now)})
+    yield from _findings_of(
         {
             "dns": partial(checks_network.check_name, settings),
             "coordinator": partial(checks_network.check_tls, settings),
@@ -62,7 +62,7 @@ def doctor(home: Path) -> Iterator[Finding]:
     reached = found("source", partial(checks_source.check_reached, settings))
     yield reached
     if reached.state == "ok":
-        yield from _asked(
+        yield from _findings_of(
             {
                 "encryption": partial(checks_source.check_encryption, settings),
                 "read-only": partial(checks_source.check_reading, settings),
@@ -80,7 +80,7 @@ def _of_root(settings: NodeSettings) -> Iterator[Finding]:
     yield found("root", read)
     root = _or_none(settings.root)
     if root is not None:
-        yield from _asked(
+        yield from _findings_of(
             {
                 "root-keys": partial(checks.check_root_keys, settings, root),
                 "charter": partial(checks.check_charter, settings, root),
@@ -89,7 +89,7 @@ def _of_root(settings: NodeSettings) -> Iterator[Finding]:
         )
 
 
-def _asked(checks_by_name: dict[str, Check]) -> Iterator[Finding]:
+def _findings_of(checks_by_name: dict[str, Check]) -> Iterator[Finding]:
     for name, check in checks_by_name.items():
         yield found(name, check)
 

@@ -228,8 +228,8 @@ def enrol(home: Path, invitation: Invitation, shared: Callable[[TrustRoot], Shar
     try:
         (home / "connection").mkdir(mode=0o700, exist_ok=True)
         authority = invitation.authority or _system_authorities()
-        changed += _kept(home / "connection" / "ca.pem", authority.encode("ascii"), "the authority")
-        changed += _kept(home / "dataset.yaml", shared_files.yaml, "the dataset")
+        changed += _write_shared(home / "connection" / "ca.pem", authority.encode("ascii"), "the authority")
+        changed += _write_shared(home / "dataset.yaml", shared_files.yaml, "the dataset")
         changed += _charter(home / "charter", shared_files)
         if new_settings != toml:
             replace_public(home / "node.toml", node_toml(new_settings))
@@ -290,7 +290,7 @@ def keep_roots(home: Path, roots: tuple[Envelope, ...]) -> list[str]:
     return new
 
 
-def _kept(file: Path, content: bytes, subject: str) -> list[str]:
+def _write_shared(file: Path, content: bytes, subject: str) -> list[str]:
     if file.exists() and file.read_bytes() == content:
         return []
     replace_public(file, content)

@@ -117,10 +117,12 @@ def rehearse(settings: NodeSettings, papers: Told) -> Rehearsal:
     notes: list[str] = []
     parts: list[tuple[str, Decisions]] = []
     with _state(settings.own) as state:
-        first = list(_signed(papers, root, notes))
+        first = list(_signed_decisions(papers, root, notes))
         if study.researcher in root.root.researchers:
             mandate = _mandate(papers, root, scope, charter, notes)
-            first += _before(settings, gate.MandateRequest(mandate, study, papers.digest, scope), root, policy, state)
+            first += _gate_decisions(
+                settings, gate.MandateRequest(mandate, study, papers.digest, scope), root, policy, state
+            )
         parts.append(("before rows", Decisions(first)))
         if not parts[-1][1].ok:
             return Rehearsal(tuple(parts), tuple(notes))
@@ -143,7 +145,7 @@ def rehearse(settings: NodeSettings, papers: Told) -> Rehearsal:
     return Rehearsal(tuple(parts), tuple(notes))
 
 
-def _signed(papers: Told, root: TrustRoot, notes: list[str]) -> Iterator[Decision]:
+def _signed_decisions(papers: Told, root: TrustRoot, notes: list[str]) -> Iterator[Decision]:
     """Who has signed the study."""
     if papers.study.researcher not in root.root.researchers:
         text = f"{papers.study.researcher!r} is no researcher of the trust root"
@@ -170,7 +172,7 @@ def _mandate(papers: Told, root: TrustRoot, scope: Scope, charter: Charter, note
     return _Draft(draft_mandate(papers.digest, papers.study, scope, charter.folder_digest, root.root, _NUMBER))
 
 
-def _before(
+def _gate_decisions(
     settings: NodeSettings, request: gate.MandateRequest, root: TrustRoot, policy: PartnerPolicy | None, state: _State
 ) -> list[Decision]:
     time = now()

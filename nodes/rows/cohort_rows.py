@@ -210,18 +210,18 @@ class _Table:
         """
         counts = self._counts()
         remedy = "check the file or the query"
-        decisions = [Decision("rows-present", counts["rows"] > 0, _said("the table has rows", 0), remedy)]
+        decisions = [Decision("rows-present", counts["rows"] > 0, _check_in_words("the table has rows", 0), remedy)]
         for column in [*self._read, *self._derived]:
             bad, missing = counts[f"bad {column.name}"], counts[f"missing {column.name}"]
             rule, demand = _demand(column)
             tolerated = self._source.invalid == "missing"
             remedy = 'correct them, map the levels in the source, or set invalid = "missing" there'
             decisions.append(
-                Decision(rule, bad == 0 or tolerated, _said(f"column {column.name!r}: {demand}", bad), remedy)
+                Decision(rule, bad == 0 or tolerated, _check_in_words(f"column {column.name!r}: {demand}", bad), remedy)
             )
             if column.required:
                 lost = missing + (bad if tolerated else 0)
-                lines = _said(f"column {column.name!r}: required, no value is missing", lost)
+                lines = _check_in_words(f"column {column.name!r}: required, no value is missing", lost)
                 decisions.append(
                     Decision("required", lost == 0, lines, "fill them in, or take `required` out of the dataset")
                 )
@@ -231,8 +231,10 @@ class _Table:
         person, most = self._dataset.person, self._dataset.rows_per_person
         if person == "row":
             return []
-        lines = _said(f"person {person!r}: every row says whose it is", counts["nobody"])
-        once = _said(f"person {person!r}: at most {most} row{'s' if most > 1 else ''} a person", counts["repeated"])
+        lines = _check_in_words(f"person {person!r}: every row says whose it is", counts["nobody"])
+        once = _check_in_words(
+            f"person {person!r}: at most {most} row{'s' if most > 1 else ''} a person", counts["repeated"]
+        )
         remedy = "keep one row a person, or raise rowsPerPerson in the dataset"
         return [
             Decision("person-known", counts["nobody"] == 0, lines, "fill in the ids"),
@@ -319,7 +321,7 @@ def _demand(column: Column) -> tuple[str, str]:
     return "readable", f"every value is a {column.type}"
 
 
-def _said(demand: str, failing: int) -> str:
+def _check_in_words(demand: str, failing: int) -> str:
     """The demand, and how many do not meet it, as a class: an exact small number would say too much."""
     for limit, words in (
         (1, ""),

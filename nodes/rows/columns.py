@@ -45,7 +45,7 @@ class Columns:
             value = stored
         if not self.source.missing:
             return value
-        marked = " OR ".join(self._same(value, kind, marker) for marker in self.source.missing)
+        marked = " OR ".join(self._equals(value, kind, marker) for marker in self.source.missing)
         return f"CASE WHEN NOT ({marked}) THEN {value} END"
 
     def kind(self, name: str) -> str:
@@ -86,7 +86,7 @@ class Columns:
         whole = f"abs({raw}) < 1e15 AND {raw} = floor({raw})"
         return f"CASE WHEN {whole} THEN CAST(CAST({raw} AS BIGINT) AS VARCHAR) ELSE CAST({raw} AS VARCHAR) END"
 
-    def _same(self, raw: str, kind: str, key: str) -> str:
+    def _equals(self, raw: str, kind: str, key: str) -> str:
         """Equal as a text, or as a number: 1 and 1.0 are one value."""
         if kind == "BOOLEAN":
             return f"{self._text(raw, kind)} = {text(key.lower())}"
@@ -98,7 +98,9 @@ class Columns:
 
     def _boolean(self, raw: str, kind: str, mapped: Mapping[str, Any] | None) -> str:
         if mapped is not None:
-            whens = " ".join(f"WHEN {self._same(raw, kind, key)} THEN {inline(value)}" for key, value in mapped.items())
+            whens = " ".join(
+                f"WHEN {self._equals(raw, kind, key)} THEN {inline(value)}" for key, value in mapped.items()
+            )
             return f"CASE {whens} END"
         if kind == "BOOLEAN":
             return raw
@@ -114,7 +116,7 @@ class Columns:
                 f"WHEN {self._text(raw, kind)} = {text(key)} THEN {inline(level)}" for key, level in table.items()
             ]
         if mapped is not None or column.type == "integer":
-            whens += [f"WHEN {self._same(raw, kind, key)} THEN {inline(level)}" for key, level in table.items()]
+            whens += [f"WHEN {self._equals(raw, kind, key)} THEN {inline(level)}" for key, level in table.items()]
         return f"CASE {' '.join(whens)} END"
 
 

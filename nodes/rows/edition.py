@@ -78,7 +78,7 @@ def look(source: Source, dataset: Dataset, *, whole: bool = False) -> SourceFing
         return SourceFingerprint(frame=_selected(source.url, _kept_names(source, dataset, [])).copy(deep=True))
     url = str(source.url)
     if scheme(url) == "":
-        return SourceFingerprint(file=_all(_stat(Path(url), whole=whole)))
+        return SourceFingerprint(file=_all_or_none(_stat(Path(url), whole=whole)))
     if scheme(url) == "sqlite":
         with suppress(sqlalchemy.exc.ArgumentError):
             name = sqlalchemy.make_url(url.rpartition("#")[0] or url).database
@@ -87,11 +87,11 @@ def look(source: Source, dataset: Dataset, *, whole: bool = False) -> SourceFing
                     Path(f"{name}{ending}") for ending in ("-wal", "-journal") if Path(f"{name}{ending}").exists()
                 ]
                 states = [_stat(path, whole=whole) for path in (Path(name), *beside)]
-                return SourceFingerprint(file=_all(*states))
+                return SourceFingerprint(file=_all_or_none(*states))
     return SourceFingerprint()
 
 
-def _all(*states: _State | None) -> tuple[_State, ...] | None:
+def _all_or_none(*states: _State | None) -> tuple[_State, ...] | None:
     states_there = tuple(state for state in states if state is not None)
     return states_there if len(states_there) == len(states) else None
 

@@ -65,14 +65,14 @@ def _under_way(folder: Path) -> int:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return number
-        if number and number != _named(folder):
+        if number and number != _number_in_use(folder):
             for leftover in (*folder.glob(f"{number:06d}.parquet"), *folder.glob(f"{number:06d}.tokens")):
                 leftover.unlink(missing_ok=True)
         path.unlink(missing_ok=True)
     return 0
 
 
-def _named(folder: Path) -> int:
+def _number_in_use(folder: Path) -> int:
     """The number in `edition.json`, 0 where it says none."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         return int(json.loads((folder / "edition.json").read_bytes())["number"])

@@ -97,12 +97,12 @@ class EditionKeeper:
     def __init__(self, folder: Path, dataset: Dataset, *, persons: int, durable: bool = True) -> None:
         self.dataset, self._digest = dataset, dataset.digest()
         self._folder, self._k, self._durable = folder, persons, durable
-        self._kept: Edition | None = None
+        self._current_edition: Edition | None = None
         self._next: tuple[Edition, frozenset[str]] | None = None
         self._proof: tuple[SourceFingerprint, frozenset[str]] | None = None
         self._last = 0
-        self._given: list[weakref.ref[CohortRows]] = []
-        self._moved: dict[tuple[int, int], tuple[Edition, npt.NDArray[np.int64]]] = {}
+        self._rows_in_use: list[weakref.ref[CohortRows]] = []
+        self._positions_of: dict[tuple[int, int], tuple[Edition, npt.NDArray[np.int64]]] = {}
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             for path in folder.glob("new-*"):  # of a process that ended while it wrote
@@ -125,7 +125,9 @@ class EditionKeeper:
         frozen = source.model_copy(update={"url": extract.source.url, "table": "", "opt_out": None})
         edition = freeze(self.dataset, frozen, names, cohort, gone)
         rows = CohortRows(edition, extract, extract.persons(edition))
-        self._given = [reference for reference in self._given if reference() is not None] + [weakref.ref(rows)]
+        self._rows_in_use = [reference for reference in self._rows_in_use if reference() is not None] + [
+            weakref.ref(rows)
+        ]
         return rows
 
     def keep(self, rows: CohortRows) -> None:
@@ -140,14 +142,14 @@ class EditionKeeper:
         if extract.number <= self._last:
             raise Fault("another study has made this edition meanwhile; to mend it: run the study again")
         try:
-            if self._kept is not None:
-                self._write_tokens(self._kept)
+            if self._current_edition is not None:
+                self._write_tokens(self._current_edition)
             if self._durable:
                 self._write(extract)
         except OSError as wrong:
             raise Fault(f"the edition cannot be kept ({type(wrong).__name__})") from None
         extract.kept = True
-        self._kept, self._last, self._next = extract, extract.number, None
+        self._current_edition, self._last, self._next = extract, extract.number, None
         self._proof = None
 
     def identity(self, extract: Edition) -> bytes:
@@ -162,9 +164,9 @@ class EditionKeeper:
         if number == among.number:
             return persons, 0
         key = (number, id(among))
-        if key not in self._moved or self._moved[key][0] is not among:
-            self._moved[key] = among, _moved(self._tokens(number), among.tokens(self._key))
-        moved_rows = self._moved[key][1]
+        if key not in self._positions_of or self._positions_of[key][0] is not among:
+            self._positions_of[key] = among, _positions_of(self._tokens(number), among.tokens(self._key))
+        moved_rows = self._positions_of[key][1]
         places_there = moved_rows[places(persons, len(moved_rows))]
         return bits(places_there[places_there >= 0], self._size(among)), int(np.count_nonzero(places_there < 0))
 
@@ -179,8 +181,8 @@ class EditionKeeper:
             is_unchanged = extract.seen.still(source, self.dataset) or self._in_use(extract)
             if fingerprint_then == gone and extract.number == self._last + 1 and is_unchanged:
                 return extract
-        entry = self._kept
-        if entry is None or entry.of != self._of(source):
+        entry = self._current_edition
+        if entry is None or entry.of != self._source_id(source):
             return self._take(source, names, gone, now)
         if entry.seen.still(source, self.dataset):
             return entry
@@ -203,7 +205,9 @@ class EditionKeeper:
         """
         if extract.seen.file is not None or extract.seen.frame is not None:
             return False
-        return any(rows is not None and rows.extract is extract for rows in (reference() for reference in self._given))
+        return any(
+            rows is not None and rows.extract is extract for rows in (reference() for reference in self._rows_in_use)
+        )
 
     def _take(self, source: Source, names: list[str], gone: frozenset[str], now: datetime) -> Edition:
         in_memory = isinstance(source.url, pd.DataFrame)
@@ -211,7 +215,7 @@ class EditionKeeper:
         frozen = take(source, self.dataset, names)
         fingerprint = SourceFingerprint(frame=frozen.url) if isinstance(frozen.url, pd.DataFrame) else fingerprint
         extract = Edition(
-            self._last + 1, write_time(now), frozen, self.dataset, fingerprint, source_id=self._of(source)
+            self._last + 1, write_time(now), frozen, self.dataset, fingerprint, source_id=self._source_id(source)
         )
         self._next = extract, gone
         return extract
@@ -227,8 +231,8 @@ class EditionKeeper:
         return path.read_bytes()
 
     def _tokens(self, number: int) -> npt.NDArray[np.uint64]:
-        if self._kept is not None and number == self._kept.number and not self._durable:
-            return self._kept.tokens(self._key)
+        if self._current_edition is not None and number == self._current_edition.number and not self._durable:
+            return self._current_edition.tokens(self._key)
         try:
             return np.frombuffer((self._folder / f"{number:06d}.tokens").read_bytes(), dtype="<u8").astype(np.uint64)
         except (OSError, ValueError):
@@ -263,7 +267,7 @@ class EditionKeeper:
     def _rows(self, number: int) -> Path:
         return self._folder / f"{number:06d}.parquet"
 
-    def _of(self, source: Source) -> str:
+    def _source_id(self, source: Source) -> str:
         """What an edition is of: the dataset, and the table's names of its columns.  If it changes, the next is due."""
         mapping = {name: source.physical(name) for name in {*self.dataset.names, *source.columns, self.dataset.person}}
         return digest({"columns": mapping, "dataset": self._digest})
@@ -286,16 +290,16 @@ class EditionKeeper:
             raise Fault("edition.json is older than the editions beside it; to mend it: put the last one back")
         if number == self._last:
             return
-        self._last, self._proof, self._next, self._kept = number, None, None, None
+        self._last, self._proof, self._next, self._current_edition = number, None, None, None
         path = self._rows(number)
         if not path.is_file():
             raise Fault("the rows of the edition are lost; to mend it: put the file back into the folder of editions")
         frozen = source.model_copy(update={"url": path, "table": "", "opt_out": None})
-        self._kept = Edition(number, date, frozen, self.dataset, SourceFingerprint(), source_id=source_id)
-        self._kept.kept = True
+        self._current_edition = Edition(number, date, frozen, self.dataset, SourceFingerprint(), source_id=source_id)
+        self._current_edition.kept = True
 
 
-def _moved(old: npt.NDArray[np.uint64], new: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+def _positions_of(old: npt.NDArray[np.uint64], new: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
     """For each person of the old edition the place in the new one, -1 for one who is not there; shape (old,)."""
     if not len(new):
         return np.full(len(old), -1, dtype=np.int64)

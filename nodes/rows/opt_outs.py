@@ -70,7 +70,7 @@ def _table(source: Source, names: set[str]) -> Source:
         if scheme(str(place)):
             raise SourceInvalid(f"an address with the scheme {scheme(str(place))!r}", expected="a file or a database")
         return _one_column(_lines(Path(place), names))
-    return _one_column([_written(value) for value in place])
+    return _one_column([_id_text(value) for value in place])
 
 
 def _lines(path: Path, names: set[str]) -> list[str]:
@@ -88,7 +88,7 @@ def _lines(path: Path, names: set[str]) -> list[str]:
     return ids[1:] if ids and ids[0].strip() in names else ids
 
 
-def _written(value: Any) -> str:
+def _id_text(value: Any) -> str:
     """One id of a list in Python: a text or a number."""
     if not isinstance(value, str | numbers.Number | UUID) or isinstance(value, bool | np.bool_) or value != value:
         raise SourceInvalid("a list with something that is no id", expected="texts or whole numbers")

@@ -137,7 +137,7 @@ class _Unknown(Exception):
     """The SuperLink does not know this node any more: join again."""
 
 
-class _Stopped(Exception):
+class _ShouldStop(Exception):
     """The node was told to stop while it waited for the network."""
 
 
@@ -185,7 +185,7 @@ class FleetNode:
             except _Unknown:
                 self._tell("the SuperLink does not know this node any more; joining again")
                 self._forget_id()
-            except (_Stopped, httpx.HTTPError):
+            except (_ShouldStop, httpx.HTTPError):
                 pass
             finally:
                 leaving.set()
@@ -208,7 +208,7 @@ class FleetNode:
                     raise Fault(f"the SuperLink's certificate {why}; ask the coordinator") from None
             self.stop.wait(wait)
             wait = min(2 * wait, 5.0)
-        raise _Stopped
+        raise _ShouldStop
 
     def _join(self) -> Node:
         """After a kill the node still counts as online, and a second activation is refused; a sign of life is not."""
@@ -224,7 +224,7 @@ class FleetNode:
             except (httpx.HTTPStatusError, _Unknown):
                 self._tell("not admitted yet; trying again")
                 self.stop.wait(1.0)
-        raise _Stopped
+        raise _ShouldStop
 
     def _keep_id(self, node: Node) -> None:
         """Where it cannot be written, a node that was killed only waits until it counts as gone."""
@@ -282,9 +282,11 @@ class FleetNode:
         run = head.metadata.run_id
         if head.metadata.src_node_id != SUPERLINK_NODE_ID or _count(tree) > _MOST_OBJECTS:
             raise ValueError("not a coordinator's message, or too many objects")
-        pull = make_pull_object_fn_protobuf(lambda request_: self._call(self._client.PullObject, request_), node, run)
+        pull = make_pull_object_fn_protobuf(
+            lambda pulled_request: self._call(self._client.PullObject, pulled_request), node, run
+        )
         confirm = make_confirm_message_received_fn_protobuf(
-            lambda request_: self._call(self._client.ConfirmMessageReceived, request_), node, run
+            lambda pulled_request: self._call(self._client.ConfirmMessageReceived, pulled_request), node, run
         )
         message = pull_and_inflate_object_from_tree(
             tree, pull, confirm, return_type=Message, initial_backoff=0.01, backoff_cap=0.25, max_time=wait
@@ -306,7 +308,10 @@ class FleetNode:
             )
             push_reply = self._call(self._client.PushMessages, request)
             push = make_push_object_fn_protobuf(
-                lambda request_: self._call(self._client.PushObject, request_), node, run, push_reply.session_id
+                lambda pulled_request: self._call(self._client.PushObject, pulled_request),
+                node,
+                run,
+                push_reply.session_id,
             )
             push_objects(get_all_nested_objects(reply), push, object_ids_to_push=set(push_reply.objects_to_push))
 

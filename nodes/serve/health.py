@@ -46,8 +46,8 @@ class Watch:
 
     def __init__(self, settings: NodeSettings, on_change: Callable[[Watch], None], *, every: float = _EVERY) -> None:
         """Args: told: is called after each round, in the thread of the checks."""
-        self._settings, self._told, self._every = settings, on_change, every
-        self._found: dict[str, Finding] = {}
+        self._settings, self._on_change, self._every = settings, on_change, every
+        self._findings: dict[str, Finding] = {}
         self._round, self._far = 0.0, 0.0
         self._store: SqliteStore | None = None
         self._stop, self._now = threading.Event(), threading.Event()
@@ -71,7 +71,7 @@ class Watch:
 
     def findings(self) -> dict[str, Finding]:
         """What the last round has found, and whether the node is connected."""
-        findings_now = dict(self._found)
+        findings_now = dict(self._findings)
         if not self._round or time.monotonic() - self._round > _STALE:
             findings_now["checks"] = failure(
                 "checks", "the checks have not been asked within a minute", "restart the node"
@@ -98,7 +98,7 @@ class Watch:
             while not self._stop.is_set():
                 self._ask()
                 self._round = time.monotonic()
-                self._told(self)
+                self._on_change(self)
                 self._now.wait(self._every)
                 self._now.clear()
         finally:
@@ -116,14 +116,14 @@ class Watch:
             "source": lambda: checks_source.check_reached(self._settings),
             "clock": self._clock,
         }
-        findings = dict(self._found)
-        well = all(self._found.get(name, failure(name, "", "")).state != "failure" for name in far)
+        findings = dict(self._findings)
+        well = all(self._findings.get(name, failure(name, "", "")).state != "failure" for name in far)
         if not well or time.monotonic() - self._far > _RARELY:
             near |= far
             self._far = time.monotonic()
         for name, check in near.items():
             findings[name] = found(name, check)
-        self._found = findings
+        self._findings = findings
 
     def _root(self) -> Finding:
         root = self._settings.root()

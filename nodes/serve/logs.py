@@ -83,7 +83,7 @@ def node_log(node: str, *, stream: Any = None) -> Log:
     return say
 
 
-class _Others(logging.Handler):
+class _OtherLoggers(logging.Handler):
     """What libraries log: their name and the level; the text may hold anything."""
 
     def __init__(self, say: Log) -> None:
@@ -102,9 +102,9 @@ def _take_over(say: Log) -> None:
         logger = logging.getLogger(name or None)
         for handler in list(logger.handlers):
             logger.removeHandler(handler)
-    logging.getLogger().addHandler(_Others(say))
+    logging.getLogger().addHandler(_OtherLoggers(say))
     flower = logging.getLogger("flwr")  # it does not hand on to the root
-    flower.addHandler(_Others(say))
+    flower.addHandler(_OtherLoggers(say))
     flower.propagate = False
 
     def uncaught(kind: type[BaseException], wrong: BaseException, trace: TracebackType | None) -> None:

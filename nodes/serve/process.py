@@ -65,7 +65,7 @@ def run(settings: NodeSettings, tell: Callable[[str], None]) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold rows and keys
     _set_proxy(settings)
     with locked(settings.own):
-        _Running(settings, tell).run()
+        _NodeProcess(settings, tell).run()
 
 
 def follow_roots(settings: NodeSettings) -> int:
@@ -81,7 +81,7 @@ def follow_roots(settings: NodeSettings) -> int:
     return newest.root.version
 
 
-class _Running:
+class _NodeProcess:
     """One process' life."""
 
     def __init__(self, settings: NodeSettings, tell: Callable[[str], None]) -> None:
@@ -92,8 +92,8 @@ class _Running:
         self._watch = Watch(settings, self._watched)
         self._stop = threading.Event()
         self._fleet: FleetNode | None = None
-        self._said: tuple[str, ...] | None = None
-        self._followed, self._not_admitted, self._begun_at = 0.0, 0.0, time.monotonic()
+        self._failing_told: tuple[str, ...] | None = None
+        self._followed_at, self._not_admitted, self._begun_at = 0.0, 0.0, time.monotonic()
         self._studies: dict[str, str] = {}
 
     def run(self) -> None:
@@ -111,7 +111,7 @@ class _Running:
             while not self._stop.is_set():
                 self._take_keys()
                 try:
-                    serve(self._settings, address, self._heard, self._begun)
+                    serve(self._settings, address, self._heard, self._on_begin)
                 except Fault as wrong:  # the SuperLink's certificate: somebody else may mend it
                     self._log("failure", level="error", code=wrong.code)
                     self._tell(f"not ready: {wrong}")
@@ -128,13 +128,13 @@ class _Running:
         toml = self._settings.toml
         return Health(toml.health, self._watch, self._figures) if toml and toml.health else None
 
-    def _begun(self, fleet: FleetNode, sessions: Sessions) -> Callable[[bytes], bytes]:
+    def _on_begin(self, fleet: FleetNode, sessions: Sessions) -> Callable[[bytes], bytes]:
         self._fleet = fleet
         if self._figures:
             self._figures.open_studies(sessions.__len__)
         if self._stop.is_set():
             fleet.stop.set()
-        return lambda raw: self._answered(raw, sessions.handle)
+        return lambda raw: self._answer(raw, sessions.handle)
 
     # ---- what happens
 
@@ -171,7 +171,7 @@ class _Running:
         elif words.startswith("mandate ") and "goes on" in words:
             self._log("goes-on", mandate=words[8:16])
 
-    def _answered(self, raw: bytes, handle: Callable[[bytes], bytes]) -> bytes:
+    def _answer(self, raw: bytes, handle: Callable[[bytes], bytes]) -> bytes:
         """One message: timed, logged by its names, counted."""
         started_at = time.monotonic()
         kind, mandate, study = _heading(raw)
@@ -197,14 +197,14 @@ class _Running:
         findings = watch.findings()
         failing = tuple(name for name, finding in findings.items() if finding.state == "failure")
         starting = failing == ("connected",) and time.monotonic() - self._begun_at < _PATIENCE
-        if failing != self._said and not starting:
-            self._said = failing
+        if failing != self._failing_told and not starting:
+            self._failing_told = failing
             self._say(findings, failing)
         if self._figures:
             self._figures.watched(ready=not failing, days=watch.days)
         _notify("WATCHDOG=1" if failing else "READY=1\nWATCHDOG=1")
         self._keep_accepted(watch)
-        if failing or time.monotonic() - self._followed > _FOLLOW:
+        if failing or time.monotonic() - self._followed_at > _FOLLOW:
             self._follow()
         if self._keys_are_due() and self._fleet is not None:
             self._log("restarting")
@@ -220,7 +220,7 @@ class _Running:
             self._tell(f"not ready: {name}: {finding.text}; to mend it: {finding.remedy}")
 
     def _follow(self) -> None:
-        self._followed = time.monotonic()
+        self._followed_at = time.monotonic()
         try:
             version_before = self._settings.root().root.version
             version = follow_roots(self._settings)

@@ -68,7 +68,7 @@ class AnsweredCohorts:
         """
         self._editions.keep(rows)
         dataset = self._editions.dataset
-        extract, cohort, digest = self._named(rows)
+        extract, cohort, digest = self._names_of(rows)
         read = " ".join(sorted(columns_read(dataset, columns)))
         with _mapped():
             self._database.execute(
@@ -83,9 +83,9 @@ class AnsweredCohorts:
         """Whether a study was recorded with these very persons of this edition.  Raises: StoreUnavailable."""
         with _mapped():
             row = self._database.execute("SELECT cohort FROM answered_cohort WHERE study = ?", (study,)).fetchone()
-        return row is not None and row[0] == self._named(rows)[2]
+        return row is not None and row[0] == self._names_of(rows)[2]
 
-    def _named(self, rows: CohortRows) -> tuple[bytes, bytes, bytes]:
+    def _names_of(self, rows: CohortRows) -> tuple[bytes, bytes, bytes]:
         """Which persons the edition has, which of them are in the cohort, and a digest of both."""
         dataset = self._editions.dataset
         extract, cohort = self._editions.identity(rows.extract), rows.persons.tobytes()

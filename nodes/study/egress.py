@@ -35,7 +35,7 @@ class Egress:
         """The bytes of a refusal, or of a `ready`."""
         if header["kind"] not in ("ready", "refusal"):
             raise AssertionError("only a ready or a refusal is a plain message")
-        return self._left(str(header["kind"]), -1, pack_signed(header, self.identity))
+        return self._record_leaving(str(header["kind"]), -1, pack_signed(header, self.identity))
 
     def send_approval(self, approval: Approval, head: str) -> bytes:
         """The bytes of an approval, which carries its own signature, with the signed head of the journal."""
@@ -46,12 +46,12 @@ class Egress:
             "head": head,
             "sig": approval.sig.hex(),
         }
-        return self._left("approval", -1, pack(header))
+        return self._record_leaving("approval", -1, pack(header))
 
     def send_upload(self, upload: Upload) -> bytes:
         """The bytes of a masked vector, which carries its own signature."""
-        return self._left("upload", upload.r, pack(upload.header(), bytes(upload.body)))
+        return self._record_leaving("upload", upload.r, pack(upload.header(), bytes(upload.body)))
 
-    def _left(self, kind: str, r: int, raw: bytes) -> bytes:
+    def _record_leaving(self, kind: str, r: int, raw: bytes) -> bytes:
         self.sent.append(Sent(kind, r, len(raw), hashlib.sha256(raw).hexdigest()))
         return raw

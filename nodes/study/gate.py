@@ -102,10 +102,12 @@ def before_rows(request: MandateRequest, view: NodeView, *, now: datetime) -> De
                 "already-started", not view.seen, "this partner has not given to this study before", "file it anew"
             ),
             quorum(root.root, mandate.signers, charter.committee),
-            _same("mandate-study", mandate_body, own_draft, ("study", "dataset", "charter", "not_before", "expires")),
-            _same("mandate-partners", mandate_body, own_draft, ("partners", "participation", "m", "c")),
+            _same_fields(
+                "mandate-study", mandate_body, own_draft, ("study", "dataset", "charter", "not_before", "expires")
+            ),
+            _same_fields("mandate-partners", mandate_body, own_draft, ("partners", "participation", "m", "c")),
             # 3 plan
-            _same("plan", mandate_body, own_draft, ("plan", "sums", "bytes", "root", "audit", "conditions")),
+            _same_fields("plan", mandate_body, own_draft, ("plan", "sums", "bytes", "root", "audit", "conditions")),
             # 4 researcher and policy
             Decision(
                 "researcher",
@@ -141,7 +143,7 @@ def _revoked(revoked: bool) -> Decision:
     return Decision("mandate-revoked", not revoked, "the mandate was not revoked", "ask the committee for a new one")
 
 
-def _same(rule: str, signed_mandate: Mandate, own_draft: Mandate, fields: tuple[str, ...]) -> Decision:
+def _same_fields(rule: str, signed_mandate: Mandate, own_draft: Mandate, fields: tuple[str, ...]) -> Decision:
     """The signed fields are those that I compute from the study."""
     differing = [name for name in fields if getattr(signed_mandate, name) != getattr(own_draft, name)]
     text = f"the mandate's {', '.join(fields)} are those that follow from the study"

@@ -39,7 +39,7 @@ class Notices:
         self._store, self._clock, self._folder = store, clock, folder
         self.root = pinned
         if not store.head()[0]:  # the first entry of every journal
-            self._accepted(pinned, None)
+            self._accept(pinned, None)
         self.refresh()
 
     def refresh(self) -> None:
@@ -70,10 +70,10 @@ class Notices:
     def accept_roots(self, newer: Sequence[tuple[TrustRoot, Envelope]]) -> None:
         """Keep what `newer` has found, for good.  Raises: StoreUnavailable."""
         for root, envelope in newer:
-            self._accepted(root, envelope)
+            self._accept(root, envelope)
             self.root = root
 
-    def _accepted(self, root: TrustRoot, envelope: Envelope | None) -> None:
+    def _accept(self, root: TrustRoot, envelope: Envelope | None) -> None:
         with self._store.transaction() as tx:
             if envelope is not None:
                 tx.put_root(root.root.version, canonical(envelope.document()))

@@ -62,14 +62,14 @@ class Session:
         self._notices = Notices(node.root, node.store, node.clock, node.revocations)
         self.egress = Egress(node.identity)
         self.trouble: DataTrustError | None = None
-        self._answered = AnsweredCohorts(node.store.db, node.editions)
+        self._answered_cohorts = AnsweredCohorts(node.store.db, node.editions)
         self._to_record: tuple[CohortRows, list[str]] | None = None
         self.genuine = False
         self._state = "new"
-        self._on: OpenStudy
+        self._open_study: OpenStudy
         self._computation: Computation | None = None
         self._again = False
-        self._accepted = ""
+        self._mandate_taken = ""
 
     @classmethod
     def again(cls, node: Node, study: str, *, wait: bool = False) -> Session:
@@ -147,9 +147,9 @@ class Session:
         """Bytes that a message may carry now, known from the plan; longer ones are not even hashed."""
         if self._state != "started":
             return _LONGEST_BODY
-        plans, last = self._on.plans, self._on.progress.last
+        plans, last = self._open_study.plans, self._open_study.progress.last
         ask_bytes = sum(max(size(planned_sum.takes) for planned_sum in sums.values()) for sums in plans.values())
-        shown_bytes = last[0].layout.nbytes * len(self._on.parameters.partners) if last else 0
+        shown_bytes = last[0].layout.nbytes * len(self._open_study.parameters.partners) if last else 0
         return _LONGEST_BODY + ask_bytes + shown_bytes
 
     def _refuse(self, wrong: DataTrustError) -> bytes:
@@ -182,29 +182,29 @@ class Session:
         if state is None or "signed" not in documents:
             raise Refused("study-closed", "nothing is kept of this study at this partner", "file a new study")
         request = signed(self._node, self._notices.root, parse(documents["signed"], largest=1 << 22))
-        view = replace(self._known(request.mandate, request.study), seen=False)
+        view = replace(self._view(request.mandate, request.study), seen=False)
         require(gate.before_rows(request, view, now=self._node.clock()))  # policy, charter or dataset may be others now
         rows, names = self._rows(request.study)
-        if not self._answered.is_of(study, rows):
+        if not self._answered_cohorts.is_of(study, rows):
             if state.epoch:
                 text = "the rows that this study began with are not there any more at a partner"
                 raise Refused("edition-changed", text, "file a new study")
-            self._judged(request, rows, names)
+            self._require_allowed(request, rows, names)
         self._begin(request, rows, names)
-        study_, progress = self._on, self._on.progress
+        signed_study, progress = self._open_study, self._open_study.progress
         for r in range(state.epoch):
             if self._node.store.contribution(study, r) is None:
                 continue  # one that was passed over
-            asks = asks_kept(documents.get(f"ask {r}", b""), study_.plans)
-            progress.answered(question(r, asks, study_.plans, study_.documents), asks)
+            asks = asks_kept(documents.get(f"ask {r}", b""), signed_study.plans)
+            progress.answered(question(r, asks, signed_study.plans, signed_study.documents), asks)
             if f"total {r}" in documents and progress.last:
                 progress.total(progress.last[0].layout.read(documents[f"total {r}"]))
         self._again = True
         self._state = state.status
 
-    def _same(self, header: Mapping[str, Any]) -> bool:
+    def _is_same_message(self, header: Mapping[str, Any]) -> bool:
         """Whether a message is the one that this study began with."""
-        stored = self._node.store.session(self._on.study.id)
+        stored = self._node.store.session(self._open_study.study.id)
         return stored.get("signed") == canonical({name: header[name] for name in ("mandate", "study")})
 
     # ---- the messages
@@ -214,21 +214,23 @@ class Session:
         closed(header, {"kind", "v", "mandate", "study"} | ({"head"} & set(header)), body)
         node = self._node
         node.not_behind(header.get("head", ""))
-        if self._again and self._state == "approved" and self._same(header):  # the answer was lost with the process
+        if (
+            self._again and self._state == "approved" and self._is_same_message(header)
+        ):  # the answer was lost with the process
             return self._approve(self._still_allowed())
         self._in("new")
         request = signed(self._node, self._notices.root, header)
         mandate, study = request.mandate, request.study
-        decisions = require(gate.before_rows(request, self._known(mandate, study), now=node.clock()))
-        if not self._accepted:  # else its source was away then
+        decisions = require(gate.before_rows(request, self._view(mandate, study), now=node.clock()))
+        if not self._mandate_taken:  # else its source was away then
             rules, digest = [decision.rule for decision in decisions], mandate.digest.hex()
             about = {"decisions": rules, "mandate": digest, "root": mandate.mandate.root}
             node.journal("mandate-accepted", study.id, about)
-            self._accepted = digest
+            self._mandate_taken = digest
         rows, names = self._rows(study)
-        after_rows = self._judged(request, rows, names)
+        after_rows = self._require_allowed(request, rows, names)
         self._begin(request, rows, names)
-        self._on.computation.rehearse(self._on.progress.expected or {})
+        self._open_study.computation.rehearse(self._open_study.progress.expected or {})
         if self._keep:
             with node.store.transaction() as tx:
                 tx.keep(study.id, "signed", canonical({name: header[name] for name in ("mandate", "study")}))
@@ -237,7 +239,7 @@ class Session:
         return answer
 
     def _approve(self, decisions: Decisions) -> bytes:
-        approval = self._on.party.approve(lambda: decisions, now=self._node.clock())
+        approval = self._open_study.party.approve(lambda: decisions, now=self._node.clock())
         return self.egress.send_approval(approval, self._node.head())
 
     def _rows(self, study: Study) -> tuple[CohortRows, list[str]]:
@@ -246,19 +248,19 @@ class Session:
         names = [name for analysis in study.analyses.values() for name in analysis.reads()]
         return self._node.editions.freeze(self._node.source, names, cohort, now=self._node.clock()), names
 
-    def _judged(self, request: gate.MandateRequest, rows: CohortRows, names: list[str]) -> Decisions:
+    def _require_allowed(self, request: gate.MandateRequest, rows: CohortRows, names: list[str]) -> Decisions:
         """The rules on these rows, which are to be recorded as answered before the first answer."""
-        differing = self._answered.judge(rows, names, request.study.protections.persons)
+        differing = self._answered_cohorts.judge(rows, names, request.study.protections.persons)
         decisions = require(gate.after_rows(request.study, request.scope, rows.edition, differing))
         self._to_record = rows, names
         return decisions
 
     def _begin(self, request: gate.MandateRequest, rows: CohortRows, names: list[str]) -> None:
         """Rows, plan and the secure sum of a study that has passed the gate."""
-        self._on = begin(self._node, self._notices.root, request, rows, names)
-        self._computation = self._on.computation
+        self._open_study = begin(self._node, self._notices.root, request, rows, names)
+        self._computation = self._open_study.computation
 
-    def _known(self, mandate: SignedMandate, study: Study) -> gate.NodeView:
+    def _view(self, mandate: SignedMandate, study: Study) -> gate.NodeView:
         node = self._node
         is_begun = node.store.study(study.id) is not None
         revoked = self._notices.revoked(mandate.digest)
@@ -275,7 +277,7 @@ class Session:
 
     def _still_allowed(self) -> Decisions:
         """Asked before the start and at each sum."""
-        node, mandate = self._node, self._on.mandate
+        node, mandate = self._node, self._open_study.mandate
         self._notices.refresh()
         revoked = self._notices.revoked(mandate.digest)
         return gate.still_allowed(self._notices.root, mandate, revoked=revoked, clock=node.on_time(), now=node.clock())
@@ -284,18 +286,18 @@ class Session:
         """The partner set is fixed, and the keys of its pairs agreed."""
         self._in("approved", *(["started"] if self._again else []))
         closed(header, {"kind", "v", "mandate", "approvals"}, body)
-        if header["mandate"] != self._on.mandate.digest.hex():
+        if header["mandate"] != self._open_study.mandate.digest.hex():
             raise MessageInvalid("a start of another mandate", expected="this study's")
         require(self._still_allowed())
         approvals = [approval_of(value) for value in listed(header["approvals"])]
         if self._state == "started":  # the answer was lost with the process: the same start has the same transcript
             keys = {approval.name: approval.key for approval in approvals}
-            common = transcript(self._on.parameters.mandate, self._on.parameters.root, keys)
-            state = self._node.store.study(self._on.study.id)
+            common = transcript(self._open_study.parameters.mandate, self._open_study.parameters.root, keys)
+            state = self._node.store.study(self._open_study.study.id)
             if state is None or state.transcript != common:
                 raise Refused("already-started", "the study was started with other approvals", "file a new study")
         else:
-            common = self._on.party.start(approvals, now=self._node.clock())
+            common = self._open_study.party.start(approvals, now=self._node.clock())
         self._state = "started"
         return self.egress.send({"kind": "ready", "name": self._node.name, "T": common.hex()})
 
@@ -304,7 +306,7 @@ class Session:
         self._in("started")
         extra_fields = {"record", "to"} if "record" in header else set()
         closed(header, {"kind", "v", "mandate", "r", "asks", "partners"} | extra_fields, None)
-        open_study, node, progress = self._on, self._node, self._on.progress
+        open_study, node, progress = self._open_study, self._node, self._open_study.progress
         if (
             header["mandate"] != open_study.mandate.digest.hex()
             or type(header["r"]) is not int
@@ -357,17 +359,17 @@ class Session:
         """
         if self._to_record is None:
             return
-        (rows, names), open_study = self._to_record, self._on
+        (rows, names), open_study = self._to_record, self._open_study
         with self._node.store.transaction() as tx:
-            require([self._answered.judge(rows, names, open_study.study.protections.persons)])
-            self._answered.record(open_study.study.id, rows, names, open_study.study.protections.persons)
+            require([self._answered_cohorts.judge(rows, names, open_study.study.protections.persons)])
+            self._answered_cohorts.record(open_study.study.id, rows, names, open_study.study.protections.persons)
             body = {"edition": rows.number, "taken": rows.date}
             tx.journal("edition-frozen", open_study.study.id, write_time(self._node.clock()), body)
         self._to_record = None
 
     def _audit(self, header: Mapping[str, Any], sealed: bytes) -> None:
         """Recompute the last total from the uploads of all, and replay the analyses on it."""
-        open_study, node, progress = self._on, self._node, self._on.progress
+        open_study, node, progress = self._open_study, self._node, self._open_study.progress
         if progress.last is None or progress.expected is not None:
             raise Refused("sum-order", "totals are shown once, after the sum that they are of")
         last, _ = progress.last
@@ -398,23 +400,23 @@ class Session:
 
     def _close(self, header: Mapping[str, Any], body: bytes) -> bytes:
         """Forget rows and keys, or that rows are waited for."""
-        waiting = self._state == "new" and self._accepted
+        waiting = self._state == "new" and self._mandate_taken
         if not waiting:
             self._in("approved", "started")
         closed(header, {"kind", "v", "mandate"}, body)
-        if header["mandate"] != (waiting or self._on.mandate.digest.hex()):
+        if header["mandate"] != (waiting or self._open_study.mandate.digest.hex()):
             raise MessageInvalid("a close of another mandate", expected="this study's")
         if waiting:
             self._state = "closed"
         else:
-            self._end("mandate-revoked" if self._node.store.revoked(self._on.mandate.digest) else "closed")
+            self._end("mandate-revoked" if self._node.store.revoked(self._open_study.mandate.digest) else "closed")
         return self.egress.send({"kind": "ready", "name": self._node.name, "T": "", "head": self._node.head()})
 
     def _end(self, reason: str) -> None:
         """No message is answered from here on, whatever the store says."""
         self._state = "closed"
         self._forget()
-        self._on.party.close(reason, now=self._node.clock())
+        self._open_study.party.close(reason, now=self._node.clock())
 
     def _forget(self) -> None:
         """Rows, and what was computed from them."""

@@ -40,7 +40,7 @@ _IDLE = 3600.0
 
 
 @dataclass
-class _Held:
+class _StudyHolder:
     session: Session
     heard: float
     last: bytes = b""
@@ -71,13 +71,13 @@ class Sessions:
             tell: is told each message and how it was answered, for the node's own operator.
         """
         self._node, self._most, self._idle, self._clock, self._tell = node, most, idle, clock, tell
-        self._held: dict[str, _Held] = {}
-        self._away, self._waiting = away, dict[str, _Held]()
-        self._ended: set[str] = set()
-        self._begun = clock()
+        self._holders: dict[str, _StudyHolder] = {}
+        self._away, self._waiting = away, dict[str, _StudyHolder]()
+        self._mandates_over: set[str] = set()
+        self._began_at = clock()
 
     def __len__(self) -> int:
-        return len(self._held)
+        return len(self._holders)
 
     def handle(self, raw: bytes) -> bytes:
         """Answer one message.  Raises: SourceAway where it is to come again."""
@@ -90,11 +90,11 @@ class Sessions:
             raise
 
     def _handle(self, raw: bytes, kind: str, mandate: str) -> bytes:
-        holder = self._held.get(mandate)
+        holder = self._holders.get(mandate)
         if holder is None:
-            if len(self._held) >= self._most:
+            if len(self._holders) >= self._most:
                 return self._busy()
-            holder = self._waiting.get(mandate) or _Held(self._session(mandate, kind), self._clock())
+            holder = self._waiting.get(mandate) or _StudyHolder(self._session(mandate, kind), self._clock())
         mark = hashlib.sha256(raw).digest()
         if mark in holder.before:
             return self._late(kind, mandate)
@@ -107,7 +107,7 @@ class Sessions:
                 del holder.session.egress.sent[:-_MOST_COPIES]
             holder.last = mark
             if was_open and not holder.session.open:
-                self._ended.add(mandate)
+                self._mandates_over.add(mandate)
             self._say(kind, mandate, holder.session)
         if mandate in self._waiting:
             if not holder.session.genuine:
@@ -117,12 +117,12 @@ class Sessions:
                 del self._waiting[mandate]
         holder.heard = self._clock()
         if mandate and holder.session.open:
-            self._held[mandate] = holder
+            self._holders[mandate] = holder
         else:
-            self._held.pop(mandate, None)
+            self._holders.pop(mandate, None)
         return holder.answer
 
-    def _answer(self, holder: _Held, raw: bytes, mandate: str) -> bytes:
+    def _answer(self, holder: _StudyHolder, raw: bytes, mandate: str) -> bytes:
         """Raises: SourceAway; its next message comes to the same session."""
         try:
             return holder.session.handle(raw, wait=self._clock() - holder.heard < self._away)
@@ -136,7 +136,7 @@ class Sessions:
         One that has ended here stays so, where the store could not write that it was closed: it is closed now.  A
         source that is away is waited for as long as the coordinator asks; a close needs none.
         """
-        has_ended = mandate in self._ended
+        has_ended = mandate in self._mandates_over
         try:
             study = self._node.store.of_mandate(bytes.fromhex(mandate))
             if study is None:
@@ -154,20 +154,20 @@ class Sessions:
 
     def _give_up(self) -> None:
         oldest = self._clock() - self._idle
-        if self._begun < oldest:
-            self._begun = self._clock()
+        if self._began_at < oldest:
+            self._began_at = self._clock()
             self._close_unheard()
         self._waiting = {mandate: holder for mandate, holder in self._waiting.items() if holder.heard >= oldest}
-        for mandate in [name for name, holder in self._held.items() if holder.heard < oldest]:
+        for mandate in [name for name, holder in self._holders.items() if holder.heard < oldest]:
             with suppress(DataTrustError):  # a store that cannot write: rows and keys are forgotten all the same
-                self._ended.add(mandate)
-                self._held.pop(mandate).session.abandon()
+                self._mandates_over.add(mandate)
+                self._holders.pop(mandate).session.abandon()
             self._tell(f"mandate {mandate[:8]}: given up, nobody went on with it")
 
     def _close_unheard(self) -> None:
         """Studies that nobody has gone on with since a process ended, or could not write that they were closed."""
         with suppress(DataTrustError):
-            open_mandates = {self._node.store.of_mandate(bytes.fromhex(mandate)) for mandate in self._held}
+            open_mandates = {self._node.store.of_mandate(bytes.fromhex(mandate)) for mandate in self._holders}
             for study in set(self._node.store.open_studies()) - open_mandates:
                 close_study(self._node.store, study, "abandoned", time=write_time(self._node.clock()))
 

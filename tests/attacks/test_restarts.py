@@ -154,7 +154,7 @@ def test_what_was_answered_is_known_after_a_restart(tmp_path: Path, r: int) -> N
     asking.places.start("b")
     session = Session.again(asking.places.node("b"), asking.study.id)
     assert session.trouble is None
-    progress = session._on.progress
+    progress = session._open_study.progress
     assert progress.given > 0
     assert progress.expected is None  # a total is due: nothing is asked before it was shown
     assert progress.last is not None
@@ -264,7 +264,7 @@ def test_a_coordinator_that_says_much_fills_no_memory(tmp_path: Path, monkeypatc
     header = header_of(asking.down["b"][2])
     for r in range(100):
         assert asking.ask("b", {**header, "r": -1 - r})["kind"] == "refusal"  # a message that is none changes nothing
-    held = asking.places.up["b"]._held[header["mandate"]]
+    held = asking.places.up["b"]._holders[header["mandate"]]
     assert len(held.before) <= 21
     assert len(held.session.egress.sent) <= 60
     assert asking.ask("b", header)["kind"] == "upload"  # the control

@@ -261,7 +261,7 @@ def test_a_message_whose_content_never_comes_holds_up_no_study(live: Live, monke
 @pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")
 def test_an_answer_whose_content_never_comes_is_asked_for_again(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     """As where a node is killed between the two."""
-    process = live.processes._running.pop("node west")
+    process = live.processes._processes.pop("node west")
     process.terminate()
     process.wait(30)
     settings, west = live.settings(), NodeSettings(live.folder, "west")
@@ -326,7 +326,7 @@ def test_a_name_does_not_lead_elsewhere(name: str, tmp_path: Path) -> None:
 
 def test_a_node_that_was_killed_comes_back(live: Live) -> None:
     os.kill(live.processes.pids["node east"], signal.SIGKILL)
-    live.processes._running.pop("node east").wait()
+    live.processes._processes.pop("node east").wait()
     live.restart("east")
     assert live.study().run().provenance["partners"] == list(live.trust.partners)
 

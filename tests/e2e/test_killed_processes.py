@@ -90,7 +90,7 @@ class Live:
 
     def kill(self, name: str) -> None:
         os.kill(self.processes.pids[name], signal.SIGKILL)
-        self.processes._running[name].wait()
+        self.processes._processes[name].wait()
 
     def start(self, name: str) -> None:
         """As it was started the first time."""

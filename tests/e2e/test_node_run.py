@@ -72,7 +72,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with Processes(state, trust.partners, folder / "logs", lambda event: None) as processes:
-        taken = processes._running.pop(f"node {OURS}")
+        taken = processes._processes.pop(f"node {OURS}")
         taken.terminate()
         taken.wait(20)
         home = folder / "home"

@@ -119,10 +119,10 @@ def test_a_process_that_cannot_be_started_is_started_later(worker: Worker) -> No
         with nothing_opens(), pytest.raises(Fault, match=f"no process can be started for {study} "):
             worker._hand_out(docket)
         assert docket.leased() == {}, "it is nobody's"
-        assert worker._running == []
+        assert worker._children == []
         worker._later.clear()
         worker._hand_out(docket)
-        assert [each.study for each in worker._running] == [study]
+        assert [each.study for each in worker._children] == [study]
 
 
 @pytest.mark.slow
@@ -135,11 +135,11 @@ def test_a_study_whose_processes_are_killed_again_and_again_ends_with_a_code(
         (study,) = docket.ids("mandated")
         for number in range(5):
             end = time.monotonic() + 20
-            while not worker._running:
+            while not worker._children:
                 worker._hand_out(docket)
                 assert time.monotonic() < end
                 time.sleep(0.02)
-            (each,) = worker._running
+            (each,) = worker._children
             os.kill(each.process.pid or 0, signal.SIGKILL)
             each.process.join()
             worker._reap(docket)
@@ -152,7 +152,7 @@ def test_a_study_whose_processes_are_killed_again_and_again_ends_with_a_code(
         assert "memory" in ended.text
         worker._later.clear()
         worker._hand_out(docket)
-        assert worker._running == []
+        assert worker._children == []
         assert docket.leased() == {}
 
 
@@ -177,17 +177,17 @@ def test_a_process_that_hangs_is_ended_and_another_goes_on(worker: Worker, monke
     with closing(worker._settings.docket()) as docket:
         worker._hand_out(docket)
         monkeypatch.setattr(module, "LEASE", 0.5)
-        (hangs,) = worker._running
+        (hangs,) = worker._children
         os.kill(hangs.process.pid or 0, signal.SIGSTOP)
         worker._reap(docket)
-        assert worker._running == [hangs], "so far it may be alive"
+        assert worker._children == [hangs], "so far it may be alive"
         end = time.monotonic() + 10
-        while worker._running and time.monotonic() < end:  # leases are counted in whole seconds
+        while worker._children and time.monotonic() < end:  # leases are counted in whole seconds
             time.sleep(0.1)
             worker._reap(docket)
         assert hangs.process.exitcode == -signal.SIGKILL
         worker._hand_out(docket)
-        (again,) = worker._running
+        (again,) = worker._children
         assert again.study == hangs.study
 
 
@@ -217,7 +217,7 @@ def test_without_file_descriptors_for_a_while(live: Live, who: str, edge: int) -
 @pytest.mark.slow
 def test_a_node_that_cannot_keep_its_id_joins_all_the_same(live: Live) -> None:
     """On a disk that is full or may only be read."""
-    process = live.processes._running.pop("node south")
+    process = live.processes._processes.pop("node south")
     process.terminate()
     process.wait(30)
     kept = live.folder / "nodes" / "south" / "connection" / "node_id"

@@ -188,7 +188,7 @@ def test_told_to_stop_and_started_again(live: Live, who: str, when: str) -> None
     study = live.begin() if when == "in a study" else ""
     if study:
         live.wait_for(lambda: live.sums(study) > 1)
-    begun, process = time.monotonic(), live.processes._running[who]
+    begun, process = time.monotonic(), live.processes._processes[who]
     process.send_signal(signal.SIGTERM)
     process.wait(30)
     assert time.monotonic() - begun < SOON
@@ -216,7 +216,7 @@ def test_a_node_with_a_wrong_clock_is_not_let_in_until_it_is_right(live: Live) -
     if not shutil.which("faketime"):
         missing("faketime (apt-get install faketime)")
     patience(live.folder, 15)
-    process = live.processes._running.pop("node south")
+    process = live.processes._processes.pop("node south")
     process.terminate()
     process.wait(30)
     command = ["faketime", "-f", "-1h", sys.executable, "-m", "nodes.serve.loop", str(live.folder), "south"]

@@ -225,20 +225,20 @@ class Anova(Analysis):
         df: dict[str, float] = {}
         for name in names:
             smaller = [
-                other_term for other_term in designs if other_term != name and self._before(other_term, name, names)
+                other_term for other_term in designs if other_term != name and self._is_before(other_term, name, names)
             ]
-            basis = _after(designs[name], [designs[other_term] for other_term in smaller])
+            basis = _orthogonal_to(designs[name], [designs[other_term] for other_term in smaller])
             squares[name], df[name] = float(((basis.T @ response) ** 2).sum()), float(basis.shape[1])
         if self.typ == 3:
-            basis = _after(designs["Intercept"], [designs[name] for name in names])
+            basis = _orthogonal_to(designs["Intercept"], [designs[name] for name in names])
             squares["Intercept"] = float(((basis.T @ (response + root * origin)) ** 2).sum())
             df["Intercept"] = float(basis.shape[1])
-        full = _after(np.column_stack(list(designs.values())), [])
+        full = _orthogonal_to(np.column_stack(list(designs.values())), [])
         squares["lack of fit"] = float(((response - full @ (full.T @ response)) ** 2).sum())
         df["model"] = float(full.shape[1])
         return squares, df
 
-    def _before(self, term: str, name: str, names: list[str]) -> bool:
+    def _is_before(self, term: str, name: str, names: list[str]) -> bool:
         """Whether a term is fitted after another one."""
         if term == "Intercept" or self.typ == 3:
             return True
@@ -328,7 +328,7 @@ def _ratio(total: Any, n: Any) -> Floats:
 
 
 def _margin(table: npt.NDArray[Any], axis: int) -> npt.NDArray[Any]:
-    return np.asarray(table.sum(axis=tuple(axis_ for axis_ in range(table.ndim) if axis_ != axis)))
+    return np.asarray(table.sum(axis=tuple(axis_index for axis_index in range(table.ndim) if axis_index != axis)))
 
 
 def _design(shape: tuple[int, ...], term: tuple[int, ...], *, contrasts: bool) -> Floats:
@@ -342,10 +342,10 @@ def _design(shape: tuple[int, ...], term: tuple[int, ...], *, contrasts: bool) -
     return design
 
 
-def _after(block: Floats, blocks: list[Floats]) -> Floats:
+def _orthogonal_to(block: Floats, blocks: list[Floats]) -> Floats:
     """An orthonormal basis of what a block's columns add to those of others, shape (cells, rank)."""
     if blocks:
-        basis = _after(np.column_stack(blocks), [])
+        basis = _orthogonal_to(np.column_stack(blocks), [])
         for _ in range(2):  # twice, so that nothing of the others is left by rounding
             block = block - basis @ (basis.T @ block)
         scale = np.abs(np.column_stack([*blocks, block])).max()

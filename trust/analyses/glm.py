@@ -215,7 +215,7 @@ class Glm(Analysis):
         if ask.sum == "start":
             return self._start(ready, family, link)
         eta = ready.x @ ask.values["beta"] + ready.offset
-        mean, residual, working = _at(family, link, eta, ready)
+        mean, residual, working = _scores_at(family, link, eta, ready)
         if ask.sum == "leverage":
             meat_rows = working * np.sum((ready.x @ invert(ask.values["information"])) * ready.x, axis=1)
             above = ready.rows.of_persons(meat_rows) >= float(ask.values["most"]) * (1 - 1e-9)
@@ -228,7 +228,7 @@ class Glm(Analysis):
                 "working": ready.rows.of_persons(working),
             }
         null_eta = np.full(len(ready.y), float(ask.values["null"])) * self.intercept + ready.offset
-        null_mean, null_residual, null_working = _at(family, link, null_eta, ready)
+        null_mean, null_residual, null_working = _scores_at(family, link, null_eta, ready)
         with np.errstate(all="ignore"):
             pearson = float(ready.weights @ ((ready.y - mean) ** 2 / family.variance(mean)))
             deviances = [float(ready.weights @ family.deviance(ready.y, m)) for m in (mean, null_mean)]
@@ -247,7 +247,7 @@ class Glm(Analysis):
         with np.errstate(all="ignore"):
             eta = link.of_mean(np.clip(mean, family.lowest, family.highest))
         eta = np.where(np.isfinite(eta), eta, 0.0)
-        _, residual, working = _at(family, link, eta, ready)
+        _, residual, working = _scores_at(family, link, eta, ready)
         target = working * (eta - ready.offset) + residual
         return {
             "n": np.array(len(ready.y)),
@@ -354,7 +354,7 @@ class Glm(Analysis):
         }
 
 
-def _at(family: Family, link: Link, eta: Floats, ready: _Ready) -> tuple[Floats, Floats, Floats]:
+def _scores_at(family: Family, link: Link, eta: Floats, ready: _Ready) -> tuple[Floats, Floats, Floats]:
     """Mean, weighted working residual `w (y - mu) mu' / V`, and working weight `w mu'^2 / V`, each of shape (n,)."""
     mean = family.fitted(link, eta)
     with np.errstate(all="ignore"):

@@ -159,7 +159,7 @@ class Describe(Analysis):
                 square = distance * distance if ready.weights is None else distance * distance * ready.weights
                 raised = (square,) if ask.sum == "spread" else (square * distance, square * distance * distance)
                 for name, values in zip(names, raised, strict=True):
-                    sums[name][:, index] = _by(ready.cell, values, groups)
+                    sums[name][:, index] = _sums_by_group(ready.cell, values, groups)
             return {**{name: sums[name].reshape(table) for name in names}, **kept_arrays}
         rows = np.bincount(ready.cell, minlength=groups)
         persons = ready.rows.persons_by(ready.cell, groups)
@@ -171,8 +171,10 @@ class Describe(Analysis):
             counts[:, index] = np.bincount(ready.cell[present[:, index]], minlength=groups)
             one_row_each = ready.rows.person is None and ready.weights is None
             with_value[:, index] = counts[:, index] if one_row_each else ready.rows.persons_by(inside, groups)
-            weight[:, index] = _by(ready.cell, np.where(present[:, index], ones, 0.0), groups)
-            total[:, index] = _by(ready.cell, np.where(present[:, index], ones * ready.values[:, index], 0.0), groups)
+            weight[:, index] = _sums_by_group(ready.cell, np.where(present[:, index], ones, 0.0), groups)
+            total[:, index] = _sums_by_group(
+                ready.cell, np.where(present[:, index], ones * ready.values[:, index], 0.0), groups
+            )
         return {
             "rows": rows.reshape(shape),
             "persons": persons.reshape(shape),
@@ -297,5 +299,5 @@ def _compares(expression: Any) -> bool:
     return False
 
 
-def _by(cell: npt.NDArray[np.int64], values: Floats, groups: int) -> Floats:
+def _sums_by_group(cell: npt.NDArray[np.int64], values: Floats, groups: int) -> Floats:
     return np.asarray(np.bincount(cell, values, groups), dtype=np.float64)

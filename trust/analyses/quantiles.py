@@ -157,11 +157,11 @@ class Quantiles(Analysis):
     def prepare(self, scope: Scope, rows: Rows) -> _Ready:
         values, persons, any_value = [], [], np.zeros(rows.n, dtype=bool)
         for name, grid in zip(self.columns, self._grids(scope), strict=True):
-            column_values_ = rows.numeric(name)
-            present = ~np.isnan(column_values_)
+            present_values = rows.numeric(name)
+            present = ~np.isnan(present_values)
             any_value |= present
-            order = np.flatnonzero(present)[np.argsort(column_values_[present], kind="stable")]
-            values.append(column_values_[order])
+            order = np.flatnonzero(present)[np.argsort(present_values[present], kind="stable")]
+            values.append(present_values[order])
             persons.append(None if rows.person is None else rows.person[order])
             if order.size and not grid.low <= values[-1][0] <= values[-1][-1] <= grid.high:
                 raise SourceInvalid(

@@ -82,7 +82,7 @@ class Histogram(Analysis):
         return _Ready(cell, rows)
 
     def local(self, scope: Scope, ready: _Ready, ask: Ask) -> Arrays:
-        return _counted(ready, (self.cells(scope),))
+        return _table_sums(ready, (self.cells(scope),))
 
     def run(self, scope: Scope) -> Run:
         total = yield Ask("count")
@@ -125,7 +125,7 @@ class Crosstab(Analysis):
         return _Ready(np.where(has_weight, cell, -1), rows, np.where(has_weight, weights, 0.0))
 
     def local(self, scope: Scope, ready: _Ready, ask: Ask) -> Arrays:
-        return _counted(ready, table_shape(scope, self.groups()))
+        return _table_sums(ready, table_shape(scope, self.groups()))
 
     def run(self, scope: Scope) -> Run:
         total = yield Ask("count")
@@ -165,7 +165,7 @@ def _counting(scope: Scope, shape: tuple[int, ...], *, weighted: bool = False) -
     )
 
 
-def _counted(ready: _Ready, shape: tuple[int, ...]) -> Arrays:
+def _table_sums(ready: _Ready, shape: tuple[int, ...]) -> Arrays:
     """This partner's part of `_counting`; a row of weight 0 is no person in its cell."""
     size = int(np.prod(shape))
     inside = ready.cell >= 0

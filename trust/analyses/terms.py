@@ -78,19 +78,19 @@ class Design:
     @property
     def _columns(self) -> list[list[tuple[Any, _Part]]]:
         """For each column, its factors with the part of each."""
-        blocks_: list[list[tuple[Any, _Part]]] = [[]] if self.intercept else []
+        column_blocks: list[list[tuple[Any, _Part]]] = [[]] if self.intercept else []
         present = {frozenset(_key(f) for f in term) for term in self.terms} | (
             {frozenset[str]()} if self.intercept else set()
         )
         for term in self.terms:
             margins = [frozenset(_key(f) for f in term if f is not factor) for factor in term]
             of_factors = [self._parts(f, contrasts=m in present) for f, m in zip(term, margins, strict=True)]
-            _bound(len(blocks_) + math.prod(map(len, of_factors)), "columns")
+            _bound(len(column_blocks) + math.prod(map(len, of_factors)), "columns")
             products: list[list[tuple[Any, _Part]]] = [[]]
             for factor, parts in zip(term, of_factors, strict=True):
                 products = [[*product, (factor, part)] for part in parts for product in products]
-            blocks_ += products
-        return blocks_
+            column_blocks += products
+        return column_blocks
 
     def _parts(self, factor: Any, *, contrasts: bool) -> list[_Part]:
         column = _category(factor, self.scope)

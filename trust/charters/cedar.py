@@ -62,7 +62,7 @@ class PolicyEngine:
 
     def __init__(self, policies: tuple[Policy, ...], purposes: Mapping[str, tuple[str, ...]]) -> None:
         self.policies = {policy.id: policy for policy in policies}
-        self._all = _handle(policies)
+        self._policies_handle = _handle(policies)
         self._permits = _handle(p for p in policies if p.effect == "permit")
         purpose_entities = [_entity("Purpose", name, [_uid("Purpose", p) for p in up]) for name, up in purposes.items()]
         self._purposes = cedarpy.Entities.from_json_str(json.dumps(purpose_entities))
@@ -80,7 +80,7 @@ class PolicyEngine:
         try:
             entities = self._entities(requests[0].entities)
             documents = [request.document() for request in requests]
-            results = cedarpy.is_authorized_batch(documents, self._all, entities, schema())
+            results = cedarpy.is_authorized_batch(documents, self._policies_handle, entities, schema())
             return [self._answer(r, d, entities) for r, d in zip(results, documents, strict=True)]
         except BaseException as wrong:
             _only_failures(wrong)

@@ -25,7 +25,7 @@ __all__ = ["Cohort", "Literal"]
 Literal: TypeAlias = bool | int | float | str
 
 _LONGEST, _MOST_PARENTHESES, _DEEPEST = 4_000, 20, 120
-_ALLOWED: tuple[type[exp.Expression], ...] = (
+_ALLOWED_NODES: tuple[type[exp.Expression], ...] = (
     exp.And, exp.Or, exp.Not, exp.Paren, exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Between, exp.In,
     exp.Is, exp.Null, exp.Column, exp.Identifier, exp.Literal, exp.Neg, exp.Boolean,
 )  # fmt: skip
@@ -146,7 +146,7 @@ def _only_allowed(tree: exp.Expression) -> None:
         if isinstance(node, exp.Cast):
             remedy = "write a date as a text, such as birth >= '2020-01-01'"
             raise CohortInvalid("a cast in a cohort", expected="a column against a literal", remedy=remedy)
-        if type(node) not in _ALLOWED:
+        if type(node) not in _ALLOWED_NODES:
             kind = "a sub-query" if isinstance(node, exp.Query) else f"{type(node).__name__.lower()}"
             kind = "a function call" if isinstance(node, exp.Func) and not isinstance(node, exp.And | exp.Or) else kind
             raise CohortInvalid(

@@ -297,7 +297,7 @@ def _yaml(text: str) -> dict[str, Any]:
     if len(text) > _LARGEST:
         raise DatasetInvalid(f"a dataset of {len(text):,} characters", expected=f"at most {_LARGEST:,}")
     try:
-        document = yaml.load(text, Loader=_Closed)  # noqa: S506 - a SafeLoader
+        document = yaml.load(text, Loader=_ClosedLoader)  # noqa: S506 - a SafeLoader
     except (yaml.YAMLError, RecursionError, ValueError) as wrong:
         mark = getattr(wrong, "problem_mark", None)
         place = f" at line {mark.line + 1}" if mark else ""
@@ -306,7 +306,7 @@ def _yaml(text: str) -> dict[str, Any]:
     return _mapping(document, "the dataset")
 
 
-class _Closed(yaml.SafeLoader):
+class _ClosedLoader(yaml.SafeLoader):
     """SafeLoader without aliases (they can blow up), tags, deep nesting and duplicate keys (the last one would win)."""
 
     _depth = 0

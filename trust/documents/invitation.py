@@ -74,7 +74,7 @@ class Invitation(Model):
 
     @model_validator(mode="before")
     @classmethod
-    def _named(cls, value: object) -> object:
+    def _check_partner_names(cls, value: object) -> object:
         if isinstance(value, dict) and "roots" in value and not isinstance(value["roots"], list | tuple):
             raise ValueError("the roots are a list of signed documents")
         return value

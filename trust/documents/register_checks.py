@@ -41,7 +41,7 @@ Digest: TypeAlias = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 _ASK = "ask who runs the trust, and tell its auditor"
 
 
-class _Signed(Model):
+class _SignedBody(Model):
     envelope: Envelope
 
 
@@ -80,12 +80,12 @@ class _JournalHead(Model):
 
 
 _BODIES: dict[str, type[Model]] = {
-    "root": _Signed,
+    "root": _SignedBody,
     "charter": _Charter,
-    "study": _Signed,
+    "study": _SignedBody,
     "mandate": _Mandate,
-    "vote": _Signed,
-    "revocation": _Signed,
+    "vote": _SignedBody,
+    "revocation": _SignedBody,
     "sum-record": _SumRecord,
     "release": _Release,
     "refusal": _Refusal,
@@ -197,7 +197,7 @@ class _Reading:
 
     def __init__(self, versions: Sequence[TrustRoot]) -> None:
         self._versions = versions
-        self._seen = 0
+        self._entries_read = 0
         self._studies: dict[str, str] = {}
         self._mandates: dict[str, str] = {}
         self._revoked: set[str] = set()
@@ -222,7 +222,7 @@ class _Reading:
         kind = entry.kind
         try:
             body: Any = read_model(_BODIES[kind], entry.body, MessageInvalid, "its body")
-            if kind != "root" and not self._seen:
+            if kind != "root" and not self._entries_read:
                 raise Refused("register", "it comes before the first trust root", _ASK)
             self._judges[kind](entry.study, body)
             self._right[kind] += 1
@@ -244,25 +244,25 @@ class _Reading:
     @property
     def _root_now(self) -> TrustRoot:
         """The version that the register had at this entry."""
-        return self._versions[self._seen - 1]
+        return self._versions[self._entries_read - 1]
 
     @property
     def _coordinator(self) -> list[bytes]:
-        return coordinator_keys(self._versions[: self._seen])
+        return coordinator_keys(self._versions[: self._entries_read])
 
-    def _root(self, _: str, body: _Signed) -> None:
+    def _root(self, _: str, body: _SignedBody) -> None:
         """The chain of the folder is verified already: the same bytes are enough."""
-        if self._seen == len(self._versions):
+        if self._entries_read == len(self._versions):
             raise Refused("root-version", "a version of the trust root that the folder does not have", _ASK)
-        if body.envelope.unverified_payload != self._versions[self._seen].payload:
-            text = f"it is not version {self._seen + 1} of the folder's trust root"
+        if body.envelope.unverified_payload != self._versions[self._entries_read].payload:
+            text = f"it is not version {self._entries_read + 1} of the folder's trust root"
             raise Refused("root-version", text, _ASK)
-        self._seen += 1
+        self._entries_read += 1
 
     def _charter(self, _: str, body: _Charter) -> None:
         _must(body.digest_ == self._root_now.root.charter, "the charter is not the trust root's")
 
-    def _study(self, study: str, body: _Signed) -> None:
+    def _study(self, study: str, body: _SignedBody) -> None:
         signed_study_ = signed_study(body.envelope, self._root_now.root)
         _must(signed_study_.id == study, "the study has another id than its entry")
         _must(study not in self._studies.values(), "a second study with this id")
@@ -274,10 +274,10 @@ class _Reading:
         _must(self._studies.get(mandate.mandate.study) == study, "the mandate is for no study of this id")
         self._mandates[body.digest_] = study
 
-    def _vote(self, _: str, body: _Signed) -> None:
+    def _vote(self, _: str, body: _SignedBody) -> None:
         read_refusal(body.envelope, self._root_now.root)
 
-    def _revocation(self, study: str, body: _Signed) -> None:
+    def _revocation(self, study: str, body: _SignedBody) -> None:
         revocation = read_revocation(body.envelope, self._root_now.root)
         _must(self._mandates.get(revocation.mandate, study) == study, "the revocation is of another study's mandate")
         self._revoked.add(revocation.mandate)
@@ -297,7 +297,7 @@ class _Reading:
         _must(bool(body.rule and body.text), "the refusal names no rule")
 
     def _journal_head(self, _: str, body: _JournalHead) -> None:
-        versions = [v.root for v in self._versions[: self._seen] if body.partner in v.root.partners]
+        versions = [v.root for v in self._versions[: self._entries_read] if body.partner in v.root.partners]
         keys = [v.verify_keys()[body.partner] for v in reversed(versions)]
         origin = journal_origin(self._root_now.root.trust, body.partner)
         head, previous = read_checkpoint(body.note, origin, keys), self._heads.get(body.partner)

@@ -75,14 +75,14 @@ def read_checkpoint(note: str, origin: str, keys: Iterable[bytes]) -> Checkpoint
     signature_lines = signatures.removesuffix("\n").split("\n")
     signed_text, candidate_keys = f"{text}\n".encode(), list(keys)
     good = [
-        _signed(line, origin, candidate_keys, signed_text) for line in signature_lines
+        _signature_holds(line, origin, candidate_keys, signed_text) for line in signature_lines
     ]  # each line is read: a malformed one spoils the note
     if not any(good):
         raise Refused("checkpoint-signature", "the checkpoint is not signed by its log's key", "fetch it again")
     return Checkpoint(origin, int(lines[1]), root)
 
 
-def _signed(line: str, origin: str, keys: Iterable[bytes], text: bytes) -> bool:
+def _signature_holds(line: str, origin: str, keys: Iterable[bytes], text: bytes) -> bool:
     """Whether a signature's line is one of these keys' over the text.  Raises: MessageInvalid for no such line."""
     match = _LINE.fullmatch(line)
     blob = _base64(match[2]) if match else None

@@ -17,14 +17,14 @@ __all__ = ["computed"]
 
 def computed(name: str, analysis: AnyAnalysis, names: Names) -> Iterator[Line]:
     """What an analysis is, in a line, and under it what follows from its fields."""
-    first, *rest = _said(analysis, names)
+    first, *rest = _sentences(analysis, names)
     yield Line(names.speech("analysis", name=name, what=first.text), "item")
     yield from rest
     if PARTNER in analysis.reads():
         yield Line(names.speech("shows_partner"), "warning", 1)
 
 
-def _said(analysis: AnyAnalysis, names: Names) -> Iterator[Line]:
+def _sentences(analysis: AnyAnalysis, names: Names) -> Iterator[Line]:
     match analysis:
         case Describe():
             return _describe(analysis, names)

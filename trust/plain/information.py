@@ -22,9 +22,9 @@ def information(study: Study, cohort: Cohort | None, names: Names) -> Iterator[L
     columns = [name for name in names.dataset.names if name in uses]
     for name in [*columns, *sorted(uses.keys() - set(columns))]:
         hidden = name not in names.dataset
-        yield Line(_what(names.of(name), names, hidden=hidden), "item")
+        yield Line(_description(names.of(name), names, hidden=hidden), "item")
         if not hidden:
-            yield from _more(names.of(name), names)
+            yield from _further_lines(names.of(name), names)
         yield Line(names.speech("used_for", uses=names.speech.listed(uses[name])), "item", 1)
 
 
@@ -57,7 +57,7 @@ def _uses(study: Study, cohort: Cohort | None, names: Names) -> dict[str, list[s
     return uses
 
 
-def _what(column: Column, names: Names, *, hidden: bool) -> str:
+def _description(column: Column, names: Names, *, hidden: bool) -> str:
     say = names.speech
     kind = say("kind_hidden") if hidden else _kind(column, names)
     if not column.label or column.label == column.name:
@@ -81,7 +81,7 @@ def _kind(column: Column, names: Names) -> str:
     return kind + (say("in_unit", unit=unit) if unit else "")
 
 
-def _more(column: Column, names: Names) -> Iterator[Line]:
+def _further_lines(column: Column, names: Names) -> Iterator[Line]:
     say = names.speech
     if column.description:
         yield Line(say("described", text=say.quoted(column.description)), "item", 1)

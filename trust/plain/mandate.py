@@ -76,7 +76,7 @@ class _Writer:
             ("summary", self._summary()),
             ("purpose", self._purpose()),
             ("who", [self._line("who_is", researcher=self.say.quoted(self.study.researcher))]),
-            ("whose", self._whose()),
+            ("whose", self._data_holders()),
             ("information", information(self.study, self.cohort, self.names)),
             ("about", self._about()),
             ("computed", self._computed()),
@@ -86,7 +86,7 @@ class _Writer:
             ("remains", self._items(*(f"remains_{item}" for item in _REMAINS))),
             ("valid", self._valid()),
             ("conditions", self._conditions()),
-            ("signed", self._signed()),
+            ("signed", self._signatures()),
         ):
             yield Section(self.say(heading), tuple(lines))
 
@@ -125,7 +125,7 @@ class _Writer:
         else:
             yield self._line("purpose_known", words=words, code=code)
 
-    def _whose(self) -> Iterator[Line]:
+    def _data_holders(self) -> Iterator[Line]:
         partners, quoted = self.mandate.partners, self.say.quoted
         yield self._line("partners", count=len(partners), names=", ".join(partners))
         name, version = quoted(self.dataset.name), quoted(self.dataset.version)
@@ -223,7 +223,7 @@ class _Writer:
         yield self._line("conditions_set", count=len(conditions))
         yield from (Line(self.say.quoted(condition), "item") for condition in conditions)
 
-    def _signed(self) -> Iterator[Line]:
+    def _signatures(self) -> Iterator[Line]:
         yield self._line("signed_bytes")
         yield self._line("signed_names")
         mandate = self.mandate

@@ -52,7 +52,7 @@ class Names:
         levels = () if name == PARTNER else self.of(name).levels
         called = {level.value: level.label or str(level.value) for level in levels}
         label = called.get(value, str(value))
-        if [label_.casefold() for label_ in called.values()].count(label.casefold()) < 2:
+        if [label_text.casefold() for label_text in called.values()].count(label.casefold()) < 2:
             return self.speech.quoted(label)
         return self.speech("level_named", label=self.speech.quoted(label), value=self.speech.quoted(str(value)))
 

@@ -66,7 +66,7 @@ _TEXTS = {
         "unreadable": "illisible",
     },
 }
-_SHOWN = 19
+_DIGITS_SHOWN = 19
 """Characters of a digest: `sha256:` and 12 more."""
 _STUDY = 24
 """Characters of a study's id that stand in line; a longer one moves the rest of its line."""
@@ -97,7 +97,7 @@ def _root(body: dict[str, Any], texts: dict[str, str]) -> str:
 
 def _charter(body: dict[str, Any], texts: dict[str, str]) -> str:
     return texts["charter"].format(
-        name=escaped(body["name"]), version=int(body["version"]), digest=escaped(body["digest"][:_SHOWN])
+        name=escaped(body["name"]), version=int(body["version"]), digest=escaped(body["digest"][:_DIGITS_SHOWN])
     )
 
 
@@ -128,7 +128,7 @@ def _sum_record(body: dict[str, Any], texts: dict[str, str]) -> str:
 
 
 def _release(body: dict[str, Any], texts: dict[str, str]) -> str:
-    return texts["release"].format(digest=escaped(body["result"][:_SHOWN]))
+    return texts["release"].format(digest=escaped(body["result"][:_DIGITS_SHOWN]))
 
 
 def _revocation(body: dict[str, Any], _: dict[str, str]) -> str:

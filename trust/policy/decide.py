@@ -79,7 +79,7 @@ def judge(declaration: Declaration, bench: DecisionContext, lang: str = "en") ->
             *_floors(declaration, bench, lang),
             _dates(declaration, floor, bench.now, lang),
             _partners(declaration, lang),
-            _shown(declaration, bench.charter, lang),
+            _partner_shown(declaration, bench.charter, lang),
             _size("sums", declaration.sums, floor.sums_at_most, lang),
             _size("bytes", declaration.bytes, floor.bytes_at_most, lang),
         ]
@@ -174,7 +174,7 @@ def _floors_of(
         if least == ():
             decisions.append(_say(rule, False, "floor_conflict", "floor_conflict_remedy", lang, name=name))
             continue
-        values = {"wanted": _wanted(name, least, lang), "declared": _written(value), "value": _nearest(least)}
+        values = {"wanted": _demand(name, least, lang), "declared": _in_words(value), "value": _nearest(least)}
         text = "floor_of" if least != of_charter[name] else "floor"
         ok = meets(name, value, least)
         decisions.append(_say(rule, ok, text, "floor_remedy", lang, name=name, policy=policy, **values))
@@ -190,20 +190,20 @@ def meets(name: str, value: Any, least: Any) -> bool:
     return bool(value <= least if name in AT_MOST else value >= least)
 
 
-def _wanted(name: str, least: Any, lang: str) -> str:
+def _demand(name: str, least: Any, lang: str) -> str:
     if isinstance(least, tuple):
         return phrase("or", lang).join(least)
     if isinstance(least, bool):
-        return _written(least)
+        return _in_words(least)
     return phrase("or_less" if name in AT_MOST else "or_more", lang, value=least)
 
 
 def _nearest(least: Any) -> str:
     """The value to set: the floor itself."""
-    return str(least[0]) if isinstance(least, tuple) else _written(least)
+    return str(least[0]) if isinstance(least, tuple) else _in_words(least)
 
 
-def _written(value: Any) -> str:
+def _in_words(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -231,7 +231,7 @@ def _partners(declaration: Declaration, lang: str) -> Decision:
     return _say("organisations", ok, "partners", "partners_remedy", lang, fewest=fewest)
 
 
-def _shown(declaration: Declaration, charter: Charter, lang: str) -> Decision:
+def _partner_shown(declaration: Declaration, charter: Charter, lang: str) -> Decision:
     ok = not declaration.by_partner or charter.partner_may_be_shown
     return _say("organisations", ok, "shown" if declaration.by_partner else "shown_not_asked", "shown_remedy", lang)
 

@@ -81,7 +81,7 @@ class Declaration:
     @classmethod
     def of(cls, study: Study, scope: Scope, plans: Mapping[str, Mapping[str, Sum]]) -> Declaration:
         """What a study declares over a dataset; `plans` are those of its analyses."""
-        data = _Same(scope.dataset)
+        data = _SameForAll(scope.dataset)
         analyses = study.analyses.values()
         cohort = _cohort(study.cohort, data)
         plan = {name: dict(sums) for name, sums in plans.items()}
@@ -163,7 +163,7 @@ def _parameters(study: Study, name: str, sums: Mapping[str, Sum]) -> int:
 # ---- columns
 
 
-class _Same:
+class _SameForAll:
     """A dataset as a key that is itself and no other: it is frozen, and its digest is dear."""
 
     __slots__ = ("dataset",)
@@ -175,23 +175,23 @@ class _Same:
         return id(self.dataset)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.dataset is self.dataset
+        return isinstance(other, _SameForAll) and other.dataset is self.dataset
 
 
 @functools.lru_cache(maxsize=64)
-def _digest(data: _Same) -> str:
+def _digest(data: _SameForAll) -> str:
     return data.dataset.digest()
 
 
 @functools.lru_cache(maxsize=64)
-def _behind(data: _Same) -> Mapping[str, frozenset[str]]:
+def _behind(data: _SameForAll) -> Mapping[str, frozenset[str]]:
     """For each derived column, the columns that it follows from."""
     derived = [column.name for column in data.dataset.columns if column.derived]
     return {name: frozenset(data.dataset.derivation(name).columns) for name in derived}
 
 
 @functools.lru_cache(maxsize=1024)
-def _cohort(text: str, data: _Same) -> frozenset[str] | None:
+def _cohort(text: str, data: _SameForAll) -> frozenset[str] | None:
     """The columns that a cohort reads, or None where it is no cohort over this dataset."""
     try:
         names = Cohort.parse(text, data.dataset).columns if text else ()
@@ -202,6 +202,6 @@ def _cohort(text: str, data: _Same) -> frozenset[str] | None:
 
 def reads_of(dataset: Dataset, names: Iterable[str]) -> frozenset[str]:
     """Those columns and what derived ones among them follow from, without the reserved `partner`."""
-    behind = _behind(_Same(dataset))
+    behind = _behind(_SameForAll(dataset))
     read = {name for name in names if name != PARTNER}
     return frozenset(read.union(*(behind.get(name, frozenset()) for name in read)))

@@ -93,13 +93,13 @@ class Explanation:
             lines += [f"    {phrase('explain_remedy', lang, remedy=reason.remedy)}"] if reason.remedy else []
         lines.append(phrase("explain_changes" if self.changes else "explain_none", lang))
         for change in self.changes:
-            lines.append("  " + "; ".join(f"{name} = {_written(value, lang)}" for name, value in change.items()))
+            lines.append("  " + "; ".join(f"{name} = {_in_words(value, lang)}" for name, value in change.items()))
         if not self.complete:
             lines.append(phrase("explain_cut", lang, n=self.tried))
         return "\n".join(lines)
 
 
-def _written(value: Any, lang: str) -> str:
+def _in_words(value: Any, lang: str) -> str:
     if isinstance(value, Without):
         return value.said(lang)
     return str(value).lower() if isinstance(value, bool) else str(value)
@@ -184,8 +184,8 @@ class _Search:
                     continue
                 if self.tried >= _MOST_TRIES:
                     return self._ordered(changes_found), False
-                declaration = self._applied(change)
-                refusals = self._judged(declaration).refusals
+                declaration = self._declaration_with(change)
+                refusals = self._decisions_on(declaration).refusals
                 if not refusals:
                     smallest = self._shrunk(change)
                     changes_found += [smallest] if self._holds(smallest) else []
@@ -199,7 +199,7 @@ class _Search:
     def _ordered(self, changes: list[Change]) -> tuple[Change, ...]:
         return tuple(sorted((dict(sorted(c.items())) for c in changes), key=lambda change: (len(change), *change)))
 
-    def _judged(self, declaration: Declaration) -> Decisions:
+    def _decisions_on(self, declaration: Declaration) -> Decisions:
         self.tried += 1
         return judge(declaration, self._bench)
 
@@ -244,7 +244,8 @@ class _Search:
         ]
         floor = self._bench.floor
         alone = {
-            name: self._applied({"analyses": Without(tuple(n for n in analyses if n != name))}) for name in analyses
+            name: self._declaration_with({"analyses": Without(tuple(n for n in analyses if n != name))})
+            for name in analyses
         }
         large = (n for n, d in alone.items() if d.sums > floor.sums_at_most or d.bytes > floor.bytes_at_most)
         yield from (names for names in dict.fromkeys([*sets, tuple(large)]) if names and len(names) < len(analyses))
@@ -276,7 +277,7 @@ class _Search:
 
     # ---- states
 
-    def _applied(self, change: Change) -> Declaration:
+    def _declaration_with(self, change: Change) -> Declaration:
         """The declaration with these fields changed."""
         declaration = self.base
         if "analyses" in change:
@@ -305,7 +306,7 @@ class _Search:
             for name in value.names if isinstance(value, Without) else ():
                 fewer = tuple(n for n in change[field].names if n != name)
                 smaller = {**change, field: Without(fewer)}
-                if fewer and self._judged(self._applied(smaller)).ok:
+                if fewer and self._decisions_on(self._declaration_with(smaller)).ok:
                     change = smaller
         return change
 

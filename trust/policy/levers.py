@@ -47,13 +47,13 @@ def levers_of(refusal: Decision, declaration: Declaration, bench: DecisionContex
     if rule == "no-permit" and declaration.purpose not in bench.charter.purposes:
         return frozenset({"purpose"})
     if rule == "no-permit":
-        return _of(p for p in policies.values() if p.effect == "permit")
+        return _policy_names(p for p in policies.values() if p.effect == "permit")
     if rule == "policy-error":
-        return _of(policies.values())
-    return _of([policies[rule]])
+        return _policy_names(policies.values())
+    return _policy_names([policies[rule]])
 
 
-def _of(policies: Any) -> frozenset[str]:
+def _policy_names(policies: Any) -> frozenset[str]:
     return frozenset().union(*(_LEVERS.get(name, frozenset()) for policy in policies for name in policy.reads))
 
 

@@ -14,7 +14,7 @@ from trust.policy.cases import TESTS, load_cases
 
 __all__ = ["Finding", "lint"]
 
-_HELD = {**{name: name for name in Floor.model_fields}, "sums": "sums_at_most"}
+_FLOOR_FIELDS = {**{name: name for name in Floor.model_fields}, "sums": "sums_at_most"}
 """Field of a request's context -> the floor that holds its threshold."""
 _FILES = {"charter.toml", "purposes.toml", TESTS, "partner.toml"}
 _DOCUMENTS = (".md", ".txt")
@@ -62,7 +62,7 @@ def _rules(policies: tuple[Policy, ...]) -> Iterator[Finding]:
         if _unconditional(policy):
             effect = "refuses every study" if policy.effect == "forbid" else "permits every study with a known purpose"
             yield Finding(policy.effect == "forbid", place, f"without a condition it {effect}")
-        for facts in sorted({_HELD[name] for name in policy.reads & _HELD.keys()} | _days(policy)):
+        for facts in sorted({_FLOOR_FIELDS[name] for name in policy.reads & _FLOOR_FIELDS.keys()} | _days(policy)):
             text = (
                 f"holds a threshold that [floor] holds: {facts}; there, a partner's can be stricter and remedies follow"
             )

@@ -90,15 +90,15 @@ class _Table:
 
     def protect(self) -> None:
         """Hide more until nothing that is hidden can be worked out.  More hidden cells only widen an interval."""
-        waiting = [_one(self.counts.shape, cell) for cell in map(tuple, np.argwhere(self.hidden))]
+        waiting = [_mask_of(self.counts.shape, cell) for cell in map(tuple, np.argwhere(self.hidden))]
         waiting += [line.cells for line in self.lines if line.hidden]
         while waiting:
             target = waiting.pop(0)
             while not self.hidden.all() and self._exposed(target):
-                further = self._more(target)
+                further = self._cells_to_hide(target)
                 for cell in further:
                     self._hide(cell, True)
-                waiting += [_one(self.counts.shape, cell) for cell in further]
+                waiting += [_mask_of(self.counts.shape, cell) for cell in further]
             if self._work > _MOST_WORK:
                 self.hidden[:] = True
                 return
@@ -116,7 +116,7 @@ class _Table:
                 self._hide(cell, True)
 
     def _targets(self) -> Iterator[Mask]:
-        yield from (_one(self.counts.shape, tuple(cell)) for cell in np.argwhere(self.hidden))
+        yield from (_mask_of(self.counts.shape, tuple(cell)) for cell in np.argwhere(self.hidden))
         yield from (line.cells for line in self.lines if line.hidden)
 
     def _hide(self, cell: Cell, hidden: bool) -> None:
@@ -160,7 +160,7 @@ class _Table:
 
     # ---- what to hide with it
 
-    def _more(self, target: Mask) -> list[Cell]:
+    def _cells_to_hide(self, target: Mask) -> list[Cell]:
         """Cells to hide so that the target is less exposed."""
         inside = np.argwhere(target & self.hidden)
         if not len(inside):  # a margin to hide, of which all is shown: begin with its smallest cell
@@ -222,7 +222,7 @@ class _Table:
         return tuple(int(i) for i in candidates[order[0]])
 
 
-def _one(shape: tuple[int, ...], cell: Cell) -> Mask:
+def _mask_of(shape: tuple[int, ...], cell: Cell) -> Mask:
     mask = np.zeros(shape, dtype=bool)
     mask[cell] = True
     return mask

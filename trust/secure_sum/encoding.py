@@ -241,7 +241,7 @@ def decode_sum(
         if block.encoding == "real":
             totals[block.name] = decode_reals(words, fixed).reshape(block.shape)
             continue
-        q = _taken(words, layout, block.name)
+        q = _plain_words(words, layout, block.name)
         if block.encoding == "count":
             totals[block.name] = q.reshape(block.shape)
         else:
@@ -250,7 +250,7 @@ def decode_sum(
     return totals
 
 
-def _taken(words: Words, layout: Layout, name: str) -> npt.NDArray[np.int64]:
+def _plain_words(words: Words, layout: Layout, name: str) -> npt.NDArray[np.int64]:
     if layout.fixed:
         return decode_integers(words, layout.fixed, name=name)
     signed_words: npt.NDArray[np.signedinteger[Any]] = words[0].view("<i4" if layout.word == "u32" else "<i8")

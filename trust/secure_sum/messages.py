@@ -98,7 +98,7 @@ class Upload:
 
         Raises: UploadShape for unknown or missing fields, wrong types and lengths, a body that is not `layout`'s.
         """
-        fields = _closed(header, _UPLOAD_FIELDS, UploadShape)
+        fields = _closed_fields(header, _UPLOAD_FIELDS, UploadShape)
         if fields["kind"] != "upload" or type(fields["v"]) is not int or fields["v"] != 1:
             raise UploadShape("another kind or version", expected="an upload, version 1")
         layout.read(body)
@@ -161,7 +161,7 @@ class Record:
     @classmethod
     def parse(cls, document: object) -> Record:
         """A record from an untrusted JSON value.  Its signature is not judged here.  Raises: RecordInvalid."""
-        fields = _closed(document, _RECORD_FIELDS, RecordInvalid)
+        fields = _closed_fields(document, _RECORD_FIELDS, RecordInvalid)
         if fields["schema"] != RECORD_SCHEMA:
             raise RecordInvalid("another schema", expected=RECORD_SCHEMA)
         partners, digests, signatures = (fields[field] for field in ("U", "digests", "signatures"))
@@ -183,7 +183,7 @@ class Record:
         )
 
 
-def _closed(document: object, fields: frozenset[str], error: type[SecureSumError]) -> Mapping[str, Any]:
+def _closed_fields(document: object, fields: frozenset[str], error: type[SecureSumError]) -> Mapping[str, Any]:
     if not isinstance(document, Mapping) or set(document) != fields:
         raise error("unknown or missing fields", expected=f"exactly {', '.join(sorted(fields))}")
     return document

@@ -124,7 +124,7 @@ def total_of(vectors: list[Words], layout: Layout) -> Words:
     for low in range(0, out.size, step):
         piece = out[low : low + step]
         piece[:] = first[low : low + step]
-        for vector_ in rest:
-            np.add(piece, vector_[low : low + step], out=piece)
+        for further_vector in rest:
+            np.add(piece, further_vector[low : low + step], out=piece)
     layout.normalise(total)
     return total

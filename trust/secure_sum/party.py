@@ -140,7 +140,7 @@ class Party:
         # 1 the gate again, expiry and revocation included
         require(gate())
         # 2 to 5 against the state
-        state = self._started(self._store)
+        state = self._require_started(self._store)
         contribution = self._contributed(self._store, state, question, partners)
         if contribution is not None:
             return self._stored(contribution)
@@ -162,7 +162,7 @@ class Party:
         )
         # 2 to 5 once more under the lock: another process may have been first, and then its bytes are the ones to send
         with self._store.transaction() as tx:
-            state = self._started(tx)
+            state = self._require_started(tx)
             contribution = self._contributed(tx, state, question, partners)
             if contribution is None:
                 self._may_ask(tx, state, question, partners)
@@ -198,7 +198,7 @@ class Party:
         """
         close_study(self._store, self.parameters.study, reason, time=_utc(now))
 
-    def _mine(self, state: StudyState | None) -> StudyState:
+    def _require_own(self, state: StudyState | None) -> StudyState:
         """The state of this study, open and under this mandate."""
         if state is None:
             raise SumOrder("a study that I have not approved", expected="an approval first")
@@ -209,13 +209,13 @@ class Party:
         return state
 
     def _approved(self, state: StudyState | None) -> StudyState:
-        state = self._mine(state)
+        state = self._require_own(state)
         if state.status != "approved":
             raise AlreadyStarted("a second start", expected="one")
         return state
 
-    def _started(self, reader: Reader) -> StudyState:
-        state = self._mine(reader.study(self.parameters.study))
+    def _require_started(self, reader: Reader) -> StudyState:
+        state = self._require_own(reader.study(self.parameters.study))
         if state.status != "started":
             raise SumOrder("a sum before the start", expected="the start of the study first")
         return state

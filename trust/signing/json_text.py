@@ -28,8 +28,8 @@ def read_json(raw: bytes, *, largest: int) -> Any:
         return json.loads(
             raw.decode("utf-8"),
             object_pairs_hook=_once,
-            parse_float=_refused,
-            parse_constant=_refused,
+            parse_float=_refuse_number,
+            parse_constant=_refuse_number,
             parse_int=_whole,
         )
     except (ValueError, RecursionError):
@@ -49,7 +49,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return fields
 
 
-def _refused(text: str) -> NoReturn:
+def _refuse_number(text: str) -> NoReturn:
     raise MessageInvalid("a number that is not whole", expected="no floats, no NaN")
 
 

@@ -85,7 +85,7 @@ class PublicKey(Model):
     public: str = Field(pattern=r"^[0-9a-f]{64}$")
 
     @model_validator(mode="after")
-    def _own(self) -> PublicKey:
+    def _check_kind(self) -> PublicKey:
         if key_id(bytes.fromhex(self.public)) != self.id:
             raise ValueError("the id is not the SHA-256 of the public key")
         return self
@@ -222,14 +222,14 @@ def _typed(key_name: str, new: bool) -> str:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", getpass.GetPassWarning)
-            passphrase_ = getpass.getpass(f"Passphrase of {key_name}: ")
-            if new and getpass.getpass("The same again: ") != passphrase_:
+            typed = getpass.getpass(f"Passphrase of {key_name}: ")
+            if new and getpass.getpass("The same again: ") != typed:
                 raise InvalidInput("the two passphrases differ", remedy="type the same one twice")
     except (EOFError, getpass.GetPassWarning):
         raise InvalidInput(
             f"the passphrase of {key_name} cannot be typed unseen here", expected="--passphrase-file FILE"
         ) from None
-    return passphrase_
+    return typed
 
 
 # ---- reading

@@ -26,17 +26,19 @@ class DescribeResult(Released):
     @property
     def suppressed(self) -> pd.DataFrame:
         """Where a value is hidden; the shape of `to_frame()`."""
-        hidden = {s: self.values["hidden_groups" if s in ("count", "missing") else "hidden"] for s in self._shown()}
+        hidden = {
+            s: self.values["hidden_groups" if s in ("count", "missing") else "hidden"] for s in self._rows_shown()
+        }
         table = {
             s: np.broadcast_to(_wide(h, self.values["count"]), self.values["count"].shape) for s, h in hidden.items()
         }
         return self._frame(table, "boolean").astype(bool)
 
     def to_frame(self) -> pd.DataFrame:
-        frame = self._frame({s: self.values[_ARRAYS.get(s, s)] for s in self._shown()}, "Float64")
+        frame = self._frame({s: self.values[_ARRAYS.get(s, s)] for s in self._rows_shown()}, "Float64")
         return frame.mask(self.suppressed, pd.NA)
 
-    def _shown(self) -> tuple[str, ...]:
+    def _rows_shown(self) -> tuple[str, ...]:
         weighted = self.analysis.weights is not None
         return ("count", "missing", "weights", *_STATISTICS[2:]) if weighted else _STATISTICS
 

@@ -23,7 +23,7 @@ class QuantilesResult(Released):
     number and `bracket` two; with several, a Series and a DataFrame by column.
     """
 
-    def _at(self, q: float) -> int:
+    def _index_of(self, q: float) -> int:
         matches = np.flatnonzero(np.isclose(self.values["q"], q, rtol=0, atol=1e-12))
         if not matches.size:
             quantile_texts = [f"{quantile:g}" for quantile in self.values["q"]]
@@ -32,12 +32,12 @@ class QuantilesResult(Released):
 
     def quantile(self, q: float) -> float | pd.Series[float]:
         """An estimate of the quantile.  Raises: StudyInvalid for one that was not asked for."""
-        row = self.values["estimate"][self._at(q)]
+        row = self.values["estimate"][self._index_of(q)]
         return float(row[0]) if len(row) == 1 else pd.Series(row, index=list(self.analysis.columns), name=q)
 
     def bracket(self, q: float) -> tuple[float, float] | pd.DataFrame:
         """The two ends between which the quantile lies.  Raises: StudyInvalid for one that was not asked for."""
-        index = self._at(q)
+        index = self._index_of(q)
         lower, upper = self.values["lower"][index], self.values["upper"][index]
         if len(lower) == 1:
             return float(lower[0]), float(upper[0])

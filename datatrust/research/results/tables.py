@@ -135,7 +135,7 @@ class CrosstabResult(Released):
         return np.asarray(self.values["counts"], dtype=np.float64)
 
     @cached_property
-    def _expected(self) -> Floats:
+    def _expected_counts(self) -> Floats:
         total = self._table.sum()
         with np.errstate(all="ignore"):
             return np.asarray(np.outer(self._table.sum(axis=1), self._table.sum(axis=0)) / total)
@@ -143,21 +143,21 @@ class CrosstabResult(Released):
     @property
     def expected(self) -> pd.DataFrame:
         """Counts expected if rows and columns were independent.  Raises: Refused where a cell is hidden."""
-        return self._frame(self._expected)
+        return self._frame(self._expected_counts)
 
     @property
     def chi2(self) -> float:
         """Pearson's statistic.  Raises: Refused where a cell is hidden."""
-        some = self._expected > 0
-        return float(((self._table[some] - self._expected[some]) ** 2 / self._expected[some]).sum())
+        some = self._expected_counts > 0
+        return float(((self._table[some] - self._expected_counts[some]) ** 2 / self._expected_counts[some]).sum())
 
     @property
     def dof(self) -> int:
         """Degrees of freedom, of levels that somebody has.  Raises: Refused where a cell is hidden."""
-        rows, columns = self._held()
+        rows, columns = self._hidden_counts()
         return (rows - 1) * (columns - 1)
 
-    def _held(self) -> tuple[int, int]:
+    def _hidden_counts(self) -> tuple[int, int]:
         return tuple(int((self._table.sum(axis=axis) > 0).sum()) for axis in (1, 0))  # type: ignore[return-value]
 
     @property
@@ -168,7 +168,7 @@ class CrosstabResult(Released):
     @property
     def cramers_v(self) -> float:
         """sqrt(chi2 / n / (smaller side - 1)), NaN for a side of one level.  Raises: Refused where a cell is hidden."""
-        smaller = min(self._held()) - 1
+        smaller = min(self._hidden_counts()) - 1
         return float(np.sqrt(self.chi2 / self._table.sum() / smaller)) if smaller > 0 else float("nan")
 
     @property

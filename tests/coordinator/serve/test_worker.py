@@ -67,6 +67,6 @@ def test_a_process_of_which_nothing_is_known_keeps_its_lease(
         (study,) = docket.ids("mandated")
         assert docket.lease(study, "one", 20.0)
         gone: Any = SimpleNamespace(is_alive=lambda: False, exitcode=code)
-        ours._running.append(worker._Running(study, "one", gone))
+        ours._children.append(worker._StudyChild(study, "one", gone))
         ours._reap(docket)
         assert (study in docket.leased()) is left

@@ -89,5 +89,5 @@ def test_a_list_without_an_end_is_given_up(
     liar[0].lies["/v1/studies"] = endless
     liar[0].asked.clear()
     with pytest.raises(Fault, match="more than 3 pages"):
-        list(shown_studies(trust._met.link))
+        list(shown_studies(trust._verified.link))
     assert len(liar[0].asked) == 3

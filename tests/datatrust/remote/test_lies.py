@@ -186,7 +186,7 @@ def test_nobody_listens_there(here: Served, tmp_path: Path) -> None:
 def test_lies_about_a_study_are_refused(here: Served, trust: RemoteTrust, liar: list[Liar]) -> None:
     job, other = ask(trust).submit(), ask(trust, "Other").submit()
     path, lies = f"/v1/studies/{job.id}", liar[0].lies
-    honest, another = trust._met.link.json(path), trust._met.link.json(f"/v1/studies/{other.id}")
+    honest, another = trust._verified.link.json(path), trust._verified.link.json(f"/v1/studies/{other.id}")
     stranger = Signer()
     study = json.loads(base64.b64decode(honest["study"]["payload"]))
     forged = sign("study", study | {"title": "Another question"}, stranger).document()

@@ -15,7 +15,7 @@ import pytest
 
 from nodes.keys import NodeKeys, rotate
 from nodes.serve.loop import _take_roots
-from nodes.serve.process import _heading, _notify, _Running, follow_roots
+from nodes.serve.process import _heading, _NodeProcess, _notify, follow_roots
 from nodes.settings import NodeSettings
 from nodes.study.notices import Notices
 from tests.support.node_homes import CHARTER, Founders, contents, enrol_offline, make_homes, partner_of
@@ -50,7 +50,7 @@ def test_a_newer_root_is_followed_and_its_keys_are_due(founders: Founders, tmp_p
     with tls_server(tmp_path / "server", answers := served(founders)) as there:
         enrol_offline(tmp_path, "north", founders, url=there.url, nodes=there.place, authority=there.authority)
         settings = NodeSettings.at(tmp_path / "north")
-        running = _Running(settings, lambda words: None)
+        running = _NodeProcess(settings, lambda words: None)
         assert follow_roots(settings) == 1
         file = rotate(settings.own, "north")
         assert not running._keys_are_due()
@@ -78,7 +78,7 @@ def test_a_root_that_came_with_a_message_is_kept_beside_the_enrolled(founders: F
     notices = Notices(node.root, node.store, node.clock)
     notices.accept_roots(notices.newer([envelope.document() for envelope in founders.roots]))
     node.store.close()
-    running = _Running(settings, lambda words: None)
+    running = _NodeProcess(settings, lambda words: None)
     running._watch._ask()
     running._keep_accepted(running._watch)
     assert settings.root().root.version == 2
@@ -137,7 +137,7 @@ def test_a_source_that_is_waited_for_is_said(
     founders: Founders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     enrol_offline(tmp_path, "north", founders)
-    running = _Running(NodeSettings.at(tmp_path / "north"), lambda words: None)
+    running = _NodeProcess(NodeSettings.at(tmp_path / "north"), lambda words: None)
     running._heard("mandate 0123abcd: mandate, not answered yet, since the source is away")
     said = json.loads(capsys.readouterr().err)
     assert (said["event"], said["level"], said["mandate"]) == ("source-away", "warning", "0123abcd")

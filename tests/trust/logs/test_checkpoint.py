@@ -112,8 +112,8 @@ def test_a_published_signature() -> None:
         "x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM="
     )
     key = base64.b64decode("ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW")[1:]
-    assert module._signed(line, "PeterNeumann", [key], text.encode())
-    assert not module._signed(line, "PeterNeumann", [key], text.encode() + b"\n")
+    assert module._signature_holds(line, "PeterNeumann", [key], text.encode())
+    assert not module._signature_holds(line, "PeterNeumann", [key], text.encode() + b"\n")
 
 
 def test_a_checkpoint_comes_back() -> None:

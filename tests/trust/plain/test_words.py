@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import trust.plain
 from tests.trust.plain.test_mandate import COLUMNS, DATASET, FACTORS, GLM, STUDY, TABLE, body, changes, dataset, written
 from trust.analyses.families import FAMILIES
-from trust.dataset.cohort import _ALLOWED, Cohort
+from trust.dataset.cohort import _ALLOWED_NODES, Cohort
 from trust.dataset.dataset import Dataset
 from trust.dataset.expressions import parse_expression
 from trust.plain.conditions import condition
@@ -98,7 +98,7 @@ def test_a_condition_is_said_in_both_languages(cohort: str, en: str, fr: str) ->
 
 def test_every_kind_of_node_that_a_cohort_may_have_is_among_them() -> None:
     found = {type(node) for cohort, *_ in SENTENCES for node in Cohort.parse(cohort, DATASET).tree.walk()}
-    assert found == set(_ALLOWED)
+    assert found == set(_ALLOWED_NODES)
 
 
 ATOMS = st.one_of(
