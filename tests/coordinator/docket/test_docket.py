@@ -166,7 +166,7 @@ def test_an_unknown_study_names_the_nearest(filed: Desk) -> None:
 
 
 def test_two_members_of_whom_one_is_lay_put_a_mandate_in_force(filed: Desk) -> None:
-    with refused("mandate-missing", "signed by 0 of the 2 members that are needed, 1 of role 'lay' lacking"):
+    with refused("mandate-missing", "signed by 0 of the 2 members who are needed, 1 of role 'lay' lacking"):
         filed.docket.mandate(NAME)
     assert filed.sign(SECOND) == "filed"
     assert filed.kinds(NAME) == ["study"]
@@ -178,7 +178,7 @@ def test_two_members_of_whom_one_is_lay_put_a_mandate_in_force(filed: Desk) -> N
 
 def test_two_members_of_whom_none_is_lay_do_not(filed: Desk) -> None:
     assert filed.sign(SECOND, THIRD) == "filed"
-    with refused("mandate-missing", "signed by 2 of the 2 members that are needed, 1 of role 'lay' lacking"):
+    with refused("mandate-missing", "signed by 2 of the 2 members who are needed, 1 of role 'lay' lacking"):
         filed.docket.mandate(NAME)
     assert filed.docket.trust.lacking(filed.docket.find(NAME).signers) == {"lay": 1}
     assert filed.sign(LAY) == "mandated"

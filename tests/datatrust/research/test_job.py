@@ -105,7 +105,7 @@ def test_filed_here_signed_by_two_commands_and_answered_in_a_fresh_process(tmp_p
     here = opened(folder, passphrase=None)
     job = here.job(study)
     assert (job.state, job.done(), repr(job)) == ("0 of 2 signatures", False, f"<study {study}: 0 of 2 signatures>")
-    with pytest.raises(Refused, match="signed by 0 of the 2 members that are needed, 1 of role 'lay' lacking"):
+    with pytest.raises(Refused, match="signed by 0 of the 2 members who are needed, 1 of role 'lay' lacking"):
         job.result()
     sign = (PROGRAM, "review", "sign", study, "--state", folder, "--yes", "--key")
     code, out = process(*sign, key(folder, 2), **{ENVIRONMENT: PASSPHRASE})
