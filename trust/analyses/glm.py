@@ -217,8 +217,8 @@ class Glm(Analysis):
         eta = ready.x @ ask.values["beta"] + ready.offset
         mean, residual, working = _scores_at(family, link, eta, ready)
         if ask.sum == "leverage":
-            meat_rows = working * np.sum((ready.x @ invert(ask.values["information"])) * ready.x, axis=1)
-            above = ready.rows.of_persons(meat_rows) >= float(ask.values["most"]) * (1 - 1e-9)
+            leverages = working * np.sum((ready.x @ invert(ask.values["information"])) * ready.x, axis=1)
+            above = ready.rows.of_persons(leverages) >= float(ask.values["most"]) * (1 - 1e-9)
             return {"above": np.array(np.count_nonzero(above)), "working": ready.rows.of_persons(working)}
         if ask.sum == "meat":
             scores = ready.x * residual[:, None]
