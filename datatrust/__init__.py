@@ -12,8 +12,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from datatrust.in_process.trust import local
-    from datatrust.remote.trust import connect
+    from datatrust.in_process.local_trust import local
+    from datatrust.remote.remote_trust import connect
     from datatrust.research.questions import Anova, Correlation, Crosstab, Describe, Glm, Histogram, Quantiles, TTest
     from datatrust.research.result import Result
     from nodes.rows.source import Source
@@ -29,8 +29,8 @@ _MODULES = {
     "Dataset": "trust.dataset.dataset",
     "Result": "datatrust.research.result",
     "Source": "nodes.rows.source",
-    "connect": "datatrust.remote.trust",
-    "local": "datatrust.in_process.trust",
+    "connect": "datatrust.remote.remote_trust",
+    "local": "datatrust.in_process.local_trust",
 }
 
 

@@ -20,8 +20,8 @@ from coordinator.docket.roots import with_accepted
 from datatrust.cli.command import Command, end, group, print_decisions
 from datatrust.cli.places import Invited, TrustLocation, Url
 from datatrust.in_process.folder import TrustFolder
-from datatrust.remote.meeting import VerifiedTrust, meet
 from datatrust.remote.register_copy import copied, keep_checkpoint, kept_checkpoint
+from datatrust.remote.verified_trust import VerifiedTrust, meet
 from nodes.state.read_only import opened
 from trust.documents.register_checks import check_register, latest_note
 from trust.errors import InvalidInput, nearest

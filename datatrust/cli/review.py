@@ -20,7 +20,7 @@ from datatrust.cli.key import PassphraseFile
 from datatrust.cli.places import Invited, TrustLocation, Url
 from datatrust.in_process.folder import TrustFolder
 from datatrust.person.own_key import KEY, ActingKey
-from datatrust.remote.committee import Desk, RemoteDesk
+from datatrust.remote.committee_desk import Desk, RemoteDesk
 from trust.canonical import canonical
 from trust.decision import Decision
 from trust.documents.filed_study import FiledStudy

@@ -12,8 +12,8 @@ from datatrust.cli.key import PassphraseFile
 from datatrust.cli.places import Invited
 from datatrust.person import pins
 from datatrust.person.own_key import KEY, ActingKey
-from datatrust.remote.http import CoordinatorClient
-from datatrust.remote.meeting import link_to
+from datatrust.remote.coordinator_client import CoordinatorClient
+from datatrust.remote.verified_trust import link_to
 from trust.documents.root import Root, TrustRoot
 from trust.errors import InvalidInput, MessageInvalid, Refused
 from trust.signing.envelope import Envelope, sha256

@@ -18,8 +18,8 @@ from datatrust.cli.command import Command, group
 from datatrust.cli.key import PassphraseFile
 from datatrust.cli.places import Invited
 from datatrust.person.own_key import KEY, ActingKey
-from datatrust.remote.meeting import meet
-from datatrust.remote.trust import RemoteTrust
+from datatrust.remote.remote_trust import RemoteTrust
+from datatrust.remote.verified_trust import meet
 from trust.errors import InvalidInput, Refused
 
 __all__ = ["study"]

@@ -14,7 +14,7 @@ from datatrust.demo import pooled
 from datatrust.demo.hospitals import COHORT
 from datatrust.demo.question import PURPOSE, TITLE, analyses
 from datatrust.demo.refusal import Refusal, run_refused
-from datatrust.in_process.trust import LocalTrust
+from datatrust.in_process.local_trust import LocalTrust
 from datatrust.research.result import Result
 
 __all__ = ["Attack", "Victim", "attack", "find_victim"]

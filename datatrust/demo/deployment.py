@@ -18,7 +18,7 @@ from pathlib import Path
 
 from coordinator.operate.certificates import certify
 from coordinator.serve.worker import READY
-from datatrust.in_process.trust import LocalTrust
+from datatrust.in_process.local_trust import LocalTrust
 from datatrust.research.progress import Say
 from datatrust.research.result import Result
 from nodes.rows.source import Source, scheme

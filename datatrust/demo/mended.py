@@ -10,7 +10,7 @@ import pandas as pd
 import datatrust as dt
 from datatrust.demo.hospitals import COHORT
 from datatrust.demo.question import FORBIDDEN, SMALL, SMOKERS, smoking
-from datatrust.in_process.trust import LocalTrust
+from datatrust.in_process.local_trust import LocalTrust
 from datatrust.research.result import Result, StudyHandle
 from trust.documents.study import Study
 from trust.policy.explain import Change, Explanation, changed

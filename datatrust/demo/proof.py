@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from datatrust.in_process.trust import LocalTrust
+from datatrust.in_process.local_trust import LocalTrust
 from datatrust.person.pins import read_root
 from datatrust.research.result import Result
 from trust.documents.result import write_envelope

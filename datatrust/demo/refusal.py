@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import datatrust as dt
-from datatrust.in_process.trust import LocalTrust
+from datatrust.in_process.local_trust import LocalTrust
 from datatrust.research.result import StudyHandle
 
 __all__ = ["Refusal", "run_refused"]

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 import datatrust as dt
-from datatrust.in_process.trust import LocalTrust
+from datatrust.in_process.local_trust import LocalTrust
 from trust.dataset.dataset import Column
 
 __all__ = ["ALLOWED", "EXPECTED", "REFUSING", "Case", "run_cases"]

@@ -19,7 +19,7 @@ from datatrust.demo.proof import Proof, prove
 from datatrust.demo.question import CHARTER, PURPOSE, TITLE, WOMEN, analyses
 from datatrust.demo.refusal import Refusal, run_refused
 from datatrust.demo.seed import Case, run_cases
-from datatrust.in_process.trust import LocalTrust
+from datatrust.in_process.local_trust import LocalTrust
 from datatrust.research.result import Result
 from datatrust.research.results.glm import GlmResult
 from datatrust.research.results.tables import HistogramResult

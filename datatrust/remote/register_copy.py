@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from datatrust.person import pins
-from datatrust.remote.meeting import VerifiedTrust
+from datatrust.remote.verified_trust import VerifiedTrust
 from trust.canonical import read_model
 from trust.errors import Fault, InvalidInput, MessageInvalid, Refused
 from trust.logs.checkpoint import Checkpoint, read_checkpoint, register_origin

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import datatrust as dt
-from datatrust.in_process.trust import LocalTrust
+from datatrust.in_process.local_trust import LocalTrust
 
 DATASET = dt.Dataset.parse(
     "apiVersion: v3.1.0\nkind: DataContract\nid: steep\nname: steep\nversion: 1.0.0\nstatus: active\n"

@@ -16,8 +16,8 @@ from coordinator.operate.certificates import certify
 from coordinator.serve import processes as parts
 from coordinator.serve.processes import not_listening
 from coordinator.settings import CoordinatorSettings
-from datatrust.remote import http
-from datatrust.remote.http import CoordinatorClient
+from datatrust.remote import coordinator_client
+from datatrust.remote.coordinator_client import CoordinatorClient
 from nodes.interface import CoordinatorReader
 from nodes.operate import check_network as checks_network
 from nodes.serve.health import Watch
@@ -76,9 +76,9 @@ def test_a_node_that_asks_the_interface(tmp_path: Path, when: str) -> None:
 
 @WHEN
 def test_a_client_that_asks_the_interface(tmp_path: Path, when: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "_SILENCE", 0.3)
-    monkeypatch.setattr(http, "_CONNECT", 0.3)
-    monkeypatch.setattr(http, "_FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(coordinator_client, "_SILENCE", 0.3)
+    monkeypatch.setattr(coordinator_client, "_CONNECT", 0.3)
+    monkeypatch.setattr(coordinator_client, "_FIRST_PAUSE", 0.01)
     with mute(tmp_path / "server", when) as server:
         begun = time.monotonic()
         with pytest.raises(Unreachable, match="does not answer in time; try again later"):

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from datatrust.cli import main as cli
-from datatrust.in_process import trust as federation
+from datatrust.in_process import local_trust as federation
 from trust.errors import DataTrustError, Refused
 from trust.protocol.messages import DOWN, UP, unpack
 

@@ -12,7 +12,7 @@ import datatrust as dt
 from coordinator.api import create_app
 from datatrust.in_process.folder import TrustFolder
 from datatrust.in_process.keys import RoleKeys
-from datatrust.remote.trust import RemoteTrust
+from datatrust.remote.remote_trust import RemoteTrust
 from tests.support.served_coordinator import WIDE, Liar, Served, served
 from tests.support.trust_copies import ASKED, member
 from trust.charters.charter import Charter

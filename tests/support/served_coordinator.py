@@ -30,7 +30,7 @@ from cryptography.x509.oid import NameOID
 from coordinator.api import Limits, create_app
 from coordinator.settings import CoordinatorSettings
 from datatrust.in_process.folder import TrustFolder
-from datatrust.in_process.trust import LocalTrust
+from datatrust.in_process.local_trust import LocalTrust
 from tests.support.trust_copies import close, copy, key, member, opened
 from trust.canonical import canonical
 from trust.documents.invitation import Invitation

@@ -15,7 +15,7 @@ import pytest
 
 import datatrust as dt
 from datatrust.in_process.folder import TrustFolder
-from datatrust.in_process.trust import LocalTrust
+from datatrust.in_process.local_trust import LocalTrust
 from tests.support.example import small_trust
 from trust.signing import key_files
 from trust.signing.envelope import Signer

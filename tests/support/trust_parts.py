@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from coordinator.study.conductor import Coordinator, StudyOutcome, conduct
-from datatrust.in_process.trust import LocalTrust
+from datatrust.in_process.local_trust import LocalTrust
 from nodes.study.session import Session
 from trust.charters.charter import Charter
 from trust.documents.mandate import Mandate, draft_mandate

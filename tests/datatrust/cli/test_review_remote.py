@@ -15,7 +15,7 @@ import pytest
 from coordinator.api import create_app
 from coordinator.docket.docket import Docket
 from datatrust.in_process.folder import TrustFolder
-from datatrust.remote.committee import Desk, RemoteDesk
+from datatrust.remote.committee_desk import Desk, RemoteDesk
 from tests.datatrust.conftest import Run
 from tests.support.served_coordinator import WIDE, Liar, Raw, Served, served
 from tests.support.trust_copies import PASSPHRASE, close, member, only, submit

@@ -20,9 +20,9 @@ import pytest
 
 import datatrust as dt
 from datatrust.in_process.folder import TrustFolder
-from datatrust.remote import http
-from datatrust.remote.http import CoordinatorClient
-from datatrust.remote.trust import RemoteTrust
+from datatrust.remote import coordinator_client
+from datatrust.remote.coordinator_client import CoordinatorClient
+from datatrust.remote.remote_trust import RemoteTrust
 from datatrust.research import job as jobs
 from tests.support.remote_trust import ask, founding, grow, here, liar, next_root, own_home, trust
 from tests.support.served_coordinator import Liar, Raw, Served, authority, free_port, invite, listening
@@ -119,7 +119,7 @@ def test_a_redirect_is_not_followed(here: Served, liar: list[Liar]) -> None:
 def test_an_answer_without_an_end_ends(
     here: Served, liar: list[Liar], monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    monkeypatch.setattr(http, "_WHOLE", 1.0)
+    monkeypatch.setattr(coordinator_client, "_WHOLE", 1.0)
     begun = time.monotonic()
     if what == "body":
         liar[0].lies["/v1/roots"] = Raw(pieces=slow(), pause=0.02)

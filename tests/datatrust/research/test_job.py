@@ -18,7 +18,7 @@ import pytest
 import datatrust as dt
 from coordinator.study import carry_out as studies
 from coordinator.study.conductor import Coordinator, conduct
-from datatrust.in_process import trust as federation
+from datatrust.in_process import local_trust as federation
 from datatrust.in_process.folder import TrustFolder
 from datatrust.research.result import Job, Result
 from tests.datatrust.conftest import Run

@@ -17,8 +17,8 @@ import datatrust as dt
 from coordinator.api import create_app
 from datatrust.in_process.folder import TrustFolder
 from datatrust.person import pins
-from datatrust.remote.http import base_url
-from datatrust.remote.trust import RemoteTrust
+from datatrust.remote.coordinator_client import base_url
+from datatrust.remote.remote_trust import RemoteTrust
 from tests.support.remote_trust import ask, founding, grow, here, liar, next_root, own_home, trust
 from tests.support.served_coordinator import WIDE, Liar, Served, invite, served
 from tests.support.trust_copies import close, only

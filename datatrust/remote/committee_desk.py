@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
 
-from datatrust.remote.claims import VerifiedStudy, read_filed
-from datatrust.remote.docket_pages import shown_studies
-from datatrust.remote.meeting import meet
+from datatrust.remote.verified_study import VerifiedStudy, read_filed, shown_studies
+from datatrust.remote.verified_trust import meet
 from trust.documents.filed_study import FiledStudy, TrustDocuments
 from trust.documents.votes import read_refusal
 from trust.errors import InvalidInput, MessageInvalid, Refused, nearest

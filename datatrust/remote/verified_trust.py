@@ -24,7 +24,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from datatrust.person import pins
-from datatrust.remote.http import CoordinatorClient, base_url
+from datatrust.remote.coordinator_client import CoordinatorClient, base_url
 from trust.charters.charter import Charter
 from trust.charters.partner_policy import PartnerPolicy
 from trust.dataset.dataset import Dataset

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from datatrust.in_process.folder import TrustFolder
-from datatrust.remote.committee import RemoteDesk
-from datatrust.remote.docket_pages import shown_studies
-from datatrust.remote.trust import RemoteTrust
+from datatrust.remote.committee_desk import RemoteDesk
+from datatrust.remote.remote_trust import RemoteTrust
+from datatrust.remote.verified_study import shown_studies
 from tests.datatrust.conftest import Run
 from tests.support.remote_trust import here, liar, own_home, trust
 from tests.support.served_coordinator import Liar, Served
@@ -79,7 +79,7 @@ def test_a_list_that_is_none_or_leads_nowhere_is_refused(
 def test_a_list_without_an_end_is_given_up(
     trust: RemoteTrust, liar: list[Liar], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("datatrust.remote.docket_pages._MOST_PAGES", 3)
+    monkeypatch.setattr("datatrust.remote.verified_study._MOST_PAGES", 3)
     places = iter(range(1, 100))
 
     def endless(it: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,8 @@ study runs, was cancelled, refused or has failed, and the words for it; a releas
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from typing import Any
 
 from pydantic import ConfigDict
 
+from datatrust.remote.coordinator_client import CoordinatorClient
 from trust.canonical import Model, read_document, read_model
 from trust.documents.filed_study import FiledStudy, TrustDocuments, lapse
 from trust.documents.mandate import Mandate, quorum
@@ -22,15 +25,17 @@ from trust.documents.root import Root, TrustRoot
 from trust.documents.study import Study
 from trust.documents.study_states import State
 from trust.documents.votes import Refusal, read_refusal, read_revocation
-from trust.errors import InvalidInput, MessageInvalid, Refused
+from trust.errors import Fault, InvalidInput, MessageInvalid, Refused
 from trust.signing.envelope import Envelope, sha256, signers_of
 from trust.times import Time
 from trust.words.safe import escaped
 
-__all__ = ["VerifiedStudy", "read_filed"]
+__all__ = ["VerifiedStudy", "read_filed", "shown_studies"]
 
 _IN_FORCE = ("mandated", "running", "released")
 _ASK = "ask who runs the trust"
+_PAGE_STUDIES, _LARGEST_PAGE_BYTES = 100, 1 << 24
+_MOST_PAGES = 1_000
 
 
 class _Open(Model):
@@ -71,6 +76,39 @@ class VerifiedStudy:
     filed: FiledStudy
     revocations: tuple[Envelope, ...]
     told: str
+
+
+def shown_studies(link: CoordinatorClient) -> Iterator[Any]:
+    """Each study that the coordinator shows to whoever signs, in the order in which they were filed; nothing in one is
+    to be believed yet.
+
+    Raises: MessageInvalid for an answer that is no page, or that does not lead on; Fault where the pages do not end;
+    what `CoordinatorClient.json` raises.
+    """
+    last_number, ids_seen = 0, set[str]()
+    for _ in range(_MOST_PAGES):
+        page = link.json(f"/v1/studies?after={last_number}&limit={_PAGE_STUDIES}", most=_LARGEST_PAGE_BYTES)
+        studies = page.get("studies") if isinstance(page, dict) else None
+        if not isinstance(studies, list) or len(studies) > _PAGE_STUDIES:
+            raise MessageInvalid(
+                "the coordinator shows no list of studies", expected=f"a list of up to {_PAGE_STUDIES}"
+            )
+        for study in studies:
+            study_id = study.get("study") if isinstance(study, dict) else study
+            mark = hashlib.sha256(json.dumps(study_id, sort_keys=True).encode()).hexdigest()
+            if mark in ids_seen:
+                raise MessageInvalid("the coordinator shows a study twice", expected="each once")
+            ids_seen.add(mark)
+            yield study
+        next_number = page.get("next")
+        if next_number is None:
+            return
+        if type(next_number) is not int or next_number <= last_number or not studies:
+            raise MessageInvalid(
+                "the coordinator's list of studies does not go on", expected=f"a place after {last_number}"
+            )
+        last_number = next_number
+    raise Fault(f"the coordinator shows more than {_MOST_PAGES} pages of studies")
 
 
 def read_filed(value: Any, trust: TrustDocuments, versions: Mapping[int, TrustRoot], now: datetime) -> VerifiedStudy:

@@ -17,10 +17,10 @@ from coordinator.study.channel import Channel
 from datatrust.in_process.folder import TrustFolder
 from datatrust.in_process.keys import RESEARCHER, RoleKeys
 from datatrust.person.pins import read_file
+from datatrust.research.any_trust import AnyTrust, expect
 from datatrust.research.job import Job, Standing
 from datatrust.research.progress import Say
 from datatrust.research.result import ReleaseContext, Result, provenance_of
-from datatrust.research.trust import AnyTrust, expect
 from nodes.node import Node
 from nodes.rows.editions import EditionKeeper
 from nodes.rows.source import Place, Source, as_source, physical_names

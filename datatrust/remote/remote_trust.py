@@ -13,14 +13,13 @@ from pathlib import Path
 from urllib.parse import quote
 
 from datatrust.person.own_key import KEY, ActingKey
-from datatrust.remote.claims import VerifiedStudy, read_filed
-from datatrust.remote.docket_pages import shown_studies
-from datatrust.remote.meeting import VerifiedTrust, meet
 from datatrust.remote.register_copy import page
+from datatrust.remote.verified_study import VerifiedStudy, read_filed, shown_studies
+from datatrust.remote.verified_trust import VerifiedTrust, meet
+from datatrust.research.any_trust import AnyTrust
 from datatrust.research.job import PATIENCE, Job, Standing
 from datatrust.research.progress import Say
 from datatrust.research.result import ReleaseContext, Result
-from datatrust.research.trust import AnyTrust
 from trust.charters.partner_policy import PartnerPolicy
 from trust.decision import Decision, Decisions, require
 from trust.documents.result import LARGEST, read_result
