@@ -314,5 +314,5 @@ class CoordinatorSettings:
             write_new(path, raw, 0o600)
         except OSError as wrong:
             raise Fault(
-                f"the result cannot be written to {str(path)!r} ({wrong.strerror}); mend disk or rights"
+                f"the result cannot be written to {str(path)!r} ({wrong.strerror})", remedy="correct disk or rights"
             ) from None

@@ -65,7 +65,7 @@ def ask(image: str) -> str:
             return hexadecimal(done.stdout.strip(), image)
         heard.append(f"{tool}: {(done.stderr.strip() or 'failed').splitlines()[0]}")
     raise Stop(
-        f"nobody says which digest {image} has: {'; '.join(heard)}.\nTo mend it, look it up where one of them works "
+        f"nobody says which digest {image} has: {'; '.join(heard)}.\nTo fix it, look it up where one of them works "
         "and give it by hand, as: python3 docker/pin.py PYTHON=sha256:… POSTGRES=sha256:…"
     )
 

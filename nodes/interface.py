@@ -124,7 +124,7 @@ class CoordinatorReader:
                 ) as answer,
             ):
                 if answer.status_code != 200:
-                    raise Fault(f"{self.url}{path} answers {answer.status_code}; ask who runs the coordinator")
+                    raise Fault(f"{self.url}{path} answers {answer.status_code}", remedy="ask who runs the coordinator")
                 body = bytearray()
                 for piece in answer.iter_raw():
                     body += piece
@@ -136,8 +136,8 @@ class CoordinatorReader:
         except httpx.HTTPError as wrong:
             text = f"an answer that takes longer than {_WHOLE:.0f} s" if watch.over else why(wrong)
             raise Fault(
-                f"{self.url} cannot be reached ({text}); to mend it: ask who runs the coordinator, "
-                "and look at the firewall for outgoing connections"
+                f"{self.url} cannot be reached ({text})",
+                remedy="ask who runs the coordinator, and look at the firewall for outgoing connections",
             ) from None
 
     def _json(self, path: str) -> Any:

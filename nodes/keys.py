@@ -153,7 +153,7 @@ def check_rotation(partner: bytes, signature: bytes, earlier: Mapping[str, Partn
         ok = False
     if not ok:
         text = f"the new keys of {file.name!r} are not signed with the key that the trust root names for it"
-        raise Refused("signature", text, "ask the partner, by telephone, whether it has asked for new keys")
+        raise Refused("signature", text, remedy="ask the partner, by telephone, whether it has asked for new keys")
     return file
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from trust.errors import Refused
+from trust.errors import Refused, sentence
 
 __all__ = ["Decision", "Decisions", "require"]
 
@@ -20,8 +20,8 @@ class Decision:
     remedy: str = ""
 
     def __str__(self) -> str:
-        mend = f" (to mend it: {self.remedy})" if self.remedy and not self.ok else ""
-        return f"{'yes' if self.ok else 'no '}  {self.rule}: {self.text}{mend}"
+        text = self.text if self.ok else sentence(self.text, remedy=self.remedy)
+        return f"{'yes' if self.ok else 'no '}  {self.rule}: {text}"
 
 
 class Decisions(tuple[Decision, ...]):
@@ -50,7 +50,7 @@ def require(decisions: Iterable[Decision]) -> Decisions:
     judged = Decisions(decisions)
     for decision in judged:
         if not decision.ok:
-            raise Refused(decision.rule, decision.text, decision.remedy)
+            raise Refused(decision.rule, decision.text, remedy=decision.remedy)
     if not judged:
         raise Refused("no-decision", "no rule was asked, and what no rule allows is refused")
     return judged

@@ -1,7 +1,7 @@
 """One tree of errors, each with a public code and a page under docs/errors.
 
 DataTrustError
-├── InvalidInput             exit 2: what was given cannot be used; says got, expected, remedy
+├── InvalidInput             exit 2: what was given cannot be used
 │   ├── DatasetInvalid       dataset-invalid
 │   ├── SourceInvalid        source-invalid
 │   ├── CohortInvalid        cohort-invalid
@@ -9,7 +9,7 @@ DataTrustError
 │   ├── StudyInvalid         study-invalid
 │   ├── CharterInvalid       charter-invalid
 │   └── MessageInvalid       message-invalid
-├── Refused                  exit 1: refused; a rule said no, with its public text and remedy
+├── Refused                  exit 1: refused; a rule said no, and says which
 ├── AnalysisFailed           exit 1: allowed, but the data do not determine an answer
 │   ├── NotConverged         not-converged
 │   └── Collinear            collinear
@@ -18,7 +18,8 @@ DataTrustError
 └── Fault                    exit 3: fault; the machine or the software, not the question
     └── Unreachable          unreachable
 
-No message holds a value of a row: a column's name, a rule, a count class, never more.
+All have one shape: a text that says what is wrong and, where there is one, what was expected and how to fix it.
+No text holds a value of a row: a column's name, a rule, a count class, never more.
 """
 
 from __future__ import annotations
@@ -52,21 +53,38 @@ __all__ = [
 
 
 class DataTrustError(Exception):
-    """Base of every error that this project raises on purpose."""
+    """Base of every error that this project raises on purpose.
+
+    text: what is wrong.
+    expected: what would have been right, or "".
+    remedy: how to fix it, or ""; a class can have one for all its errors.
+    rule: the rule that said no; the error's code where no rule did.
+    """
 
     code: ClassVar[str] = "fault"
     exit_code: ClassVar[int] = 3
+    remedy: str = ""
+
+    def __init__(self, text: str, *, expected: str = "", remedy: str = "") -> None:
+        super().__init__(text)
+        self.text, self.expected, self.rule = text, expected, self.code
+        self.remedy = remedy or self.remedy
+
+    @property
+    def public(self) -> dict[str, str]:
+        """Its `rule`, `text` (with what was expected) and `remedy`, as they stand in a message or a record."""
+        text = sentence(self.text, self.expected) if self.expected else self.text
+        return {"rule": self.rule, "text": text, "remedy": self.remedy}
+
+    def __str__(self) -> str:
+        return sentence(self.text, self.expected, self.remedy)
 
 
 class InvalidInput(DataTrustError):
-    """What was given cannot be used: says what was got, what was expected and how to mend it."""
+    """What was given cannot be used."""
 
     code = "invalid-input"
     exit_code = 2
-
-    def __init__(self, got: str, *, expected: str = "", remedy: str = "") -> None:
-        self.got, self.expected, self.remedy = got, expected, remedy
-        super().__init__(sentence(got, expected, remedy))
 
 
 class DatasetInvalid(InvalidInput):
@@ -112,14 +130,17 @@ class MessageInvalid(InvalidInput):
 
 
 class Refused(DataTrustError):
-    """A rule said no.  Carries the rule's id, its public text and what would mend it; never a value."""
+    """A rule said no: its id, its public text and what would fix it; never a value."""
 
     code = "refused"
     exit_code = 1
 
-    def __init__(self, rule: str, text: str, remedy: str = "") -> None:
-        self.rule, self.text, self.remedy = rule, text, remedy
-        super().__init__(f"refused by {rule}: " + sentence(text, "", remedy))
+    def __init__(self, rule: str, text: str, *, expected: str = "", remedy: str = "") -> None:
+        super().__init__(text, expected=expected, remedy=remedy)
+        self.rule = rule
+
+    def __str__(self) -> str:
+        return f"refused by {self.rule}: {super().__str__()}"
 
 
 class AnalysisFailed(DataTrustError):
@@ -127,10 +148,6 @@ class AnalysisFailed(DataTrustError):
 
     code = "analysis-failed"
     exit_code = 1
-
-    def __init__(self, text: str, remedy: str = "") -> None:
-        self.text, self.remedy = text, remedy
-        super().__init__(sentence(text, "", remedy))
 
 
 class NotConverged(AnalysisFailed):
@@ -151,20 +168,12 @@ class Cancelled(DataTrustError, CancelledError):
     code = "cancelled"
     exit_code = 1
 
-    def __init__(self, text: str, remedy: str = "") -> None:
-        self.text, self.remedy = text, remedy
-        super().__init__(sentence(text, "", remedy))
-
 
 class TimedOut(DataTrustError, TimeoutError):
     """The time to wait is over, and the study goes on; also a `TimeoutError`.  Says what is waited for."""
 
     code = "timed-out"
     exit_code = 3
-
-    def __init__(self, text: str, remedy: str = "") -> None:
-        self.text, self.remedy = text, remedy
-        super().__init__(sentence(text, "", remedy))
 
 
 class Fault(DataTrustError):
@@ -177,13 +186,13 @@ class Unreachable(Fault):
     code = "unreachable"
 
 
-def sentence(got: str, expected: str, remedy: str) -> str:
-    """One line: got, expected, how to mend it."""
-    parts = [got.rstrip(".")]
+def sentence(text: str, expected: str = "", remedy: str = "") -> str:
+    """An error as one text: what is wrong, what was expected, how to fix it."""
+    parts = [text.rstrip(".")]
     if expected:
         parts.append(f"expected {expected.rstrip('.')}")
     if remedy:
-        parts.append(f"to mend it: {remedy.rstrip('.')}")
+        parts.append(f"to fix it: {remedy.rstrip('.')}")
     return "; ".join(parts)
 
 

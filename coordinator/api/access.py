@@ -83,10 +83,12 @@ class Directory:
         }
         roles = frozenset(role for role, holds in roles_held.items() if holds)
         if not roles and researchers:
-            raise Refused("request-role", "the researcher's accreditation is over", "have the accreditation renewed")
+            raise Refused(
+                "request-role", "the researcher's accreditation is over", remedy="have the accreditation renewed"
+            )
         if not roles:
             text = "the key has no role in the trust root in force"
-            raise Refused("request-role", text, "sign with the key that the newest trust root names")
+            raise Refused("request-role", text, remedy="sign with the key that the newest trust root names")
         return Asker(keyid, roles, accredited, partners)
 
 
@@ -102,7 +104,7 @@ class Nonces:
         name, seconds = (request.keyid, request.nonce), now.timestamp()
         with self._lock:
             if name in self._expiries:
-                raise Refused("request-replayed", "the request was received before", "sign it anew")
+                raise Refused("request-replayed", "the request was received before", remedy="sign it anew")
             if seconds >= self._next or len(self._expiries) >= self._most:
                 self._expiries = {key: expires for key, expires in self._expiries.items() if expires >= seconds}
                 self._next = seconds + TOLERANCE
@@ -140,13 +142,13 @@ class Door:
         hosts = [value for name, value in lines if name == "host"]
         if len(hosts) != 1 or normal(hosts[0]) != self._authority:
             text = "the request was signed for another address than this coordinator's"
-            raise Refused("request-signature", text, f"ask https://{self._authority}")
+            raise Refused("request-signature", text, remedy=f"ask https://{self._authority}")
         path = (scope.get("raw_path") or b"").partition(b"?")[0].decode("latin-1")
         query = scope["query_string"].decode("latin-1")
         signed_request = verify_request(keys, scope["method"], hosts[0], path, query, lines, body, now)
         if signed_request.created < self._started_at:
             text = "the request was signed before the coordinator started"
-            raise Refused("request-expired", text, "sign it anew; check the clock")
+            raise Refused("request-expired", text, remedy="sign it anew; check the clock")
         return signed_request
 
 
@@ -154,7 +156,7 @@ def only(asker: Asker, *roles_allowed: Role) -> Asker:
     """Raises: Refused (`request-role`) where the asker is none of these."""
     if not asker.roles & set(roles_allowed):
         text = f"this is for {', '.join(roles_allowed)}; the key is {', '.join(sorted(asker.roles))}"
-        raise Refused("request-role", text, "sign with a key of such a role")
+        raise Refused("request-role", text, remedy="sign with a key of such a role")
     return asker
 
 

@@ -54,8 +54,8 @@ class Http(DataTrustError):
 
     def __init__(self, code: str, detail: str, *, expected: str = "", remedy: str = "", retry_after: int = 0) -> None:
         self.code = code  # type: ignore[misc]  # of the object, not of the class
-        self.got, self.expected, self.remedy, self.after = detail, expected, remedy, retry_after
-        super().__init__(detail)
+        self.after = retry_after
+        super().__init__(detail, expected=expected, remedy=remedy)
 
 
 _TEXTS = ("type", "title", "detail", "rule", "text", "got", "expected", "remedy", "explanation")
@@ -102,17 +102,19 @@ def problem_of(wrong: DataTrustError, **extra: str) -> dict[str, Any]:
     """The problem's document.  A fault's own words stay here: they name files of this machine."""
     status = status_of(wrong)
     if status == 503:
-        wrong = Fault("the coordinator cannot answer now; try again later, or tell its operator")
+        wrong = Fault("the coordinator cannot answer now", remedy="try again later, or tell its operator")
     document: dict[str, Any] = {
         "type": f"/errors/{wrong.code}",
         "title": titles()[wrong.code],
         "status": status,
         "detail": str(wrong),
     }
-    for name in ("rule", "text", "got", "expected", "remedy"):
-        if value := getattr(wrong, name, ""):
-            document[name] = value
-    return document | extra
+    parts = {"expected": wrong.expected, "remedy": wrong.remedy}
+    if isinstance(wrong, InvalidInput | Http):
+        parts["got"] = wrong.text
+    else:
+        parts |= {"text": wrong.text} | ({"rule": wrong.rule} if isinstance(wrong, Refused) else {})
+    return document | {name: text for name, text in parts.items() if text} | extra
 
 
 def respond(wrong: DataTrustError, headers: Mapping[str, str] | None = None, **members: str) -> Response:

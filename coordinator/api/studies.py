@@ -205,7 +205,9 @@ def sign(docket: Lent, asker: Asking, study: Name, mandate: Body) -> Any:
     filed_study = _find(docket, study)
     signers = signers_of("mandate", mandate, docket.trust.root.root.keys_of("committee"))
     if asker.keyid not in signers:
-        raise Refused("signature", "the mandate is not signed by the member who asks", "sign it, and hand it in again")
+        raise Refused(
+            "signature", "the mandate is not signed by the member who asks", remedy="sign it, and hand it in again"
+        )
     same_payload = mandate.payload == filed_study.mandate.payload
     if not (same_payload and signers <= filed_study.signers):
         filed_study = docket.sign(filed_study.id, mandate)
@@ -280,8 +282,8 @@ def _may_see(asker: Asker, study: FiledStudy) -> bool:
 
 def _require_own_key(asker: Asker, member: str) -> None:
     if member != asker.keyid:
-        raise Refused("request-role", "the document is another member's", "hand in your own")
+        raise Refused("request-role", "the document is another member's", remedy="hand in your own")
 
 
 def _of_another() -> Refused:
-    return Refused("request-role", "the study is another researcher's", "ask for your own")
+    return Refused("request-role", "the study is another researcher's", remedy="ask for your own")

@@ -108,7 +108,7 @@ class Database(ABC):
         try:
             yield
         except self._errors as wrong:
-            raise Fault(self._cannot(wrong)) from None
+            raise self._unusable(wrong) from None
 
     def upgrade(self) -> None:
         """Bring the state to today's version, all of it or nothing, one process after another.  Raises: Fault."""
@@ -122,7 +122,7 @@ class Database(ABC):
                 self.revision()  # by now another process may have written a newer one
                 migrations.upgrade(connection)
         except DBAPIError as wrong:
-            raise Fault(self._cannot(wrong.orig or wrong)) from None
+            raise self._unusable(wrong.orig or wrong) from None
 
     _first: str
     """The statement by which a transaction becomes the only one that writes."""
@@ -141,7 +141,7 @@ class Database(ABC):
         self.execute("ROLLBACK")
 
     @abstractmethod
-    def _cannot(self, wrong: BaseException) -> str: ...
+    def _unusable(self, wrong: BaseException) -> Fault: ...
 
 
 class Sqlite(Database):
@@ -208,9 +208,10 @@ class Sqlite(Database):
     def _commit(self) -> None:
         self.execute("COMMIT")
 
-    def _cannot(self, wrong: BaseException) -> str:
+    def _unusable(self, wrong: BaseException) -> Fault:
         place = "" if self._is_open else f" in {str(self._folder)!r}"
-        return f"the coordinator's state{place} cannot be used ({type(wrong).__name__}); mend disk or rights"
+        text = f"the coordinator's state{place} cannot be used ({type(wrong).__name__})"
+        return Fault(text, remedy="correct disk or rights")
 
 
 class Postgres(Database):
@@ -292,8 +293,8 @@ class Postgres(Database):
                 remedy="correct user, password or database in the URL",
             )
         return Fault(
-            f"the coordinator's database {self._place} cannot be reached ({type(wrong).__name__}); start its server, "
-            "create the database, or correct the URL"
+            f"the coordinator's database {self._place} cannot be reached ({type(wrong).__name__})",
+            remedy="start its server, create the database, or correct the URL",
         )
 
     def _execute(self, sql: str, parameters: tuple[Any, ...] = (), /) -> psycopg.Cursor[tuple[Any, ...]]:
@@ -360,13 +361,12 @@ class Postgres(Database):
         if done.statusmessage != "COMMIT":  # PostgreSQL's answer where a statement of it had failed
             raise self._psycopg.InternalError
 
-    def _cannot(self, wrong: BaseException) -> str:
-        mend = (
-            "look at its server and at the network"
-            if self._is_lost(wrong)
-            else "mend its server's disk or its user's rights"
+    def _unusable(self, wrong: BaseException) -> Fault:
+        disk = "correct its server's disk or its user's rights"
+        return Fault(
+            f"the coordinator's database {self._place} cannot be used ({type(wrong).__name__})",
+            remedy="look at its server and at the network" if self._is_lost(wrong) else disk,
         )
-        return f"the coordinator's database {self._place} cannot be used ({type(wrong).__name__}); {mend}"
 
 
 def _parsed(url: str) -> sqlalchemy.URL:

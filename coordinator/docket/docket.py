@@ -142,18 +142,22 @@ class Docket(RunState):
         with self._transaction():
             filed_study = self.find(study)
             if envelope.unverified_payload != filed_study.mandate.unverified_payload:
-                raise Refused("mandate-study", "the signature is over another mandate", "sign the bytes as filed")
+                raise Refused(
+                    "mandate-study", "the signature is over another mandate", remedy="sign the bytes as filed"
+                )
             members = self.trust.root.root.keys_of("committee")
             valid_signatures = valid_only("mandate", envelope, members)
             signers = frozenset(signature.keyid for signature in valid_signatures.signatures)
             if not signers:
-                raise Refused("signature", "the mandate is signed by nobody who is a member today", "sign as a member")
+                raise Refused(
+                    "signature", "the mandate is signed by nobody who is a member today", remedy="sign as a member"
+                )
             if signers <= filed_study.signers and filed_study.state in ("filed", "mandated"):
                 return filed_study
             filed_study.open_for_votes()
             against = {vote.member for vote in filed_study.against}
             if signers <= against:
-                raise Refused("vote-against", "a member has voted against this mandate", "file the study again")
+                raise Refused("vote-against", "a member has voted against this mandate", remedy="file the study again")
             signers -= against  # one who voted against spoils nobody else's signature
             new = tuple(signature for signature in valid_signatures.signatures if signature.keyid in signers)
             signatures = (*filed_study.mandate.signatures, *new)
@@ -179,9 +183,9 @@ class Docket(RunState):
             filed_study.open_for_votes()
             if vote.member in filed_study.signers:
                 text = "the member has signed this mandate"
-                raise Refused("vote-against", text, "revoke the mandate once it is in force")
+                raise Refused("vote-against", text, remedy="revoke the mandate once it is in force")
             if vote.member in {earlier_vote.member for earlier_vote in filed_study.against}:
-                raise Refused("vote-against", "the member has voted already", "one vote a member")
+                raise Refused("vote-against", "the member has voted already", remedy="one vote a member")
             self._db.execute(
                 "INSERT INTO against (digest, member, envelope, seq) VALUES (?, ?, ?, ?)",
                 (
@@ -197,7 +201,7 @@ class Docket(RunState):
                 self._move(filed_study, "refused")
                 remedy = "read the reasons of the votes against, and file a new study"
                 self._record_refusal(
-                    filed_study.id, Refused("committee", "the committee has refused the study", remedy)
+                    filed_study.id, Refused("committee", "the committee has refused the study", remedy=remedy)
                 )
         return self.find(filed_study.id)
 
@@ -226,7 +230,7 @@ class Docket(RunState):
             filed_study = self.find(study)
             self._move(filed_study, "cancelled")
             self._record_refusal(
-                filed_study.id, Refused("cancelled", f"the {actor} has withdrawn the study", "file a new study")
+                filed_study.id, Refused("cancelled", f"the {actor} has withdrawn the study", remedy="file a new study")
             )
         return self.find(study)
 
@@ -344,7 +348,7 @@ class Docket(RunState):
             )
             signed = len(filed_study.signers)
             text = f"the mandate is signed by {signed} of the {self.trust.needed} members who are needed"
-            raise Refused("mandate-missing", text + missing_roles, "wait for the committee")
+            raise Refused("mandate-missing", text + missing_roles, remedy="wait for the committee")
         if filed_study.state != "mandated":
             raise no_such_move(filed_study.id, filed_study.state)
         SignedMandate(filed_study.mandate, self.trust.root).in_force(self._clock())
@@ -374,7 +378,7 @@ class Docket(RunState):
 
 
 def _revoked() -> Refused:
-    return Refused("mandate-revoked", "a member of the committee has revoked the mandate", "file a new study")
+    return Refused("mandate-revoked", "a member of the committee has revoked the mandate", remedy="file a new study")
 
 
 def _researcher(study: str) -> object:

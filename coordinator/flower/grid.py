@@ -338,7 +338,7 @@ class FlowerRun:
     def channel(self, nodes: Mapping[str, int]) -> FlowerChannel:
         """Messages to these nodes, for one study; each thread has its own."""
         if self._grid is None:
-            raise Fault("no run is open at the SuperLink; wait until there is one")
+            raise Fault("no run is open at the SuperLink", remedy="wait until there is one")
         return FlowerChannel(self._grid, nodes)
 
     def close(self) -> None:
@@ -362,7 +362,7 @@ class FlowerRun:
             if reply.HasField("task") and reply.token and reply.task.run_id == run:
                 return reply.token, reply.task.task_id
             time.sleep(_POLL)
-        raise Fault("the SuperLink does not give out the run's task; see its log")
+        raise Fault("the SuperLink does not give out the run's task", remedy="see its log")
 
     def _ask(self, function: Callable[[Any], Any], request: Any) -> Any:
         return self._retry.invoke(function, request)
@@ -394,5 +394,5 @@ def _answering(action: str) -> Iterator[None]:
         if of_certificate(wrong):
             why = "has expired" if "expired" in str(wrong) else "is not of this coordinator's authority"
             text = f"the SuperLink {action}: its certificate {why}"
-            raise Fault(f"{text}; to mend it: datatrust coordinator certify, and start it again") from None
-        raise Fault(f"the SuperLink {action} ({type(wrong).__name__}); see whether it runs") from None
+            raise Fault(text, remedy="datatrust coordinator certify, and start it again") from None
+        raise Fault(f"the SuperLink {action} ({type(wrong).__name__})", remedy="see whether it runs") from None

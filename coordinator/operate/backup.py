@@ -186,10 +186,10 @@ def _contains(note: str, entries: list[bytes], files: Mapping[str, bytes]) -> No
     checkpoint = read_checkpoint(note, register_origin(versions[0].root.trust), coordinator_keys(versions))
     if checkpoint.size > len(entries):
         text = f"the backup's register has {len(entries)} entries, and the checkpoint is of one with {checkpoint.size}"
-        raise Refused("state-rolled-back", text, "use a later backup: what others have seen must not be denied")
+        raise Refused("state-rolled-back", text, remedy="use a later backup: what others have seen must not be denied")
     if Tree(leaf_hash(body) for body in entries[: checkpoint.size]).root() != checkpoint.root:
         text = f"the backup's first {checkpoint.size} entries are not those of the checkpoint"
-        raise Refused("state-rolled-back", text, "use another backup, and tell the trust's auditor")
+        raise Refused("state-rolled-back", text, remedy="use another backup, and tell the trust's auditor")
 
 
 def _fill(settings: CoordinatorSettings, entries: list[bytes], rows: bytes) -> None:
@@ -220,7 +220,7 @@ def _broken_off(settings: CoordinatorSettings) -> tuple[str, ...]:
         studies_running = tuple(docket.ids("running"))
         for study in studies_running:
             text = "the study was broken off: the coordinator was restored from a backup"
-            docket.refused(study, Refused("fault", text, "file a new study"), "failed")
+            docket.refused(study, Refused("fault", text, remedy="file a new study"), "failed")
     return studies_running
 
 

@@ -164,7 +164,7 @@ def _check(request: Wanted, now: datetime) -> _Checked:
         raise Refused(
             "charter",
             f"the charter {request.charter!r} is not the one that the trust root names",
-            f"name the one whose digest is {root.root.charter}; `datatrust root show` says so",
+            remedy=f"name the one whose digest is {root.root.charter}; `datatrust root show` says so",
         )
     file = _file(request)
     hosts = [host for host in request.hosts if host not in HERE]
@@ -185,7 +185,7 @@ def _roots(files: Sequence[Path]) -> tuple[Envelope, ...]:
         try:
             envelopes_found += read_envelopes(read_file(path))
         except MessageInvalid as wrong:
-            raise MessageInvalid(f"{str(path)!r}: {wrong.got}", expected="a signed trust root") from None
+            raise MessageInvalid(f"{str(path)!r}: {wrong.text}", expected="a signed trust root") from None
     versions = sorted(envelopes_found, key=lambda envelope: TrustRoot(envelope.unverified_payload).root.version)
     if versions and TrustRoot(versions[0].unverified_payload).root.version != 1:
         raise InvalidInput(

@@ -42,6 +42,6 @@ class CrashLoop:
             docket.move(study, "running")
         text = f"the coordinator's process for it has ended {deaths} times at one place, perhaps for want of memory"
         remedy = "ask for less at once, or have the coordinator's operator look at its log"
-        docket.refused(study, Refused("fault", text, remedy), "failed")
+        docket.refused(study, Refused("fault", text, remedy=remedy), "failed")
         docket.free(study, holder)
         return None

@@ -94,7 +94,9 @@ def carry_out(
         raise
     except BaseException as wrong:  # a stop, or a mistake of ours
         if replay is None or isinstance(wrong, Exception):
-            docket.refused(filed_study.id, Refused("fault", "the study was broken off", "file a new study"), "failed")
+            docket.refused(
+                filed_study.id, Refused("fault", "the study was broken off", remedy="file a new study"), "failed"
+            )
         raise
     return ReleasedStudy(conducted, values, decisions, envelope)
 

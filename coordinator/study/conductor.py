@@ -271,7 +271,9 @@ def _not_revoked(study_run: _StudyRun) -> None:
     """Raises: Refused.  Nodes refuse as well; they are told with the close."""
     study_run.coordinator.go_on()
     if study_run.revocations():
-        raise Refused("mandate-revoked", "a member of the committee has revoked the mandate", "ask for a new one")
+        raise Refused(
+            "mandate-revoked", "a member of the committee has revoked the mandate", remedy="ask for a new one"
+        )
 
 
 def _enough(study_run: _StudyRun, participants: tuple[str, ...], absent: Mapping[str, Refused]) -> Decision:
@@ -394,7 +396,7 @@ def _require_all(
     """Everybody's answer of this kind, or why not: after the start a refusal ends the study."""
     for name in participants:
         if name not in answers:
-            raise Fault(f"partner {name!r} did not answer in time; the study must be run again")
+            raise Fault(f"partner {name!r} did not answer in time", remedy="run the study again")
         if answers[name][0]["kind"] == "refusal":
             raise _refusal(answers[name][0])
         if answers[name][0]["kind"] != kind:
@@ -404,4 +406,4 @@ def _require_all(
 
 def _refusal(header: Mapping[str, Any]) -> Refused:
     words = [str(header.get(key, ""))[:500] for key in ("rule", "text", "remedy")]
-    return Refused(words[0] or "refused", words[1], words[2])
+    return Refused(words[0] or "refused", words[1], remedy=words[2])

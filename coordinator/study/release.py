@@ -80,6 +80,4 @@ def _release_entry(docket: Docket, filed_study: FiledStudy) -> Entry:
     for entry in docket.register.entries():
         if entry.kind == "release" and entry.study == filed_study.id:
             return entry
-    raise Fault(
-        f"the register has no release of {filed_study.id!r}; to mend it: keep the state as it is for the auditor"
-    )
+    raise Fault(f"the register has no release of {filed_study.id!r}", remedy="keep the state as it is for the auditor")

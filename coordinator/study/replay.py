@@ -73,7 +73,7 @@ class Replay:
     def go_on(self) -> None:
         """Raises: Refused (`cancelled`) where the study was withdrawn meanwhile."""
         if self._durably(lambda: self._docket.find(self._study)).state == "cancelled":
-            raise Refused("cancelled", "the study was withdrawn", "file it again if it is wanted after all")
+            raise Refused("cancelled", "the study was withdrawn", remedy="file it again if it is wanted after all")
 
     # ---- the book
 
@@ -126,5 +126,5 @@ def _read(raw: bytes) -> dict[str, bytes]:
         parts.append(raw[offset + 8 : offset + 8 + length])
         offset += 8 + length
     if offset != len(raw) or len(parts) % 2:
-        raise Fault("what was kept of a study cannot be read; to mend it: put the database back, or cancel the study")
+        raise Fault("what was kept of a study cannot be read", remedy="put the database back, or cancel the study")
     return {name.decode("ascii"): part for name, part in zip(parts[::2], parts[1::2], strict=True)}

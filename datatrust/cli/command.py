@@ -8,6 +8,7 @@ import click
 import typer
 
 from trust.decision import Decision
+from trust.errors import sentence
 
 __all__ = ["Command", "end", "group", "print_decisions"]
 
@@ -35,8 +36,8 @@ def print_decisions(decisions: Iterable[Decision]) -> bool:
     ok = True
     for decision in decisions:
         ok = ok and decision.ok
-        mend = f"; to mend it: {decision.remedy}" if decision.remedy and not decision.ok else ""
-        typer.echo(f"{'ok' if decision.ok else 'no'}  {decision.rule}: {decision.text}{mend}")
+        text = decision.text if decision.ok else sentence(decision.text, remedy=decision.remedy)
+        typer.echo(f"{'ok' if decision.ok else 'no'}  {decision.rule}: {text}")
     return ok
 
 

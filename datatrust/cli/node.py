@@ -18,7 +18,7 @@ from datatrust.cli.node_home import Home, home_of, settings_of
 from datatrust.cli.node_journal import journal
 from datatrust.cli.node_keep import keys, node_backup, node_restore
 from datatrust.person.program import program
-from trust.errors import InvalidInput, Refused
+from trust.errors import InvalidInput, Refused, sentence
 from trust.signing.envelope import key_id
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def _compare(root: TrustRoot, fingerprint_told: str, *, follows: bool, yes: bool
         "sha256:"
     ):
         text = "the invitation's trust root has another fingerprint than the one that was given"
-        raise Refused("root-pinned", text, "do not enrol; ask the members by telephone which one is theirs")
+        raise Refused("root-pinned", text, remedy="do not enrol; ask the members by telephone which one is theirs")
     if follows:
         typer.echo("it is, or follows from, the root that is pinned here", err=True)
     elif not fingerprint_told and not yes:
@@ -123,7 +123,9 @@ def _compare(root: TrustRoot, fingerprint_told: str, *, follows: bool, yes: bool
                 expected="--fingerprint sha256:…, as the members have told you",
             )
         if not typer.confirm("Is this the fingerprint that the members have told you?", err=True):
-            raise Refused("root-pinned", "the fingerprint is not the members'", "ask them, and for another invitation")
+            raise Refused(
+                "root-pinned", "the fingerprint is not the members'", remedy="ask them, and for another invitation"
+            )
 
 
 def _shared(
@@ -167,7 +169,7 @@ def node_doctor(
     quick: Annotated[bool, typer.Option("--quick", help="Only what needs neither network nor rows.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Look at everything that a node needs: each check is ok, a warning or a failure, with how to mend it.
+    """Look at everything that a node needs: each check is ok, a warning or a failure, with how to fix it.
 
     Machine, keys, trust root, journal, the way to the coordinator, clock, database account, table. Never a value.
     Exit code 1 when one fails; a warning is 0.
@@ -178,8 +180,7 @@ def node_doctor(
     for finding in (doctor.quick if quick else doctor.doctor)(home_of(home)):
         findings.append(finding)
         if not as_json:
-            mend = f"; to mend it: {finding.remedy}" if finding.state != "ok" else ""
-            typer.echo(f"{finding.state:<8} {finding.check}: {finding.text}{mend}")
+            typer.echo(f"{finding.state:<8} {finding.check}: {sentence(finding.text, remedy=finding.remedy)}")
     count = {state: sum(f.state == state for f in findings) for state in ("ok", "warning", "failure")}
     if as_json:
         document = {"ok": not count["failure"], "checks": [finding.document() for finding in findings]}

@@ -88,10 +88,8 @@ def _checked(
             keys = [v.root.verify_keys()[name] for v in reversed(versions) if name in v.root.partners]
             head = read_checkpoint(note, journal_origin(versions[-1].root.trust, name), keys)
             journal.extends(head)
-        except NodeRefused as wrong:
-            return Decision(name, False, f"{wrong.code}: {wrong.got}; expected {wrong.expected}", wrong.remedy)
-        except Refused as wrong:
-            return Decision(name, False, f"{wrong.rule}: {wrong.text}", wrong.remedy)
+        except (NodeRefused, Refused) as wrong:
+            return Decision(name, False, f"{wrong.rule}: {wrong.public['text']}", wrong.remedy)
     return Decision(name, True, f"{size} entries, with the {head.size} {words[1]}")
 
 

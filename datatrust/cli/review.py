@@ -119,7 +119,7 @@ def review_sign(
             _confirm(say("sign?", lang, number=filed_study.number), say("not_signed", lang), lang)
         wrong = [decision for decision in _checks(docket, filed_study, lang) if not decision.ok]
         if wrong:
-            raise Refused(wrong[0].rule, wrong[0].text, "do not sign it; tell who runs the trust")
+            raise Refused(wrong[0].rule, wrong[0].text, remedy="do not sign it; tell who runs the trust")
         member = _member(docket, acting_key)
         already_signed = member.key_id in filed_study.signers
         alone = filed_study.mandate.model_copy(update={"signatures": ()}).with_signature(member)
@@ -229,7 +229,7 @@ def _open_desk(location: TrustLocation, acting_key: ActingKey) -> Iterator[Desk]
 def _member(docket: Desk, acting_key: ActingKey) -> Signer:
     """The member's key, opened.  Raises: InvalidInput; Refused where it is nobody's who is a member today."""
     if acting_key.signer.key_id not in docket.trust.root.root.keys_of("committee"):
-        raise Refused("signature", "this key is no member's of the committee today", "use a member's key")
+        raise Refused("signature", "this key is no member's of the committee today", remedy="use a member's key")
     return acting_key.signer
 
 

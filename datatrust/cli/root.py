@@ -109,7 +109,9 @@ def root_sign(
     keys = view.root.keys_of("root") | (view.old.keys_of("root") if view.old else {})
     if signer.key_id not in keys:
         versions = f"version {view.root.version}" + (f" or {view.old.version}" if view.old else "")
-        raise Refused("signature", f"{str(key)!r} is no key of the root role of {versions}", "sign with a member's key")
+        raise Refused(
+            "signature", f"{str(key)!r} is no key of the root role of {versions}", remedy="sign with a member's key"
+        )
     if signer.key_id in view.signed:
         typer.echo("this key has signed before; nothing is changed")
     else:
@@ -152,7 +154,7 @@ def _may_be_signed(view: Shown, earlier: Sequence[Envelope], now: datetime) -> N
     """Raises: Refused, InvalidInput."""
     version = view.root.version
     if now >= read_time(view.root.expires):
-        raise Refused("root-expired", "the trust root has expired", "draft it again")
+        raise Refused("root-expired", "the trust root has expired", remedy="draft it again")
     if view.old is None:
         if version > 1:
             raise InvalidInput(
@@ -163,12 +165,12 @@ def _may_be_signed(view: Shown, earlier: Sequence[Envelope], now: datetime) -> N
         return
     TrustRoot.chain(sorted(earlier, key=_version))
     if view.old.trust != view.root.trust:
-        raise Refused("root-trust", "the trust root is another trust's", "use the root of this trust")
+        raise Refused("root-trust", "the trust root is another trust's", remedy="use the root of this trust")
     if version != view.old.version + 1 or read_time(view.root.issued) < read_time(view.old.issued):
         text = (
             f"version {version} of {view.root.issued} does not follow version {view.old.version} of {view.old.issued}"
         )
-        raise Refused("root-version", text, "name the version just before it")
+        raise Refused("root-version", text, remedy="name the version just before it")
 
 
 def _confirm(file: Path) -> None:
@@ -212,7 +214,7 @@ def _envelopes(path: Path) -> tuple[Envelope, ...]:
                 raise MessageInvalid(f"{envelope.payloadType[:80]!r}", expected="a trust root")
         return tuple(sorted(envelopes_read, key=_version))
     except MessageInvalid as wrong:
-        raise MessageInvalid(f"{name}: {wrong.got}", expected=wrong.expected, remedy=wrong.remedy) from None
+        raise MessageInvalid(f"{name}: {wrong.text}", expected=wrong.expected, remedy=wrong.remedy) from None
 
 
 def _read_one(path: Path) -> Envelope:

@@ -50,7 +50,7 @@ def root_publish(
         if envelope_given.unverified_payload not in {envelope.unverified_payload for envelope in _roots_of(link)}:
             text = "the coordinator took the trust root and does not show it"
             raise Refused(
-                "root-version", text, "ask who runs the coordinator; nodes take no root that it does not show"
+                "root-version", text, remedy="ask who runs the coordinator; nodes take no root that it does not show"
             )
     finally:
         link.close()
@@ -80,6 +80,6 @@ def _newest(pin: TrustRoot, envelopes: Sequence[Envelope]) -> TrustRoot:
             newest = newest.next(envelope)
         elif version == newest.root.version and envelope.unverified_payload != newest.payload:
             text = f"another trust root of version {version} is pinned here, or shown by the coordinator"
-            raise Refused("root-pinned", text, "ask the members which one is theirs")
+            raise Refused("root-pinned", text, remedy="ask the members which one is theirs")
     newest.in_force(now())
     return newest

@@ -16,7 +16,7 @@ from trust.decision import Decision
 from trust.documents.root import TrustRoot
 from trust.documents.verification import NOT_CHECKED, Verified
 from trust.documents.verification import verify as judge
-from trust.errors import InvalidInput, nearest
+from trust.errors import InvalidInput, nearest, sentence
 
 __all__ = ["report", "run"]
 
@@ -86,7 +86,7 @@ def report(verified: Verified, lang: str = "en") -> str:
         mark = words["marks"][2 if _skipped(decision) else 0 if decision.ok else 1]
         lines.append(f"{number} {mark:<7} {decision.rule:<9} {_sentence(decision, lang)}".rstrip())
         if lang == "en" and decision.remedy and not decision.ok:
-            lines.append(f"{'':<20}to mend it: {decision.remedy}")
+            lines.append(f"{'':<20}to fix it: {decision.remedy}")
     if not verified.pinned and verified.fingerprint:
         lines += ["", *wrap(words["unpinned"], 100), words["fingerprint"].format(verified.fingerprint)]
     return "\n".join([*lines, "", words["end"][0 if verified.ok else 1]])
@@ -113,8 +113,7 @@ def _sentence(decision: Decision, lang: str) -> str:
     if lang == "en" or _skipped(decision):
         return decision.text if lang == "en" else "non examiné"
     yes, no = _FRENCH[decision.rule]
-    exact = f"{decision.text}; to mend it: {decision.remedy}" if decision.remedy else decision.text
-    return yes if decision.ok else f"{no} ({exact})"
+    return yes if decision.ok else f"{no} ({sentence(decision.text, remedy=decision.remedy)})"
 
 
 def _skipped(decision: Decision) -> bool:

@@ -78,7 +78,7 @@ class DeployedTrust(LocalTrust):
             elif filed_study.lapsed or filed_study.state not in ("mandated", "running"):
                 self.docket.mandate(study)  # raises: why it has not run, or how it has ended
             time.sleep(_LOOK)
-        raise Fault(f"the coordinator did not carry out {study!r} in {_STUDY:.0f} seconds; see its log")
+        raise Fault(f"the coordinator did not carry out {study!r} in {_STUDY:.0f} seconds", remedy="see its log")
 
 
 def _toml(source: Source) -> bytes:
@@ -231,7 +231,9 @@ class Processes:
                 self._readers[-1].join(_END)  # its last words
             if process.poll() is None or _ADDRESS_IN_USE not in self._log("superlink").read_text("utf-8"):
                 self.check()
-                raise Fault(f"the SuperLink does not listen after {_START:.0f} seconds; see {self._log('superlink')}")
+                raise Fault(
+                    f"the SuperLink does not listen after {_START:.0f} seconds", remedy=f"see {self._log('superlink')}"
+                )
             self._log("superlink").unlink()
             port += 1
 
@@ -240,7 +242,7 @@ class Processes:
         while not self._ready.wait(0.05):
             self.check()
             if time.monotonic() > end:
-                raise Fault(f"not all partners were connected within {_START:.0f} seconds; see {self._logs}")
+                raise Fault(f"not all partners were connected within {_START:.0f} seconds", remedy=f"see {self._logs}")
 
 
 def free_port(first: int = _FIRST_PORT) -> int:

@@ -84,7 +84,7 @@ def refused(story: Story, words: Words) -> list[str]:
 
 
 def rule_words(story: Story, words: Words) -> Pairs:
-    """The rule that refused, what it says, and how to mend it."""
+    """The rule that refused, what it says, and how to fix it."""
     no = story.women.refused
     partner_count = len(story.trust.partners)
     text = words(
@@ -111,7 +111,7 @@ def mended(story: Story, words: Words) -> list[str]:
 
 
 def reasons(story: Story, words: Words) -> list[Pairs]:
-    """Each rule that refused it: its place in the charter, what it says, how to mend it."""
+    """Each rule that refused it: its place in the charter, what it says, how to fix it."""
     return [
         [
             (words("rule"), reason.rule),

@@ -315,9 +315,9 @@ def _raise_trouble(sessions: Mapping[str, Session]) -> None:
 
 def _of_partner(name: str, wrong: DataTrustError) -> DataTrustError:
     """The same error, which says whose it is; what caused it stays behind, since its words may hold a value."""
-    if isinstance(wrong, InvalidInput):
-        return type(wrong)(f"partner {name!r}: {wrong.got}", expected=wrong.expected, remedy=wrong.remedy)
-    return Fault(f"partner {name!r}: {wrong}") if isinstance(wrong, Fault) else wrong
+    if isinstance(wrong, InvalidInput | Fault):
+        return type(wrong)(f"partner {name!r}: {wrong.text}", expected=wrong.expected, remedy=wrong.remedy)
+    return wrong
 
 
 def _partner(name: str) -> str:

@@ -45,7 +45,7 @@ def pinned(trust: str, *, home: Path | None = None) -> TrustRoot | None:
     root = TrustRoot(read_file(path))
     if root.root.trust != trust:
         text = f"the root pinned in {path} is of the trust {root.root.trust!r}"
-        raise Refused("root-trust", text, "delete the file, and pin the right one")
+        raise Refused("root-trust", text, remedy="delete the file, and pin the right one")
     return root
 
 
@@ -63,7 +63,7 @@ def pin(root: TrustRoot, *, replace: bool = False, home: Path | None = None) -> 
     pinned_before = pinned(root.root.trust, home=home)
     if pinned_before is not None and pinned_before.payload != root.payload and not replace:
         text = f"another trust root of {root.root.trust!r} is pinned, version {pinned_before.root.version}"
-        raise Refused("root-pinned", text, f"ask who runs the trust; if that one is wrong, delete {path}")
+        raise Refused("root-pinned", text, remedy=f"ask who runs the trust; if that one is wrong, delete {path}")
     try:
         keep(path, root.payload)
     except OSError as wrong:
@@ -91,7 +91,7 @@ def read_root(path: Path) -> TrustRoot:
         return check_roots(read_envelopes(read_file(path)), None)
     except MessageInvalid as wrong:
         remedy = wrong.remedy or "name the file that `datatrust root sign` wrote"
-        raise MessageInvalid(f"{path}: {wrong.got}", expected=wrong.expected, remedy=remedy) from None
+        raise MessageInvalid(f"{path}: {wrong.text}", expected=wrong.expected, remedy=remedy) from None
 
 
 def read_file(path: Path) -> bytes:

@@ -64,7 +64,7 @@ class RemoteDesk:
         self._revocations: dict[str, tuple[Envelope, ...]] = {}
         if signer.key_id not in self.trust.root.root.keys_of("committee"):
             self.close()
-            raise Refused("signature", "this key is no member's of the committee today", "use a member's key")
+            raise Refused("signature", "this key is no member's of the committee today", remedy="use a member's key")
 
     @property
     def trust(self) -> TrustDocuments:
@@ -91,7 +91,7 @@ class RemoteDesk:
             names_filed = [name for filed_study in self.studies() for name in (filed_study.id, filed_study.number)]
             raise InvalidInput(f"no study {study!r} is on the docket", expected=nearest(study, names_filed)) from None
         if study not in (filed_study.id, filed_study.number):
-            raise Refused("study", f"the coordinator shows another study than {study!r}", _ASK)
+            raise Refused("study", f"the coordinator shows another study than {study!r}", remedy=_ASK)
         return filed_study
 
     def revocations(self, mandate: str) -> Sequence[Envelope]:
@@ -127,7 +127,7 @@ class RemoteDesk:
     def _arrived(self, filed_study: FiledStudy, has_arrived: bool, subject: str) -> FiledStudy:
         if not has_arrived:
             text = f"the coordinator took the {subject} and does not show it"
-            raise Refused("signature", text, "give the file to the partners yourself, or ask who runs the trust")
+            raise Refused("signature", text, remedy="give the file to the partners yourself, or ask who runs the trust")
         return filed_study
 
     def _read(self, document: object) -> VerifiedStudy:

@@ -206,25 +206,28 @@ def _mapped(url: str, watch: _Watch) -> Iterator[None]:
         with watch:
             yield
     except httpx.TimeoutException:
-        raise Unreachable(f"{url} does not answer in time; try again later, or compare the address") from None
+        raise Unreachable(f"{url} does not answer in time", remedy="try again later, or compare the address") from None
     except httpx.ConnectError as wrong:
-        raise Unreachable(f"{url} cannot be reached ({_why(wrong)})") from None
+        raise _unreachable(url, wrong) from None
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as wrong:
         if watch.over:
             raise _TooSlow(f"the answer of {url} takes longer than {_WHOLE:.0f} s; nothing of it is used") from None
-        raise Unreachable(f"the connection to {url} broke ({type(wrong).__name__}); try again") from None
+        raise Unreachable(f"the connection to {url} broke ({type(wrong).__name__})", remedy="try again") from None
 
 
-def _why(wrong: BaseException) -> str:
-    """Why no connection came about: the cause below, in words that name no secret."""
+def _unreachable(url: str, wrong: BaseException) -> Unreachable:
+    """Why there is no connection: the cause below, in words that name no secret."""
+    text, remedy = "nobody listens there, or the name is unknown", "compare the address; check this machine's network"
     cause: BaseException | None = wrong
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"its certificate is refused: {cause.verify_message}; ask for the invitation of today"
+            text, remedy = f"its certificate is refused: {cause.verify_message}", "ask for the invitation of today"
+            break
         if isinstance(cause, ssl.SSLError):
-            return "no TLS is spoken there"
+            text, remedy = "no TLS is spoken there", "compare the address with the invitation's"
+            break
         cause = cause.__cause__ or cause.__context__
-    return "nobody listens there, or the name is unknown; compare the address, and is this machine connected?"
+    return Unreachable(f"{url} cannot be reached ({text})", remedy=remedy)
 
 
 def _body(answer: httpx.Response, most: int) -> bytes:
@@ -244,7 +247,7 @@ def _value(raw: bytes, most: int) -> Any:
     try:
         return read_json(raw, largest=min(most, LARGEST))
     except MessageInvalid as wrong:
-        got = wrong.got.replace("a file", "an answer")
+        got = wrong.text.replace("a file", "an answer")
         raise MessageInvalid(f"the coordinator sends {got}", expected=wrong.expected) from None
 
 
@@ -261,20 +264,21 @@ def _problem(status: int, kind: str, raw: bytes) -> DataTrustError:
             fields = None
     if not isinstance(fields, dict):
         if status in _AGAIN_LATER:
-            return Unreachable(f"the coordinator is busy (HTTP {status}); try again later")
+            return Unreachable(f"the coordinator is busy (HTTP {status})", remedy="try again later")
         return Fault(f"the coordinator answers with HTTP {status}, and does not say why")
     code = str(fields.get("type", "")).rpartition("/")[2]
-    rule, remedy, got = _problem_text(fields, "rule"), _problem_text(fields, "remedy"), _problem_text(fields, "got")
+    rule, got = _problem_text(fields, "rule"), _problem_text(fields, "got")
+    expected, remedy = _problem_text(fields, "expected"), _problem_text(fields, "remedy")
     detail = _problem_text(fields, "text") or got or _problem_text(fields, "detail") or _problem_text(fields, "title")
     if status in _AGAIN_LATER and not rule:
-        return Unreachable(detail or f"the coordinator is busy (HTTP {status}); try again later")
+        return Unreachable(detail or f"the coordinator is busy (HTTP {status})", remedy=remedy or "try again later")
     if rule:
-        return Refused(rule, detail, remedy)
+        return Refused(rule, detail, expected=expected, remedy=remedy)
     if code in _BY_CODE:
-        return _BY_CODE[code](got or detail, expected=_problem_text(fields, "expected"), remedy=remedy)
+        return _BY_CODE[code](got or detail, expected=expected, remedy=remedy)
     if status < 500:
-        return InvalidInput(detail or f"HTTP {status}", expected=_problem_text(fields, "expected"), remedy=remedy)
-    return Fault(f"the coordinator has a fault: {detail or f'HTTP {status}'}")
+        return InvalidInput(detail or f"HTTP {status}", expected=expected, remedy=remedy)
+    return Fault(f"the coordinator has a fault: {detail or f'HTTP {status}'}", expected=expected, remedy=remedy)
 
 
 def _problem_text(problem: dict[str, Any], name: str) -> str:
@@ -284,4 +288,5 @@ def _problem_text(problem: dict[str, Any], name: str) -> str:
 
 
 def _no_coordinator(url: str, does: str) -> Fault:
-    return Fault(f"{url} {does}: no coordinator of a trust is there; compare the address with the invitation's")
+    remedy = "compare the address with the invitation's"
+    return Fault(f"{url} {does}: no coordinator of a trust is there", remedy=remedy)

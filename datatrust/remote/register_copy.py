@@ -52,7 +52,7 @@ def copied(verified: VerifiedTrust) -> Iterator[sqlite3.Connection]:
         db.execute("COMMIT")
         if log.head() != (checkpoint.size, checkpoint.root):
             text = f"the entries that the coordinator shows are not the {checkpoint.size} that it has signed"
-            raise Refused("log-corrupt", text, _ASK)
+            raise Refused("log-corrupt", text, remedy=_ASK)
         yield db
 
 

@@ -93,7 +93,7 @@ class RemoteTrust(AnyTrust):
             names = [name for name, person in sorted(self._root.researchers.items()) if person.key == signer.key_id]
             if not names:
                 text = f"the key {signer.key_id} is no researcher's in version {self._root.version} of the trust root"
-                raise Refused("researcher", text, "use the key that was accredited, or have this one accredited")
+                raise Refused("researcher", text, remedy="use the key that was accredited, or have this one accredited")
             self._name = names[0]
 
     @property
@@ -177,7 +177,9 @@ class RemoteTrust(AnyTrust):
         self._sent[study.id] = sha256(envelope.unverified_payload)
         verified_study = self._require_own(self._verified.link.post("/v1/studies", envelope.document()))
         if verified_study.filed.id != study.id:
-            raise Refused("study", "the coordinator answers with another study than the one that was handed in", _ASK)
+            raise Refused(
+                "study", "the coordinator answers with another study than the one that was handed in", remedy=_ASK
+            )
         self._check_drafted(verified_study)
         return Job(study.id, self)
 
@@ -234,11 +236,13 @@ class RemoteTrust(AnyTrust):
                 raise filed_study.ended
             if filed_study.state == "revoked":
                 raise Refused(
-                    "mandate-revoked", "a member of the committee has revoked the mandate", "file a new study"
+                    "mandate-revoked", "a member of the committee has revoked the mandate", remedy="file a new study"
                 )
             filed_study.still_timely()
             words = standing(self._verified.trust, filed_study)
-            raise Refused("study-state", f"the study {filed_study.id!r} has no result: {words}", "wait for its end")
+            raise Refused(
+                "study-state", f"the study {filed_study.id!r} has no result: {words}", remedy="wait for its end"
+            )
         say("the result is fetched and verified")
         raw = self._file(filed_study.id)
         entries = list(self._entries(filed_study.id, read_result(raw)[2].index))
@@ -262,7 +266,7 @@ class RemoteTrust(AnyTrust):
         self._key()
         verified_study = self._require_own(self._verified.link.json(f"/v1/studies/{quote(study, safe='')}"))
         if study not in (verified_study.filed.id, verified_study.filed.number):
-            raise Refused("study", f"the coordinator shows another study than {study!r}", _ASK)
+            raise Refused("study", f"the coordinator shows another study than {study!r}", remedy=_ASK)
         return verified_study
 
     def _own_studies(self) -> Iterator[VerifiedStudy]:
@@ -278,11 +282,13 @@ class RemoteTrust(AnyTrust):
         root = self._verified.versions.get(filed_study.drafted.root)
         study_text = signed_study(filed_study.study, root.root if root is not None else self._root)
         if study_text.researcher != self._name:
-            raise Refused("study", f"the coordinator shows a study of {study_text.researcher!r} as one's own", _ASK)
+            raise Refused(
+                "study", f"the coordinator shows a study of {study_text.researcher!r} as one's own", remedy=_ASK
+            )
         digest = sha256(filed_study.study.unverified_payload)
         if self._sent.get(filed_study.id, "") not in ("", digest):
             text = f"the study that the coordinator shows as {filed_study.id!r} is not the one that was handed in"
-            raise Refused("study", text, _ASK)
+            raise Refused("study", text, remedy=_ASK)
         self._sent[filed_study.id] = digest
         return verified_study
 
@@ -314,7 +320,9 @@ class RemoteTrust(AnyTrust):
         if mandate.root == self._root.version and mandate != trust.draft_mandate(
             filed_study.written, mandate.study, filed_study.number
         ):
-            raise Refused("mandate", "the mandate that the coordinator wrote does not follow from the study", _ASK)
+            raise Refused(
+                "mandate", "the mandate that the coordinator wrote does not follow from the study", remedy=_ASK
+            )
 
     def _entries(self, study: str, release: int) -> Iterator[Entry]:
         """The register's entries of a study, from its release back to its mandate.  They are signed, or only shown.

@@ -125,9 +125,9 @@ def read_filed(value: Any, trust: TrustDocuments, versions: Mapping[int, TrustRo
     study, digest = Study.read(study_shown.study.unverified_payload), sha256(study_shown.mandate.unverified_payload)
     mandate = read_document(Mandate, study_shown.mandate.unverified_payload, MessageInvalid, "the mandate")
     if (study_shown.id, study_shown.number) != (study.id, mandate.id):
-        raise Refused("study", "the coordinator shows a study or a mandate under another name", _ASK)
+        raise Refused("study", "the coordinator shows a study or a mandate under another name", remedy=_ASK)
     if mandate.study != sha256(study_shown.study.unverified_payload):
-        raise Refused("mandate", "the coordinator shows the mandate of another study", _ASK)
+        raise Refused("mandate", "the coordinator shows the mandate of another study", remedy=_ASK)
     root = versions.get(mandate.root, trust.root)
     signers = signers_of("mandate", study_shown.mandate, root.root.keys_of("committee"))
     revocations = tuple(_valid(study_shown.revocations, digest, {root.root.version: root.root, 0: trust.root.root}))
@@ -143,11 +143,14 @@ def read_filed(value: Any, trust: TrustDocuments, versions: Mapping[int, TrustRo
         against=tuple(_votes(study_shown.votes, digest, root.root)),
         at=study_shown.at,
         lapsed=lapse(state, study_shown.mandate, trust.root, now),
-        ended=Refused(*(escaped(text, quotes=False) for text in (ending.rule, ending.text, ending.remedy)))
-        if ending
-        else None,
+        ended=_refusal(ending) if ending else None,
     )
     return VerifiedStudy(filed_study, revocations, escaped(study_shown.told[:200], quotes=False))
+
+
+def _refusal(ended: _EndingShown) -> Refused:
+    rule, text, remedy = (escaped(words, quotes=False) for words in (ended.rule, ended.text, ended.remedy))
+    return Refused(rule, text, remedy=remedy)
 
 
 def _borne_out(
@@ -173,7 +176,7 @@ def _borne_out(
 
 
 def _not_borne_out(number: str, subject: str) -> Refused:
-    return Refused("signature", f"the coordinator says that mandate {number} {subject}", _ASK)
+    return Refused("signature", f"the coordinator says that mandate {number} {subject}", remedy=_ASK)
 
 
 def _votes(envelopes: Iterable[Envelope], digest: str, root: Root) -> Iterator[Refusal]:

@@ -136,7 +136,7 @@ def _use_invitation(url: str, invitation_path: Path | None, home: Path | None) -
         )
     if invitation_kept is not None and invitation_kept.trust != invitation_given.trust:
         text = f"{url} is known as the trust {invitation_kept.trust!r}; the invitation is of {invitation_given.trust!r}"
-        raise Refused("root-trust", text, f"{_ASK}; if the other one has ended, delete {file}")
+        raise Refused("root-trust", text, remedy=f"{_ASK}; if the other one has ended, delete {file}")
     root, pin = invitation_given.root(), pins.pinned(invitation_given.trust, home=home)
     if pin is None:
         pins.pin(root, home=home)
@@ -170,7 +170,7 @@ def _read(file: Path) -> Invitation:
     try:
         return Invitation.read(pins.read_file(file))
     except MessageInvalid as wrong:
-        raise InvalidInput(f"{file}: {wrong.got}", expected="an invitation", remedy="ask for it again") from None
+        raise InvalidInput(f"{file}: {wrong.text}", expected="an invitation", remedy="ask for it again") from None
 
 
 def _pinned(invitation_kept: Invitation, home: Path | None) -> TrustRoot:
@@ -202,7 +202,7 @@ def _learn(link: CoordinatorClient, first: Envelope, home: Path | None) -> Verif
             versions[newest.root.version + 1] = newest.next(envelope)
             roots.append(envelope)
     if versions[max(versions)].payload != latest.payload:
-        raise Refused("root-pinned", "the trust root does not follow from the one of the invitation", _ASK)
+        raise Refused("root-pinned", "the trust root does not follow from the one of the invitation", remedy=_ASK)
     latest.in_force(now())
     if latest.root.version > pin.root.version:
         pins.pin(latest, replace=True, home=home)
@@ -217,7 +217,7 @@ def _charter(document: Any, root: TrustRoot) -> Charter:
         charter = Charter.load(folder)
     if charter.folder_digest != root.root.charter:
         text = "the charter that the coordinator shows is not the one that the trust root names"
-        raise Refused("charter", text, _ASK)
+        raise Refused("charter", text, remedy=_ASK)
     return charter
 
 
@@ -237,10 +237,10 @@ def _dataset(
     if (name, version) != (root.root.trust, root.root.version):
         dataset_words = escaped(f"{name!s:.80}, version {version!s:.20}")
         text = f"the coordinator says that it is of {dataset_words}; its trust root is of {root.root.trust}"
-        raise Refused("root-trust", text, _ASK)
+        raise Refused("root-trust", text, remedy=_ASK)
     dataset = Dataset.parse(link.text("/v1/dataset"))
     if dataset.digest() != digest:
-        raise Refused("dataset", "the coordinator shows another dataset than the one that it names", _ASK)
+        raise Refused("dataset", "the coordinator shows another dataset than the one that it names", remedy=_ASK)
     return dataset, {name: _policy(policies.get(name), name, charter) for name in sorted(root.root.partners)}
 
 

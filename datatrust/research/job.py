@@ -115,7 +115,7 @@ class Job:
         if not standing.ripe:
             raise TimedOut(
                 f"after {timeout:g} s the study {self.id!r} still waits: {standing.words}",
-                f"wait longer with result(timeout=…), or come back later: trust.job({self.id!r})",
+                remedy=f"wait longer with result(timeout=…), or come back later: trust.job({self.id!r})",
             )
         return self
 
@@ -133,7 +133,9 @@ class Job:
             if timeout is not None or self._trust.patience:
                 self.wait(self._trust.patience if timeout is None else timeout, progress=progress)
             if self.cancelled():
-                raise Cancelled(f"the study {self.id!r} was cancelled", "to ask the same again, file a new study")
+                raise Cancelled(
+                    f"the study {self.id!r} was cancelled", remedy="to ask the same again, file a new study"
+                )
             with saying(progress) as say:
                 try:
                     self._result = self._trust.answer(self.id, say)

@@ -149,9 +149,11 @@ class Result(Mapping[str, Released]):
             document is not None and document.mandate.unverified_payload == filed_study.mandate.unverified_payload
         )
         if document is None or root is None or not same_mandate:
-            raise Refused("study", f"{context.where} is the result of another study", "put the right file back")
+            raise Refused("study", f"{context.where} is the result of another study", remedy="put the right file back")
         if context.versions.get(root.root.version, root).payload != root.payload:
-            raise Refused("root-pinned", f"{context.where} was made under another trust root", "ask who runs the trust")
+            raise Refused(
+                "root-pinned", f"{context.where} was made under another trust root", remedy="ask who runs the trust"
+            )
         study = filed_study.written
         scope = Scope(
             trust.dataset, filed_study.drafted.partners, study.protections, trust.charter.partner_may_be_shown
@@ -266,6 +268,8 @@ def _sums(context: ReleaseContext, root: TrustRoot) -> list[tuple[str, ...]]:
             continue
         record = Record.parse(entry.body.get("record"))
         if not any(signature_is_valid(key, record.sig, record.message()) for key in keys):
-            raise Refused("signature", "the coordinator has not signed a sum of the study", "ask who runs the trust")
+            raise Refused(
+                "signature", "the coordinator has not signed a sum of the study", remedy="ask who runs the trust"
+            )
         names_by_sum[record.context.r] = record.context.partners
     return [partners for _, partners in sorted(names_by_sum.items())]

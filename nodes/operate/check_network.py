@@ -101,9 +101,9 @@ def certificate_days(settings: NodeSettings, address: str, patience: float = _PA
         ):
             raw = wrapped.getpeercert(binary_form=True)
     except ssl.SSLError as wrong:
-        raise Fault(f"{host}:{port}: {why(wrong)}; to mend it: {_ASK}") from None
+        raise Fault(f"{host}:{port}: {why(wrong)}", remedy=_ASK) from None
     except OSError as wrong:
-        raise Fault(f"{host}:{port} cannot be reached ({why(wrong)}); to mend it: {_ASK}") from None
+        raise Fault(f"{host}:{port} cannot be reached ({why(wrong)})", remedy=_ASK) from None
     certificate = x509.load_der_x509_certificate(raw or b"")
     return (certificate.not_valid_after_utc - datetime.now(UTC)) // timedelta(days=1)
 

@@ -1,4 +1,4 @@
-"""`datatrust node doctor`: about twenty checks of one node, each ok, a warning or a failure, and how to mend it.
+"""`datatrust node doctor`: about twenty checks of one node, each ok, a warning or a failure, and how to fix it.
 
 A check that fails hides no other, except those that need what is not there: without a root there is nothing to compare
 with, without a dataset nothing to hold the table to.

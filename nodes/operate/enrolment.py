@@ -163,10 +163,10 @@ def newer_of(home: Path, invitation: Invitation) -> tuple[TrustRoot, bool]:
     chain = TrustRoot.chain(pinned)
     if chain.root.trust != root.root.trust:
         text = f"this node belongs to the trust {chain.root.trust!r}, and the invitation is of {root.root.trust!r}"
-        raise Refused("root-trust", text, "make another home for another trust")
+        raise Refused("root-trust", text, remedy="make another home for another trust")
     if root.root.version < chain.root.version:
         text = f"version {root.root.version} of the trust root is older than version {chain.root.version}, pinned here"
-        raise Refused("root-version", text, "ask for an invitation of today")
+        raise Refused("root-version", text, remedy="ask for an invitation of today")
     return TrustRoot.chain(invitation.roots, chain), True
 
 
@@ -203,7 +203,7 @@ def shared_of(yaml: bytes, files: Mapping[str, bytes], root: TrustRoot) -> Share
         raise Refused(
             "charter",
             f"the charter is not the one that version {root.root.version} of the trust root names",
-            "ask the coordinator's operator for the charter of this root",
+            remedy="ask the coordinator's operator for the charter of this root",
         )
     return Shared(yaml, dataset, dict(charter.files), charter)
 
@@ -269,7 +269,7 @@ def _names_this_node(home: Path, name: str, root: TrustRoot) -> None:
     coming = next_keys(home) if wrong else None
     if wrong and (coming is None or named(root, name, coming)):
         mend = "hand partner.json to who drafts the trust root, and enrol once the next version is signed"
-        raise Refused("partner", "; ".join(wrong), mend)
+        raise Refused("partner", "; ".join(wrong), remedy=mend)
 
 
 def keep_roots(home: Path, roots: tuple[Envelope, ...]) -> list[str]:
@@ -286,7 +286,9 @@ def keep_roots(home: Path, roots: tuple[Envelope, ...]) -> list[str]:
             write_new(file, canonical(envelope.document()), 0o644)
             new.append(f"version {version} of the trust root")
         elif read_envelope(file).unverified_payload != envelope.unverified_payload:
-            raise Refused("root-pinned", f"another trust root of version {version} is pinned here", "ask who runs it")
+            raise Refused(
+                "root-pinned", f"another trust root of version {version} is pinned here", remedy="ask who runs it"
+            )
     return new
 
 

@@ -1,4 +1,4 @@
-"""What a check of a node's machine found: ok, a warning or a failure, and how to mend it; never a value of a row."""
+"""What a check of a node's machine found: ok, a warning or a failure, and how to fix it; never a value of a row."""
 
 from __future__ import annotations
 
@@ -49,8 +49,6 @@ def found(check: str, ask: Check) -> Finding:
     try:
         return ask()
     except DataTrustError as wrong:
-        text, _, mend = str(getattr(wrong, "got", getattr(wrong, "text", wrong))).partition("; to mend it: ")
-        remedy = str(getattr(wrong, "remedy", "")) or mend or "mend what is said, and ask again"
-        return failure(check, text, remedy)
+        return failure(check, wrong.public["text"], wrong.remedy or "correct what is said, and ask again")
     except Exception as wrong:  # a check that fails says so, and the others are asked all the same
         return failure(check, f"an unexpected failure ({type(wrong).__name__})", "run with DATATRUST_DEBUG=1 to see it")

@@ -216,9 +216,7 @@ def _first_sums(study: Study, scope: Scope, rows: Any) -> Iterator[Decision]:
 
 
 def _no(rule: str, wrong: DataTrustError) -> Decision:
-    if isinstance(wrong, Refused):
-        return Decision(wrong.rule, False, wrong.text, wrong.remedy)
-    return Decision(rule, False, str(wrong), str(getattr(wrong, "remedy", "")))
+    return Decision(wrong.rule if isinstance(wrong, Refused) else rule, False, wrong.public["text"], wrong.remedy)
 
 
 # ---- the state, read only

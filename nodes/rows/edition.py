@@ -146,7 +146,7 @@ def write_parquet(source: Source, names: list[str], path: Path) -> None:
             with suppress(OSError):
                 beside.unlink()
             raise Fault(
-                f"the edition cannot be written ({type(wrong).__name__}); to mend it: make room in the node's folder"
+                f"the edition cannot be written ({type(wrong).__name__})", remedy="make room in the node's folder"
             ) from None
 
 

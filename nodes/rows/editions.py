@@ -140,7 +140,7 @@ class EditionKeeper:
         if extract.kept:
             return  # one that gave way meanwhile has its tokens
         if extract.number <= self._last:
-            raise Fault("another study has made this edition meanwhile; to mend it: run the study again")
+            raise Fault("another study has made this edition meanwhile", remedy="run the study again")
         try:
             if self._current_edition is not None:
                 self._write_tokens(self._current_edition)
@@ -226,7 +226,7 @@ class EditionKeeper:
         path = self._folder / "key"
         if not path.exists():
             if any(self._folder.glob("*.tokens")):
-                raise Fault("the key of the editions is lost; to mend it: put the file `key` back into the folder")
+                raise Fault("the key of the editions is lost", remedy="put the file `key` back into the folder")
             _write_private(path, secrets.token_bytes(32), self._durable)
         return path.read_bytes()
 
@@ -237,7 +237,7 @@ class EditionKeeper:
             return np.frombuffer((self._folder / f"{number:06d}.tokens").read_bytes(), dtype="<u8").astype(np.uint64)
         except (OSError, ValueError):
             raise Fault(
-                f"the tokens of edition {number} are lost; to mend it: put the file back into the folder of editions"
+                f"the tokens of edition {number} are lost", remedy="put the file back into the folder of editions"
             ) from None
 
     def _write_tokens(self, extract: Edition) -> None:
@@ -279,21 +279,21 @@ class EditionKeeper:
         finished_entries = unfinished.finished(self._folder)
         if not (self._folder / "edition.json").exists():
             if finished_entries:
-                raise Fault("edition.json is lost; to mend it: put the file back into the folder of editions")
+                raise Fault("edition.json is lost", remedy="put the file back into the folder of editions")
             return
         try:
             entry = json.loads((self._folder / "edition.json").read_bytes())
             number, date, source_id = int(entry["number"]), str(entry["date"]), str(entry["of"])
         except (OSError, ValueError, KeyError, TypeError):
-            raise Fault("edition.json cannot be read; to mend it: put the file back into the folder") from None
+            raise Fault("edition.json cannot be read", remedy="put the file back into the folder") from None
         if number < finished_entries:
-            raise Fault("edition.json is older than the editions beside it; to mend it: put the last one back")
+            raise Fault("edition.json is older than the editions beside it", remedy="put the last one back")
         if number == self._last:
             return
         self._last, self._proof, self._next, self._current_edition = number, None, None, None
         path = self._rows(number)
         if not path.is_file():
-            raise Fault("the rows of the edition are lost; to mend it: put the file back into the folder of editions")
+            raise Fault("the rows of the edition are lost", remedy="put the file back into the folder of editions")
         frozen = source.model_copy(update={"url": path, "table": "", "opt_out": None})
         self._current_edition = Edition(number, date, frozen, self.dataset, SourceFingerprint(), source_id=source_id)
         self._current_edition.kept = True

@@ -191,7 +191,7 @@ def _reflected(url: str, table: str) -> tuple[sqlalchemy.Engine, sqlalchemy.Tabl
     except (sqlalchemy.exc.SQLAlchemyError, ValueError) as wrong:
         engine.dispose()
         remedy = "check that it runs, the address, the user and the password"
-        raise _fault(wrong)(f"the database cannot be reached ({type(wrong).__name__}); to mend it: {remedy}") from None
+        raise _fault(wrong)(f"the database cannot be reached ({type(wrong).__name__})", remedy=remedy) from None
 
 
 def _fault(wrong: Exception) -> type[Fault]:
@@ -216,4 +216,4 @@ def _engine(address: str) -> sqlalchemy.Engine:
         ) from None
     except ModuleNotFoundError as wrong:
         remedy = "pip install 'datatrust-federation[node]'"
-        raise Fault(f"the driver {wrong.name!r} is not installed; to mend it: {remedy}") from None
+        raise Fault(f"the driver {wrong.name!r} is not installed", remedy=remedy) from None

@@ -41,9 +41,9 @@ def opted_out(source: Source, dataset: Dataset) -> frozenset[str]:
     try:
         return _texts(_table(source, {dataset.person, source.physical(dataset.person)}))
     except SourceInvalid as wrong:
-        raise SourceInvalid(f"the list of opt-outs: {wrong.got}", expected=wrong.expected, remedy=_MEND) from None
+        raise SourceInvalid(f"the list of opt-outs: {wrong.text}", expected=wrong.expected, remedy=_MEND) from None
     except SourceAway:
-        raise SourceAway(f"the list of opt-outs: its database does not answer; to mend it: {_MEND}") from None
+        raise SourceAway("the list of opt-outs: its database does not answer", remedy=_MEND) from None
     except (DataTrustError, OSError, ValueError) as wrong:
         why = type(wrong).__name__ if not isinstance(wrong, Fault) else "the database cannot be read"
         raise SourceInvalid(f"the list of opt-outs cannot be read ({why})", remedy=_MEND) from None

@@ -205,7 +205,7 @@ class FleetNode:
             except httpx.TransportError as wrong:
                 if "certificate" in str(wrong).lower():
                     why = "has expired" if "expired" in str(wrong) else "is not the trust's"
-                    raise Fault(f"the SuperLink's certificate {why}; ask the coordinator") from None
+                    raise Fault(f"the SuperLink's certificate {why}", remedy="ask the coordinator") from None
             self.stop.wait(wait)
             wait = min(2 * wait, 5.0)
         raise _ShouldStop

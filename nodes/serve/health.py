@@ -150,8 +150,7 @@ class Watch:
         try:
             return checks_network.check_clock(self._settings)
         except Fault as wrong:
-            text = str(wrong).partition("; to mend it: ")[0]
-            return warning("clock", f"not compared: {text}", "ask who runs the coordinator")
+            return warning("clock", f"not compared: {wrong.text}", "ask who runs the coordinator")
 
 
 class Health:
@@ -164,7 +163,8 @@ class Health:
         try:
             self._server = _Server((host.strip("[]"), int(port)), answer)
         except OSError as wrong:
-            raise Fault(f"{address} cannot be used ({wrong.strerror}); name another `health` in node.toml") from None
+            remedy = "name another `health` in node.toml"
+            raise Fault(f"{address} cannot be used ({wrong.strerror})", remedy=remedy) from None
         self.port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, name="health", daemon=True)
         self._thread.start()

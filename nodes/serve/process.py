@@ -32,7 +32,7 @@ from nodes.state.restored import require_caught_up
 from nodes.study.sessions import Sessions
 from trust.canonical import parse
 from trust.documents.root import TrustRoot
-from trust.errors import DataTrustError, Fault, MessageInvalid
+from trust.errors import DataTrustError, Fault, MessageInvalid, Refused, sentence
 from trust.protocol.messages import DOWN, UP, unpack
 from trust.signing.envelope import Envelope, sha256
 
@@ -217,7 +217,7 @@ class _NodeProcess:
         for name in failing:
             finding = findings[name]
             self._log("not-ready", level="warning", check=name, state=finding.state)
-            self._tell(f"not ready: {name}: {finding.text}; to mend it: {finding.remedy}")
+            self._tell(f"not ready: {name}: {sentence(finding.text, remedy=finding.remedy)}")
 
     def _follow(self) -> None:
         self._followed_at = time.monotonic()
@@ -228,7 +228,12 @@ class _NodeProcess:
                 self._log("root-accepted", version=version)
         except (DataTrustError, OSError) as wrong:
             if not isinstance(wrong, Fault):  # an interface that is away is no event; one that answers wrongly is
-                self._log("roots-not-fetched", level="warning", code=getattr(wrong, "rule", type(wrong).__name__))
+                code = wrong.rule if isinstance(wrong, Refused) else type(wrong).__name__
+                self._log(
+                    "roots-not-fetched",
+                    level="warning",
+                    code=code,
+                )
 
     def _keep_accepted(self, watch: Watch) -> None:
         """A root that came with a message stands beside those that were enrolled, too."""
@@ -257,7 +262,8 @@ class _NodeProcess:
             if take_next(self._settings.own, self._settings.name, self._settings.root()):
                 self._log("keys-switched")
         except OSError as wrong:
-            raise Fault(f"the next keys cannot be put in place ({wrong.strerror}); mend disk or rights") from None
+            text = f"the next keys cannot be put in place ({wrong.strerror})"
+            raise Fault(text, remedy="correct disk or rights") from None
 
 
 def _heading(raw: bytes) -> tuple[str, str, str]:

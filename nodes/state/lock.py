@@ -21,12 +21,12 @@ def locked(own_folder: Path) -> Iterator[None]:
     try:
         file = os.open(own_folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as wrong:
-        raise Fault(f"{str(own_folder)!r} cannot be written ({wrong.strerror}); mend its rights") from None
+        raise Fault(f"{str(own_folder)!r} cannot be written ({wrong.strerror})", remedy="correct its rights") from None
     try:
         if not lock(file):
             pid = holder(own_folder)
             which = f"process {pid}" if pid else "another process"
-            raise Fault(f"{which} serves {str(own_folder)!r} already; one process a home")
+            raise Fault(f"{which} serves {str(own_folder)!r} already", expected="one process a home")
         with suppress(OSError):  # on a full disk: who holds it is for words alone
             os.ftruncate(file, 0)
             os.write(file, f"{os.getpid()}\n".encode("ascii"))

@@ -63,6 +63,6 @@ def require_caught_up(own_folder: Path, name: str, root: TrustRoot) -> None:
         raise Refused(
             "state-rolled-back",
             f"this home was restored from a backup at {mark.at}: it does not know what it has answered",
-            "datatrust node keys rotate, have the next trust root signed with the new keys, and enrol it: that is the "
-            "committee's consent to a new history",
+            remedy="datatrust node keys rotate, have the next trust root signed with the new keys, and enrol it: that "
+            "is the committee's consent to a new history",
         )

@@ -81,7 +81,7 @@ class SqliteStore:
         try:
             self._journal = Journal(self._db)
         except InvalidInput as newer:
-            raise StoreUnavailable(newer.got, expected=newer.expected) from None
+            raise StoreUnavailable(newer.text, expected=newer.expected) from None
         self._journal.verify()
         with mapped():
             self._db.executescript(_SCHEMA)
@@ -304,7 +304,7 @@ class SqliteStore:
                     self._db.execute("INSERT INTO root VALUES (?, ?)", (version, envelope))
             elif _payload(stored[0]) != _payload(envelope):
                 text = f"another trust root of version {version} than the one that was accepted"
-                raise Refused("root-pinned", text, "ask who runs the trust")
+                raise Refused("root-pinned", text, remedy="ask who runs the trust")
 
     def roots(self, after_version: int = 0) -> list[bytes]:
         """The signed roots of later versions than this one, ascending.  Raises: StoreUnavailable."""

@@ -41,7 +41,9 @@ class AnalysisReplay:
         """Whether this is the sum that was answered last.  Raises: Refused (`sum-order`) for one before it."""
         last = self.last[0].r if self.last is not None else -1
         if question.r < last:
-            raise Refused("sum-order", "a sum before the last one is not answered again", "repeat the last one only")
+            raise Refused(
+                "sum-order", "a sum before the last one is not answered again", remedy="repeat the last one only"
+            )
         return question.r == last
 
     def answered(self, question: Question, asks: Mapping[str, Ask]) -> None:

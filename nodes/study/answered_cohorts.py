@@ -108,7 +108,7 @@ class AnsweredCohorts:
                 row = self._database.execute("SELECT edition, extract, persons FROM cohort WHERE digest = ?", (cohort,))
                 number, extract, persons = row.fetchone()
             if number == cohort_rows.number and extract != self._editions.identity(cohort_rows.extract):
-                raise Fault("an edition under the number of another; to mend it: put the folder of editions back")
+                raise Fault("an edition under the number of another", remedy="put the folder of editions back")
             stored = np.frombuffer(persons, dtype=np.uint8)
             places_there, elsewhere = self._editions.placed(number, stored, cohort_rows.extract)
             yield Earlier(frozenset(read), places_there, elsewhere, most)

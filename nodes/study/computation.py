@@ -46,7 +46,7 @@ class Computation:
             try:
                 fits(self._plans[name][ask.sum].gives, answers[name])
             except MessageInvalid as wrong:  # what is wrong here is no message
-                raise SourceInvalid(wrong.got, expected=wrong.expected, remedy=wrong.remedy) from None
+                raise SourceInvalid(wrong.text, expected=wrong.expected, remedy=wrong.remedy) from None
         return encode_sum(blocks_of(asks, self._plans), joined(answers), n=len(self._scope.partners))
 
     def forget(self) -> None:

@@ -103,7 +103,7 @@ class Notices:
             return sorted(self._folder.iterdir()) if self._folder is not None and self._folder.is_dir() else []
         except OSError:
             text = "this partner's folder of revocations cannot be read"
-            raise Refused("revocation-unreadable", text, "ask the partner to look at its machine") from None
+            raise Refused("revocation-unreadable", text, remedy="ask the partner to look at its machine") from None
 
     def _take(self, path: Path) -> None:
         """One file; a revocation that was kept before stays in force whoever is a member now."""
@@ -117,7 +117,7 @@ class Notices:
                 self._keep(read_revocation(envelope, self.root.root), envelope)
         except (OSError, MessageInvalid, Refused):
             text = "a file among this partner's revocations cannot be read as one that a member has signed"
-            raise Refused("revocation-unreadable", text, "ask the partner to mend or remove the file") from None
+            raise Refused("revocation-unreadable", text, remedy="ask the partner to mend or remove the file") from None
 
     def _keep(self, revocation: Revocation, envelope: Envelope) -> None:
         mandate = _digest(revocation)

@@ -31,7 +31,7 @@ from trust.dataset.cohort import Cohort
 from trust.decision import Decisions, require
 from trust.documents.mandate import SignedMandate
 from trust.documents.study import Study
-from trust.errors import AnalysisFailed, DataTrustError, MessageInvalid, Refused, sentence
+from trust.errors import AnalysisFailed, DataTrustError, MessageInvalid, Refused
 from trust.protocol.asks import only_names, question
 from trust.protocol.messages import DOWN, check_signature, open_sealed, size, unpack, unpack_asks
 from trust.secure_sum import Evidence, Record, audit, close_study
@@ -123,7 +123,9 @@ class Session:
                 raise
             return self._refuse(wrong)
         except Exception as wrong:
-            failure = AnalysisFailed(f"an unexpected failure ({type(wrong).__name__})", "see this node's own log")
+            failure = AnalysisFailed(
+                f"an unexpected failure ({type(wrong).__name__})", remedy="see this node's own log"
+            )
             failure.__cause__ = wrong
             return self._refuse(failure)
 
@@ -156,22 +158,19 @@ class Session:
         """Why not, in public words.  A message that is none changes nothing; anything else ends the study here."""
         if self._state != "closed" or self.trouble is None:
             self.trouble = wrong
-        rule = wrong.rule if isinstance(wrong, Refused) else wrong.code
         if self._state == "new":
             self._forget()
             if self.genuine:  # anybody can send garbage; a journal that grew with it would fill the disk
                 with suppress(Exception):  # a store that cannot write refuses all the same
-                    self._node.journal("gate-refused", "", {"rule": rule})
+                    self._node.journal("gate-refused", "", {"rule": wrong.rule})
         elif self._state != "closed" and not isinstance(wrong, MessageInvalid):
             with suppress(Exception):  # of the store or the clock: the study is closed all the same
-                self._end(rule)
-        if isinstance(wrong, Refused):
-            public = {"rule": wrong.rule, "text": wrong.text, "remedy": wrong.remedy}
-        elif isinstance(wrong, SecureSumError):
-            public = {"rule": wrong.code, "text": sentence(wrong.got, wrong.expected, ""), "remedy": wrong.remedy}
+                self._end(wrong.rule)
+        if isinstance(wrong, Refused | SecureSumError):
+            public = wrong.public
         else:
             text = f"the partner cannot answer ({wrong.code}); why is in its own log"
-            public = {"rule": wrong.code, "text": text, "remedy": "ask the partner"}
+            public = {"rule": wrong.rule, "text": text, "remedy": "ask the partner"}
         return self.egress.send({"kind": "refusal", "name": self._node.name, **public})
 
     # ---- after a restart
@@ -180,7 +179,7 @@ class Session:
         """Stand where the last process stood.  Raises: Refused, SourceInvalid, Fault, StoreUnavailable."""
         state = self._node.store.study(study)
         if state is None or "signed" not in documents:
-            raise Refused("study-closed", "nothing is kept of this study at this partner", "file a new study")
+            raise Refused("study-closed", "nothing is kept of this study at this partner", remedy="file a new study")
         request = signed(self._node, self._notices.root, parse(documents["signed"], largest=1 << 22))
         view = replace(self._view(request.mandate, request.study), seen=False)
         require(gate.before_rows(request, view, now=self._node.clock()))  # policy, charter or dataset may be others now
@@ -188,7 +187,7 @@ class Session:
         if not self._answered_cohorts.is_of(study, rows):
             if state.epoch:
                 text = "the rows that this study began with are not there any more at a partner"
-                raise Refused("edition-changed", text, "file a new study")
+                raise Refused("edition-changed", text, remedy="file a new study")
             self._require_allowed(request, rows, names)
         self._begin(request, rows, names)
         signed_study, progress = self._open_study, self._open_study.progress
@@ -295,7 +294,9 @@ class Session:
             common = transcript(self._open_study.parameters.mandate, self._open_study.parameters.root, keys)
             state = self._node.store.study(self._open_study.study.id)
             if state is None or state.transcript != common:
-                raise Refused("already-started", "the study was started with other approvals", "file a new study")
+                raise Refused(
+                    "already-started", "the study was started with other approvals", remedy="file a new study"
+                )
         else:
             common = self._open_study.party.start(approvals, now=self._node.clock())
         self._state = "started"
@@ -427,4 +428,4 @@ class Session:
     def _in(self, *states: str) -> None:
         if self._state not in states:
             text = f"this message belongs to a study that is {' or '.join(states)}"
-            raise Refused("message-order", text, "begin the study again")
+            raise Refused("message-order", text, remedy="begin the study again")

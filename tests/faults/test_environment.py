@@ -161,10 +161,10 @@ def test_a_disk_that_may_only_be_read(disk: Disk) -> None:
             timeout=60,
         )
         assert ran.returncode == 3
-        assert "cannot be written (Read-only file system); mend its rights" in ran.stderr
+        assert "cannot be written (Read-only file system); to fix it: correct its rights" in ran.stderr
         with pytest.raises(StoreUnavailable, match="expected a folder that can be written"):
             nodes.state.store.SqliteStore(gone / "nodes" / "a")
-        with pytest.raises(Fault, match=r"cannot be used \(.*\); mend disk or rights"):
+        with pytest.raises(Fault, match=r"cannot be used \(.*\); to fix it: correct disk or rights"):
             CoordinatorSettings(gone).docket()
     finally:
         disk.mount("rw")

@@ -68,10 +68,10 @@ def node_at(address: str, authority: bytes, folder: Path, said: list[str]) -> Fl
 def test_an_expired_certificate_is_named_and_nobody_connects(tmp_path: Path) -> None:
     said: list[str] = []
     with server(tmp_path, 40) as (address, authority):
-        with pytest.raises(Fault, match=r"the SuperLink's certificate has expired; ask the coordinator"):
+        with pytest.raises(Fault, match=r"the SuperLink's certificate has expired; to fix it: ask the coordinator"):
             node_at(address, authority, tmp_path, said).run()
         engine, begun = FlowerRun(address, Secrets(authority, b"a", b"b")), time.monotonic()
-        with pytest.raises(Fault, match=r"its certificate has expired; to mend it: datatrust coordinator certify"):
+        with pytest.raises(Fault, match=r"its certificate has expired; to fix it: datatrust coordinator certify"):
             engine.enrol({"a": b"key"})
         assert time.monotonic() - begun < 5, "it is not tried again and again"
         engine.close()

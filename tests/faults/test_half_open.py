@@ -69,7 +69,7 @@ WHEN = pytest.mark.parametrize("when", ["before TLS", "after the question"])
 def test_a_node_that_asks_the_interface(tmp_path: Path, when: str) -> None:
     with mute(tmp_path / "server", when) as server:
         begun = time.monotonic()
-        with pytest.raises(Fault, match=r"cannot be reached .*; to mend it: ask who runs the coordinator"):
+        with pytest.raises(Fault, match=r"cannot be reached .*; to fix it: ask who runs the coordinator"):
             CoordinatorReader(server.url, server.authority.encode(), patience=0.3).roots()
         assert time.monotonic() - begun < SOON
 
@@ -81,7 +81,7 @@ def test_a_client_that_asks_the_interface(tmp_path: Path, when: str, monkeypatch
     monkeypatch.setattr(coordinator_client, "_FIRST_PAUSE", 0.01)
     with mute(tmp_path / "server", when) as server:
         begun = time.monotonic()
-        with pytest.raises(Unreachable, match="does not answer in time; try again later"):
+        with pytest.raises(Unreachable, match="does not answer in time; to fix it: try again later"):
             CoordinatorClient(server.url, server.authority).json("/v1/roots")
         assert 0.8 < time.monotonic() - begun < SOON, "three times"
         assert len(server.asked) in (0, 3)

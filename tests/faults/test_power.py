@@ -238,7 +238,7 @@ def test_an_edition_that_has_lost_a_file_says_how_to_mend_it(tmp_path: Path, los
     state = contents(folder)
     del state[lost]
     put(state, tmp_path / "lost")
-    with pytest.raises(Fault, match="to mend it: put"):
+    with pytest.raises(Fault, match="to fix it: put"):
         _look_back(editions, tmp_path)
 
 
@@ -255,5 +255,5 @@ def test_an_older_edition_json_beside_newer_tokens_is_refused(tmp_path: Path) ->
     old = (folder / "edition.json").read_bytes()
     asked(editions(folder), rows(tmp_path, 40))
     (folder / "edition.json").write_bytes(old)
-    with pytest.raises(Fault, match=r"older than the editions beside it; to mend it: put the last one back"):
+    with pytest.raises(Fault, match=r"older than the editions beside it; to fix it: put the last one back"):
         asked(editions(folder), rows(tmp_path, 40))

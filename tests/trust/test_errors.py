@@ -41,4 +41,4 @@ def test_exit_status_is_1_refused_2_bad_input_or_3_fault(error: type[DataTrustEr
 def test_the_nearest_name_is_offered() -> None:
     assert nearest("minimun", ["minimum", "maximum"]) == "'minimum', perhaps"
     assert nearest("zzz", ["age", "sex"]) == "one of: age, sex"
-    assert sentence("a", "b", "c") == "a; expected b; to mend it: c"
+    assert sentence("a", "b", "c") == "a; expected b; to fix it: c"

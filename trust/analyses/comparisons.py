@@ -103,7 +103,7 @@ class TTest(Analysis):
     def run(self, scope: Scope) -> Run:
         level = yield Ask("level")
         if not level["counts"].all():
-            raise AnalysisFailed(f"nobody is of one of the two levels of {self.group!r}", "widen the cohort")
+            raise AnalysisFailed(f"nobody is of one of the two levels of {self.group!r}", remedy="widen the cohort")
         centre = _ratio(level["sum"], level["counts"])
         cell_sums = _Cells.of(level, centre, (yield Ask("spread", {"mean": centre})))
         with np.errstate(all="ignore"):
@@ -209,10 +209,10 @@ class Anova(Analysis):
         n = cell_sums.n[occupied]
         for axis, levels in enumerate(n.shape):
             if levels < 2:
-                raise Collinear(f"all persons are of one level of {self.group[axis]!r}", "leave the column out")
+                raise Collinear(f"all persons are of one level of {self.group[axis]!r}", remedy="leave the column out")
         if self.typ == 3 and (0, 1) in self.terms and not n.all():
             text = "sums of squares of type 3 need persons in every combination of levels"
-            raise AnalysisFailed(text, "set typ=2, set interaction=False, or merge levels")
+            raise AnalysisFailed(text, remedy="set typ=2, set interaction=False, or merge levels")
         present = n > 0
         root = np.sqrt(n[present])
         origin = float((n * cell_sums.centre[occupied]).sum() / n.sum())

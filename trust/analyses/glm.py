@@ -196,7 +196,9 @@ class Glm(Analysis):
             x, y, weights, offset = np.asfortranarray(x[complete]), y[complete], weights[complete], offset[complete]
         if not bool(np.all(FAMILIES[self.family].possible(y))):
             text = f"every outcome in the cohort is {FAMILIES[self.family].outcomes}, as family {self.family!r} needs"
-            raise Refused("outcome-range", text, "restrict the cohort to possible outcomes, or use another family")
+            raise Refused(
+                "outcome-range", text, remedy="restrict the cohort to possible outcomes, or use another family"
+            )
         inside = Rows(len(y), {}, None if rows.person is None else rows.person[complete])
         cells = [cell[complete] for cell in design.groups(rows)]
         if self.family == "binomial":
@@ -300,7 +302,7 @@ class Glm(Analysis):
             beta, null = beta + move, null + null_move
         raise NotConverged(
             f"a {self.family} model did not settle in {_STEPS} steps",
-            "a column may predict the outcome fully (separation): leave it out, merge its levels, or set ridge"
+            remedy="a column may predict the outcome fully (separation): leave it out, merge its levels, or set ridge"
             if self.family == "binomial"
             else "use another link, or rescale the columns",
         )

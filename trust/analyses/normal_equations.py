@@ -33,7 +33,7 @@ def _scaled(information: Floats, names: tuple[str, ...] | None) -> tuple[Floats,
     if not np.isfinite(scaled).all() or (diagonal <= 0).any():
         empty = [] if names is None else [n for n, d in zip(names, diagonal, strict=True) if not d > 0]
         problem = f"columns {empty} are 0 for every person" if empty else "the model's columns cannot be told apart"
-        raise Collinear(problem, "leave them out, or merge levels")
+        raise Collinear(problem, remedy="leave them out, or merge levels")
     return scaled, scales
 
 
@@ -44,7 +44,7 @@ def solve(information: Floats, score: Floats, names: tuple[str, ...]) -> Floats:
     if values[0] < _SINGULAR * len(names):
         weights = np.abs(vectors[:, 0])
         involved = [n for n, w in zip(names, weights, strict=True) if w > 0.1 * weights.max()]
-        raise Collinear(f"columns {involved} determine one another", "leave one of them out, or set ridge")
+        raise Collinear(f"columns {involved} determine one another", remedy="leave one of them out, or set ridge")
     return np.asarray(scales * np.linalg.solve(scaled, scales * score))
 
 

@@ -50,7 +50,7 @@ class Cohort:
     def parse(cls, text: str, dataset: Dataset) -> Cohort:
         """Read a cohort over the dataset's columns.
 
-        Raises: CohortInvalid, saying what was found, what is allowed and how to mend it.
+        Raises: CohortInvalid, saying what was found, what is allowed and how to fix it.
         """
         _guard(text)
         try:

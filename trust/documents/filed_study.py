@@ -72,13 +72,17 @@ class TrustDocuments:
         self.root.in_force(now)
         if now >= read_time(root.researchers[study.researcher].accredited_until):
             text = "the study's researcher is no longer accredited"
-            raise Refused("researcher", text, "have the researcher accredited")
+            raise Refused("researcher", text, remedy="have the researcher accredited")
         if (study.dataset, study.dataset_digest) != (self.dataset.id, self.dataset.digest()):
-            raise Refused("dataset", "the study names another dataset than this trust's", "write it for this dataset")
+            raise Refused(
+                "dataset", "the study names another dataset than this trust's", remedy="write it for this dataset"
+            )
         if read_time(study.expires) <= now:
-            raise Refused("mandate-expired", "the study has expired", "write it again, with a later expiry")
+            raise Refused("mandate-expired", "the study has expired", remedy="write it again, with a later expiry")
         if read_time(study.not_before) >= read_time(root.expires):
-            raise Refused("root-expired", "the trust root expires before the study begins", "begin the study earlier")
+            raise Refused(
+                "root-expired", "the trust root expires before the study begins", remedy="begin the study earlier"
+            )
 
     def draft_mandate(self, study: Study, digest: str, number: str) -> Mandate:
         """The mandate of a study; `digest` is `sha256:<hex>` of its signed bytes.  Raises: StudyInvalid."""
@@ -147,10 +151,10 @@ class FiledStudy:
     def still_timely(self) -> None:
         """Raises: Refused (`mandate-expired`, `root-version`) for a mandate that has lapsed."""
         if self.lapsed == "expired":
-            raise Refused("mandate-expired", "the mandate has expired", "file the study again")
+            raise Refused("mandate-expired", "the mandate has expired", remedy="file the study again")
         if self.lapsed == "outdated":
             text = "the mandate was written for an earlier version of the trust root"
-            raise Refused("root-version", text, "file the study again")
+            raise Refused("root-version", text, remedy="file the study again")
 
 
 def lapse(state: State, mandate: Envelope, root: TrustRoot, now: datetime) -> Lapse | None:

@@ -98,7 +98,9 @@ class Invitation(Model):
         """
         root = TrustRoot.chain(self.roots)
         if root.root.trust != self.trust:
-            raise Refused("root-trust", "the invitation's trust root is another trust's", "ask who runs the trust")
+            raise Refused(
+                "root-trust", "the invitation's trust root is another trust's", remedy="ask who runs the trust"
+            )
         return root
 
     def file(self) -> bytes:

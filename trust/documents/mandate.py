@@ -121,11 +121,11 @@ class SignedMandate:
         self.digest = hashlib.sha256(payload).digest()
         if self.mandate.root != root.root.version:
             text = "the mandate was signed for another version of the trust root"
-            raise Refused("root-version", text, "have it signed for the root in force")
+            raise Refused("root-version", text, remedy="have it signed for the root in force")
 
     def in_force(self, now: datetime) -> None:
         """Raises: Refused before its time and after it; asked again at each sum."""
         if now >= read_time(self.mandate.expires):
-            raise Refused("mandate-expired", "the mandate has expired", "ask the committee for a new one")
+            raise Refused("mandate-expired", "the mandate has expired", remedy="ask the committee for a new one")
         if now < read_time(self.mandate.not_before):
-            raise Refused("mandate-expired", "the mandate is not in force yet", "wait, or check the clock")
+            raise Refused("mandate-expired", "the mandate is not in force yet", remedy="wait, or check the clock")

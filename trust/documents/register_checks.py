@@ -156,7 +156,7 @@ def latest_note(db: Connection) -> str:
     """The last checkpoint that the coordinator has signed.  Raises: Refused where it has signed none."""
     row = db.execute("SELECT note FROM checkpoint").fetchone()
     if row is None:
-        raise Refused("checkpoint-signature", "the register has no signed checkpoint", _ASK)
+        raise Refused("checkpoint-signature", "the register has no signed checkpoint", remedy=_ASK)
     return str(row[0])
 
 
@@ -223,7 +223,7 @@ class _Reading:
         try:
             body: Any = read_model(_BODIES[kind], entry.body, MessageInvalid, "its body")
             if kind != "root" and not self._entries_read:
-                raise Refused("register", "it comes before the first trust root", _ASK)
+                raise Refused("register", "it comes before the first trust root", remedy=_ASK)
             self._judges[kind](entry.study, body)
             self._right[kind] += 1
         except DataTrustError as wrong:
@@ -236,8 +236,7 @@ class _Reading:
             if wrong:
                 seq, error = wrong[0]
                 rest_note = f" (and {len(wrong) - 1} more)" if wrong[1:] else ""
-                refusal_text = error.text if isinstance(error, Refused) else str(error)
-                yield Decision(kind, False, f"entry {seq}{rest_note}: {refusal_text}", _ASK)
+                yield Decision(kind, False, f"entry {seq}{rest_note}: {error.public['text']}", _ASK)
             elif self._right[kind]:
                 yield Decision(kind, True, text.format(self._right[kind]))
 
@@ -253,10 +252,10 @@ class _Reading:
     def _root(self, _: str, body: _SignedBody) -> None:
         """The chain of the folder is verified already: the same bytes are enough."""
         if self._entries_read == len(self._versions):
-            raise Refused("root-version", "a version of the trust root that the folder does not have", _ASK)
+            raise Refused("root-version", "a version of the trust root that the folder does not have", remedy=_ASK)
         if body.envelope.unverified_payload != self._versions[self._entries_read].payload:
             text = f"it is not version {self._entries_read + 1} of the folder's trust root"
-            raise Refused("root-version", text, _ASK)
+            raise Refused("root-version", text, remedy=_ASK)
         self._entries_read += 1
 
     def _charter(self, _: str, body: _Charter) -> None:
@@ -311,10 +310,8 @@ class _Reading:
 
 def _must(right: bool, text: str) -> None:
     if not right:
-        raise Refused("register", text, _ASK)
+        raise Refused("register", text, remedy=_ASK)
 
 
 def _no(rule: str, wrong: Refused | InvalidInput) -> Decision:
-    if isinstance(wrong, Refused):
-        return Decision(rule, False, wrong.text, wrong.remedy)
-    return Decision(rule, False, wrong.got, wrong.remedy or _ASK)
+    return Decision(rule, False, wrong.text, wrong.remedy or _ASK)

@@ -174,14 +174,16 @@ class TrustRoot:
         claimed = Root.read(envelope.unverified_payload)
         own_root = self.root
         if claimed.trust != own_root.trust:
-            raise Refused("root-trust", "the trust root is another trust's", "use the root of this trust")
+            raise Refused("root-trust", "the trust root is another trust's", remedy="use the root of this trust")
         if claimed.version != own_root.version + 1:
             text = f"the trust root that follows version {own_root.version} is version {own_root.version + 1}"
-            raise Refused("root-version", text, "accept each version in its order")
+            raise Refused("root-version", text, remedy="accept each version in its order")
         for root in (own_root, claimed):
             payload = verified("root", envelope, root.keys_of("root"), threshold=root.roles["root"].threshold)
         if read_time(claimed.issued) < read_time(own_root.issued):
-            raise Refused("root-version", "a trust root is not issued before the one that it follows", "date it again")
+            raise Refused(
+                "root-version", "a trust root is not issued before the one that it follows", remedy="date it again"
+            )
         return TrustRoot(payload)
 
     @classmethod
@@ -202,7 +204,9 @@ class TrustRoot:
             root, rest = pinned, [e for e in envelopes if Root.read(e.unverified_payload).version > pinned.root.version]
             same_version = [e for e in envelopes if Root.read(e.unverified_payload).version == pinned.root.version]
             if any(e.unverified_payload != pinned.payload for e in same_version):
-                raise Refused("root-pinned", "the trust root is not the one that was pinned", "ask who runs the trust")
+                raise Refused(
+                    "root-pinned", "the trust root is not the one that was pinned", remedy="ask who runs the trust"
+                )
         for envelope in rest:
             root = root.next(envelope)
         return root
@@ -210,6 +214,6 @@ class TrustRoot:
     def in_force(self, now: datetime) -> None:
         """Raises: Refused where the root has expired or is not yet issued."""
         if now >= read_time(self.root.expires):
-            raise Refused("root-expired", "the trust root has expired", "accept the next version")
+            raise Refused("root-expired", "the trust root has expired", remedy="accept the next version")
         if now < read_time(self.root.issued):
-            raise Refused("root-expired", "the trust root is not in force yet", "check the clock")
+            raise Refused("root-expired", "the trust root is not in force yet", remedy="check the clock")

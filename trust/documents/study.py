@@ -78,7 +78,9 @@ def signed_study(envelope: Envelope, root: Root) -> Study:
     claimed = Study.read(envelope.unverified_payload)
     person = root.researchers.get(claimed.researcher)
     if person is None:
-        raise Refused("researcher", "the study's researcher is not in the trust root", "have the researcher accredited")
+        raise Refused(
+            "researcher", "the study's researcher is not in the trust root", remedy="have the researcher accredited"
+        )
     verified("study", envelope, {person.key: bytes.fromhex(root.keys[person.key])})
     return claimed
 

@@ -46,5 +46,5 @@ def no_such_move(study: str, now: State, detail: str = "") -> Refused:
     """`study-state`: where the study stands, and what can be done about it."""
     already = "" if detail else " already"
     return Refused(
-        "study-state", f"the study {study!r} is {now}{already}{detail}", _REMEDIES.get(now, "file a new study")
+        "study-state", f"the study {study!r} is {now}{already}{detail}", remedy=_REMEDIES.get(now, "file a new study")
     )

@@ -119,8 +119,7 @@ def verify(raw: bytes, *, pinned: TrustRoot | None, now: datetime | None = None)
         except Refused as no:
             decisions.append(Decision(rule, False, no.text, _DAMAGED if no.rule == "signature" else no.remedy))
         except InvalidInput as wrong:
-            expectation = f"; expected {wrong.expected}" if wrong.expected else ""
-            decisions.append(Decision(rule, False, wrong.got + expectation, wrong.remedy or _DAMAGED))
+            decisions.append(Decision(rule, False, wrong.public["text"], wrong.remedy or _DAMAGED))
     return replace(reading.found, decisions=Decisions(decisions))
 
 
@@ -173,7 +172,7 @@ def _mandate(reading: _Reading) -> str:
 def _study(reading: _Reading) -> str:
     study = check_study(reading.document.study, reading.mandate.mandate, reading.root, reading.at)
     if set(study.analyses) != set(reading.document.results):
-        raise Refused("study", "the results are not those of the study's analyses", _DAMAGED)
+        raise Refused("study", "the results are not those of the study's analyses", remedy=_DAMAGED)
     reading.found = replace(reading.found, study=study)
     return f"study {study.id} is signed by researcher {study.researcher!r}, and the mandate is for it"
 
@@ -182,17 +181,17 @@ def _rules(reading: _Reading) -> str:
     require(reading.document.taken())
     hidden_counts = {name: hidden_cells(table) for name, table in reading.document.results.items()}
     if hidden_counts != reading.document.suppressed:
-        raise Refused("rules", "the numbers of hidden cells are not those of the results", _DAMAGED)
+        raise Refused("rules", "the numbers of hidden cells are not those of the results", remedy=_DAMAGED)
     for name, table in reading.document.results.items():
         if not hidden_counts[name] and any(array.kind == "count" and "" in array.values for array in table.values()):
-            raise Refused("rules", "a count is withheld and no cell is said to be hidden", _DAMAGED)
+            raise Refused("rules", "a count is withheld and no cell is said to be hidden", remedy=_DAMAGED)
     return f"all {len(reading.document.decisions)} rules said yes; {sum(hidden_counts.values())} cells are hidden"
 
 
 def _register(reading: _Reading) -> str:
     register, root = reading.register, reading.root.root
     if reading.now is not None and reading.now < reading.at:
-        raise Refused("register", "the release is dated later than now", "check the clock")
+        raise Refused("register", "the release is dated later than now", remedy="check the clock")
     checkpoint = read_checkpoint(register.checkpoint, register_origin(root.trust), root.keys_of("coordinator").values())
     leaf = leaf_hash(release_entry(reading.document, register.at, register.index).canonical())
     proof = [bytes.fromhex(part) for part in register.proof]
@@ -238,15 +237,17 @@ def check_roots(envelopes: Sequence[Envelope], pinned: TrustRoot | None) -> Trus
         raise MessageInvalid("a chain without a trust root", expected="the signed root of each version")
     if pinned is not None and any(root.trust != pinned.root.trust for root in claimed):
         text = f"this is of the trust {claimed[-1].trust!r}; the trust root that you hold is of {pinned.root.trust!r}"
-        raise Refused("root-trust", text, "use the root of that trust, if it is the one you mean")
+        raise Refused("root-trust", text, remedy="use the root of that trust, if it is the one you mean")
     if [root.version for root in claimed] != list(range(claimed[0].version, claimed[0].version + len(claimed))):
-        raise Refused("root-version", "the versions of the trust root do not stand in their order", _DAMAGED)
+        raise Refused("root-version", "the versions of the trust root do not stand in their order", remedy=_DAMAGED)
     if pinned is not None and claimed[-1].version < pinned.root.version:
         text = (
             f"this was made under version {claimed[-1].version} of the trust root; the one that is pinned is "
             f"version {pinned.root.version}, and what it took back may be what this rests on"
         )
-        raise Refused("root-version", text, f"to know what it was worth then, give version {claimed[-1].version}")
+        raise Refused(
+            "root-version", text, remedy=f"to know what it was worth then, give version {claimed[-1].version}"
+        )
     return TrustRoot.chain(envelopes, pinned)
 
 
@@ -262,12 +263,12 @@ def check_mandate(envelope: Envelope, root: TrustRoot, moment: datetime) -> Sign
     for name, role in sorted(root.root.roles.items()):
         if name not in _NAMED_ROLES and len(signed_mandate.signers & set(role.keys)) < role.threshold:
             text = f"the mandate is not signed by {role.threshold} of role {name!r}"
-            raise Refused("signature", text, "have it signed by those who may")
+            raise Refused("signature", text, remedy="have it signed by those who may")
     signed_mandate.in_force(moment)
     if signed_mandate.mandate.charter != root.root.charter:
-        raise Refused("mandate", "the mandate is under another charter than the trust root's", _ASK)
+        raise Refused("mandate", "the mandate is under another charter than the trust root's", remedy=_ASK)
     if not set(signed_mandate.mandate.partners) <= set(root.root.partners):
-        raise Refused("mandate", "the mandate names a partner that the trust root does not have", _ASK)
+        raise Refused("mandate", "the mandate names a partner that the trust root does not have", remedy=_ASK)
     return signed_mandate
 
 
@@ -278,9 +279,11 @@ def check_study(envelope: Envelope, mandate: Mandate, root: TrustRoot, moment: d
     """
     study = signed_study(envelope, root.root)
     if moment >= read_time(root.root.researchers[study.researcher].accredited_until):
-        raise Refused("researcher", "the study's researcher was no longer accredited", "have the researcher accredited")
+        raise Refused(
+            "researcher", "the study's researcher was no longer accredited", remedy="have the researcher accredited"
+        )
     if sha256(envelope.unverified_payload) != mandate.study:
-        raise Refused("study", "the mandate is for another study", _ASK)
+        raise Refused("study", "the mandate is for another study", remedy=_ASK)
     if study.dataset_digest != mandate.dataset:
-        raise Refused("study", "study and mandate name different datasets", _ASK)
+        raise Refused("study", "study and mandate name different datasets", remedy=_ASK)
     return study

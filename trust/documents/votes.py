@@ -61,6 +61,6 @@ def _read(kind: Kind, model: type[V], envelope: Envelope, root: Root) -> V:
     claimed = read_document(model, envelope.unverified_payload, MessageInvalid, f"the {kind}")
     members = root.keys_of("committee")
     if claimed.member not in members:
-        raise Refused("signature", f"the {kind} names nobody who is a member today", "have a member sign it")
+        raise Refused("signature", f"the {kind} names nobody who is a member today", remedy="have a member sign it")
     verified(kind, envelope, {claimed.member: members[claimed.member]})
     return claimed

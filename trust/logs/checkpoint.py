@@ -71,14 +71,14 @@ def read_checkpoint(note: str, origin: str, keys: Iterable[bytes]) -> Checkpoint
     if root is None or len(root) != 32:
         raise MessageInvalid("a checkpoint's root that is no hash", expected="32 bytes in base64")
     if lines[0] != origin:
-        raise Refused("checkpoint-origin", "the checkpoint is of another log", "use the log of this trust")
+        raise Refused("checkpoint-origin", "the checkpoint is of another log", remedy="use the log of this trust")
     signature_lines = signatures.removesuffix("\n").split("\n")
     signed_text, candidate_keys = f"{text}\n".encode(), list(keys)
     good = [
         _signature_holds(line, origin, candidate_keys, signed_text) for line in signature_lines
     ]  # each line is read: a malformed one spoils the note
     if not any(good):
-        raise Refused("checkpoint-signature", "the checkpoint is not signed by its log's key", "fetch it again")
+        raise Refused("checkpoint-signature", "the checkpoint is not signed by its log's key", remedy="fetch it again")
     return Checkpoint(origin, int(lines[1]), root)
 
 

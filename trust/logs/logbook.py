@@ -230,7 +230,7 @@ class Logbook:
             self._db.execute("COMMIT")
 
     def _corrupt(self, problem: str) -> NoReturn:
-        raise Refused("log-corrupt", f"the {self._name} was changed: {problem}", _MEND)
+        raise Refused("log-corrupt", f"the {self._name} was changed: {problem}", remedy=_MEND)
 
 
 def _grown(size: int, peaks: bytes, leaf: bytes) -> bytes:

@@ -179,4 +179,4 @@ def check_consistency(old: int, size: int, old_root: bytes, root: bytes, proof: 
 
 
 def _unproved(text: str) -> Refused:
-    return Refused("proof-invalid", text, "fetch the proof again; if it still fails, tell the trust's auditor")
+    return Refused("proof-invalid", text, remedy="fetch the proof again; if it still fails, tell the trust's auditor")

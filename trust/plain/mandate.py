@@ -52,10 +52,10 @@ def plain(study: bytes, mandate: bytes, dataset: Dataset, *, lang: str) -> Page:
             raise MessageInvalid(f"the mandate's {name} is no digest", expected="sha256: and 64 hexadecimal digits")
     if mandate_text.study != sha256(study):
         text = "the mandate names another study than the one that is shown with it"
-        raise Refused("mandate-study", text, "show it with the study that it names")
+        raise Refused("mandate-study", text, remedy="show it with the study that it names")
     if not dataset.digest() == study_text.dataset_digest == mandate_text.dataset or study_text.dataset != dataset.id:
         text = "study or mandate names another dataset than the one that is shown with them"
-        raise Refused("dataset", text, "use the dataset as it was when the study was written")
+        raise Refused("dataset", text, remedy="use the dataset as it was when the study was written")
     writer = _Writer(study_text, mandate_text, dataset, speech, sha256(mandate))
     return Page(speech("page_title", number=mandate_text.id), tuple(writer.sections()))
 

@@ -33,7 +33,7 @@ _WORDS = {
         "charter": "What the charter says of it today",
         "yes": "yes",
         "no": "NO",
-        "mend": "to mend it: {remedy}",
+        "mend": "to fix it: {remedy}",
         "researcher_yes": "a researcher whom the trust root accredits today has signed the study",
         "researcher_no": "no researcher whom the trust root accredits today has signed the study",
         "mandate_yes": "plan, partners and bounds of the mandate are those that follow from the study",

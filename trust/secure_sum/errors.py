@@ -29,14 +29,12 @@ SecureSumError
     ├── UploadSignature            upload-signature
     └── CheckNumber                check-number
 
-A message says what was got, what was expected and how to mend it; never a value of a row, a vector or a total.
+No text holds a value of a row, a vector or a total.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-from trust.errors import DataTrustError, sentence
+from trust.errors import DataTrustError
 
 __all__ = [
     "AlreadyStarted",
@@ -71,15 +69,10 @@ __all__ = [
 
 
 class SecureSumError(DataTrustError):
-    """Base: `code` is the public rule's id, `remedy` its public way out.  docs/protocol.md, 4."""
+    """Base: `code` is the public rule's id, and each class has the remedy for all its errors.  docs/protocol.md, 4."""
 
-    code: ClassVar[str] = "secure-sum"
-    exit_code: ClassVar[int] = 1
-    remedy: ClassVar[str] = ""
-
-    def __init__(self, got: str, *, expected: str) -> None:
-        self.got, self.expected = got, expected
-        super().__init__(sentence(got, expected, self.remedy))
+    code = "secure-sum"
+    exit_code = 1
 
 
 class NodeRefused(SecureSumError):

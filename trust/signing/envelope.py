@@ -125,12 +125,12 @@ def verified(kind: Kind, envelope: Envelope, keys: Mapping[str, bytes], *, thres
     Raises: Refused (`signature`), saying how many of how many have.
     """
     if threshold < 1:
-        raise Refused("signature", "a threshold below 1 would need no signature", "correct the trust root")
+        raise Refused("signature", "a threshold below 1 would need no signature", remedy="correct the trust root")
     signers = signers_of(kind, envelope, keys)
     if len(signers) < threshold:
         needed = "1 is" if threshold == 1 else f"{threshold} are"
         text = f"the {kind} is signed by {len(signers)} of {len(keys)} keys; {needed} needed"
-        raise Refused("signature", text, "have it signed by those who may")
+        raise Refused("signature", text, remedy="have it signed by those who may")
     return envelope.unverified_payload
 
 

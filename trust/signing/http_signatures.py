@@ -166,7 +166,7 @@ def verify_request(
     key = keys.get(read["keyid"])
     if key is None or key_id(key) != read["keyid"]:
         text = "the request is signed with a key that the trust root does not know"
-        raise Refused("request-key", text, "sign with the key that was registered")
+        raise Refused("request-key", text, remedy="sign with the key that was registered")
     components = _components(method, normal(authority), path, query, fields["content-digest"])
     if not valid(key, _raw(signature["bytes"]), signature_base(components, read["params"])):
         raise _bad("the request is not as it was signed")
@@ -178,9 +178,9 @@ def _timely(created: int, expires: int, now: datetime) -> None:
     """RFC 9421, section 2.3: `created` and `expires`."""
     seconds = now.timestamp()
     if seconds > expires + TOLERANCE:
-        raise Refused("request-expired", "the request was signed too long ago", "sign it anew; check the clock")
+        raise Refused("request-expired", "the request was signed too long ago", remedy="sign it anew; check the clock")
     if created > seconds + TOLERANCE:
-        raise Refused("request-expired", "the request was signed in a time to come", "check the clock")
+        raise Refused("request-expired", "the request was signed in a time to come", remedy="check the clock")
 
 
 def _fields(headers: Iterable[tuple[str, str]] | Mapping[str, str]) -> dict[str, str]:
@@ -220,7 +220,7 @@ def _split(url: str) -> tuple[str, str, str]:
 
 
 def _bad(text: str) -> Refused:
-    return Refused("request-signature", text, _AGAIN)
+    return Refused("request-signature", text, remedy=_AGAIN)
 
 
 def _text(raw: bytes) -> str:

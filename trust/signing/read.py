@@ -24,7 +24,7 @@ def read_envelope(path: Path) -> Envelope:
         return Envelope.read(parse(read_file(path).strip()))
     except MessageInvalid as wrong:
         raise InvalidInput(
-            f"{str(path)!r}: {wrong.got}", expected=wrong.expected or "a signed trust root", remedy="put it back"
+            f"{str(path)!r}: {wrong.text}", expected=wrong.expected or "a signed trust root", remedy="put it back"
         ) from None
 
 

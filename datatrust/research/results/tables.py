@@ -130,7 +130,7 @@ class CrosstabResult(Released):
             raise Refused(
                 "suppress-cells",
                 "some cells of the table are hidden, and a statistic of all cells would give them back",
-                "merge levels, widen the cohort, or leave out a rare level by the cohort",
+                remedy="merge levels, widen the cohort, or leave out a rare level by the cohort",
             )
         return np.asarray(self.values["counts"], dtype=np.float64)
 

@@ -289,7 +289,9 @@ def test_a_wrong_password_is_said_and_not_repeated(locked: str, password: str, s
 
 def test_who_has_the_password_and_no_rights_is_told_so_and_it_is_in_nothing_that_can_be_printed(locked: str) -> None:
     url = locked.format(f":{CANARY}")
-    with pytest.raises(Fault, match=r"\(InsufficientPrivilege\); mend its server's disk or its user's rights") as error:
+    with pytest.raises(
+        Fault, match=r"\(InsufficientPrivilege\); to fix it: correct its server.s disk or its user.s"
+    ) as error:
         open_database(url)  # it may create no table
     unsaid(error.value)
     db = Postgres(url, durable=False)  # positive control: the password is right
@@ -316,7 +318,7 @@ def test_a_full_disk_of_the_server_is_a_fault_and_nothing_is_written(filed: Desk
         "CREATE TRIGGER full_disk BEFORE INSERT ON log EXECUTE FUNCTION full_disk()",
     )
     before = filed.dump()
-    with pytest.raises(Fault, match=r"\(DiskFull\); mend its server's disk"):
+    with pytest.raises(Fault, match=r"\(DiskFull\); to fix it: correct its server's disk"):
         filed.docket.file(signed("b-1a2b"))
     assert filed.dump() == before
     filed.by_hand("DROP TRIGGER full_disk ON log")
@@ -451,5 +453,5 @@ def test_what_is_committed_survives_a_power_loss_unless_it_need_not(place: Path 
 
 
 def test_every_error_of_this_page_says_what_to_do(place: Path | str) -> None:
-    with contextlib.closing(opened(place)) as db, pytest.raises(DataTrustError, match="; mend "):
+    with contextlib.closing(opened(place)) as db, pytest.raises(DataTrustError, match="; to fix it: "):
         db.rows("SELECT x FROM nowhere")

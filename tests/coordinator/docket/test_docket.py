@@ -61,7 +61,9 @@ def test_a_study_filed_twice_is_refused_and_the_register_has_it_once(filed: Desk
 
 
 def test_the_id_of_a_study_that_was_turned_away_is_used_up(desk: Desk) -> None:
-    desk.docket.turned_away(signed(), Refused("no-permit", "the charter permits no marketing", "change the purpose"))
+    desk.docket.turned_away(
+        signed(), Refused("no-permit", "the charter permits no marketing", remedy="change the purpose")
+    )
     assert desk.kinds(NAME) == ["study", "refusal"]
     before = desk.dump()
     with pytest.raises(StudyInvalid, match="a second study"):
@@ -449,9 +451,9 @@ def test_only_a_mandate_in_force_is_handed_out(desk: Desk, state: str) -> None:
 
 def test_who_asks_for_a_study_that_a_rule_has_ended_is_told_the_rule(desk: Desk) -> None:
     desk.bring_to("running")
-    desk.docket.refused(NAME, Refused("organisations", "at least 3 partners take part", "name more partners"))
+    desk.docket.refused(NAME, Refused("organisations", "at least 3 partners take part", remedy="name more partners"))
     desk.docket = desk.again()
-    with refused("organisations", "at least 3 partners take part; to mend it: name more partners"):
+    with refused("organisations", "at least 3 partners take part; to fix it: name more partners"):
         desk.docket.mandate(NAME)
     assert desk.kinds(NAME) == ["study", "mandate", "refusal"]
 

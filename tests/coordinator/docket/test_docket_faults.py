@@ -53,7 +53,7 @@ def test_what_the_register_does_not_take_has_not_happened(
 
     with monkeypatch.context() as patched:
         patched.setattr(Register, fails, failing)
-        with pytest.raises(Fault, match=r"cannot be used \(OSError\); mend"):
+        with pytest.raises(Fault, match=r"cannot be used \(OSError\); to fix it: correct"):
             act(desk)
     assert desk.dump() == before
     act(desk)
@@ -90,7 +90,7 @@ def test_a_database_that_can_only_be_read_is_a_fault(filed: Desk) -> None:
         filed.by_hand("GRANT USAGE ON SCHEMA " + schema(filed) + " TO reader")
         filed.docket._db.execute("SET ROLE reader")
     for act in (lambda: filed.sign(LAY), lambda: filed.docket.file(signed("b-1a2b"))):
-        with pytest.raises(Fault, match="mend disk or rights" if sqlite else r"\(InsufficientPrivilege\); mend its"):
+        with pytest.raises(Fault, match="correct disk or rights" if sqlite else r"Privilege\); to fix it: correct its"):
             act()
     assert filed.docket.find(NAME).state == "filed"
     if not sqlite:
@@ -168,7 +168,7 @@ def test_two_dockets_on_one_folder_see_each_other_and_give_each_number_once(file
     with refused("study-state"):
         other.refuse(vote(filed.digest(), SECOND))
     filed.docket.move(NAME, "running")
-    with refused("study-state", "is running already; to mend it: wait for its end"):
+    with refused("study-state", "is running already; to fix it: wait for its end"):
         other.move(NAME, "running")
     assert filed.kinds(NAME) == ["study", "mandate"]
     assert all(checks(filed).values())

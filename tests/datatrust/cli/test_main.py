@@ -199,7 +199,9 @@ def failing(wrong: BaseException) -> Callable[..., int]:
 @pytest.mark.parametrize(
     ("wrong", "code", "said"),
     [
-        pytest.param(dt.Refused("persons", "too few", "widen"), 1, "refused by persons: too few", id="a refusal"),
+        pytest.param(
+            dt.Refused("persons", "too few", remedy="widen"), 1, "refused by persons: too few", id="a refusal"
+        ),
         pytest.param(dt.InvalidInput("a thing"), 2, "a thing", id="bad input"),
         pytest.param(dt.DataTrustError("broken"), 3, "broken", id="a fault"),
         pytest.param(

@@ -92,7 +92,7 @@ def test_from_the_file_to_the_result(study: Study, run: Run, here: Served, file:
     assert set(found["results"]) == {"table", "model"}
     assert study("status", name)[1] == f"{name}  released\n"
     code, _, err = study("result", name, "--out", tmp_path / "result.json")
-    assert (code, "exists; to mend it: name another file" in err) == (2, True)
+    assert (code, "exists; to fix it: name another file" in err) == (2, True)
     code, _, err = study("cancel", name)
     assert (code, "cannot be cancelled any more: released" in err) == (1, True)
 
@@ -104,7 +104,7 @@ def test_what_the_charter_refuses_is_said_with_what_would_pass(
     code, out, err = study("check", file)
     assert (code, err) == (1, "")
     assert "no   floor/persons: " in out
-    assert "to mend it: set persons to 11" in out
+    assert "to fix it: set persons to 11" in out
     assert "persons" in out.rpartition("\n\n")[2]
     liar[0].asked.clear()
     code, out, err = study("submit", file)

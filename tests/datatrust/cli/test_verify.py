@@ -98,7 +98,7 @@ def test_a_step_that_fails_is_exit_code_1_and_the_rest_is_not_checked(root: str,
     code, out = run(bad, "--root", root)
     assert code == 1
     assert "4 failed  mandate   the mandate is signed by 2 of 5 keys; 3 are needed" in out
-    assert "to mend it: get the file again from where it was published" in out
+    assert "to fix it: get the file again from where it was published" in out
     assert out.count("not checked") == 3
     assert out.splitlines()[-1] == "not verified"
 

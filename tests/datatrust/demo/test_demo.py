@@ -200,8 +200,8 @@ def test_the_screen_in_english_twice_in_one_folder(tmp_path: Path, capsys: pytes
     text = " ".join(" ".join(lines).split())
     assert "is reconstructed from the averages on the slides; it is not the original data" in text
     assert "Atelier de réflexion éthique Genotoul, 20 May 2021, volet 3" in text
-    assert "the same study of women alone: refused by organisations How to mend it: widen the cohort" in text
-    assert "in groups of 5: refused by no-permit, floor/persons How to mend it: persons = 11; purpose = " in text
+    assert "the same study of women alone: refused by organisations How to fix it: widen the cohort" in text
+    assert "in groups of 5: refused by no-permit, floor/persons How to fix it: persons = 11; purpose = " in text
     assert "without one patient: refused by differencing" in text
     assert "67 patients aged 40 to 45 became 66" in text
 

@@ -1,4 +1,4 @@
-"""What a person hands to a whole trust and gets wrong ends in an error of our tree that says how to mend it."""
+"""What a person hands to a whole trust and gets wrong ends in an error of our tree that says how to fix it."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_a_study_that_cannot_be_written(fields: dict[str, Any], expected: str) -
         (
             {"purpose": "AcademicReserch"},
             "no-permit",
-            "to mend it: choose a purpose that the charter knows: 'AcademicResearch'",
+            "to fix it: choose a purpose that the charter knows: 'AcademicResearch'",
         ),
         ({"not_before": datetime(2999, 1, 1, tzinfo=UTC)}, "dates", "the study begins on 2999-01-01"),
     ],
@@ -237,7 +237,7 @@ def test_the_same_person_twice_at_a_partner_is_an_error() -> None:
 def test_columns_that_determine_one_another_are_named() -> None:
     study = trust().study("t", purpose=PURPOSE, analyses={"m": dt.Glm("age ~ bmi + I(2*bmi + 1)")})
     with pytest.raises(
-        Collinear, match=r"'bmi', .*determine one another; to mend it: leave one of them out, or set ridge"
+        Collinear, match=r"'bmi', .*determine one another; to fix it: leave one of them out, or set ridge"
     ):
         study.run()
 

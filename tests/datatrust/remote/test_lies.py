@@ -83,7 +83,7 @@ LIES: dict[str, tuple[str, Any, type[DataTrustError], str]] = {
     "words that steer the terminal": (
         "/v1/roots",
         Raw(403, PROBLEM, (b'{"type": "/refused", "rule": "x", "text": "no\\u001b[2J", "remedy": "a\\u202eb"}',)),
-        Refused, r"refused by x: no⟨U\+001B⟩\[2J; to mend it: a⟨U\+202E⟩b"),
+        Refused, r"refused by x: no⟨U\+001B⟩\[2J; to fix it: a⟨U\+202E⟩b"),
     "an error of ours": (
         "/v1/roots", Raw(422, PROBLEM, (b'{"type": "/errors/cohort-invalid", "got": "g", "expected": "e"}',)),
         dt.InvalidInput, "g; expected e"),

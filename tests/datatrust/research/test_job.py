@@ -284,7 +284,7 @@ def test_a_study_that_is_broken_off_does_not_run_for_ever(
     with pytest.raises(type(error)):
         job.result()
     assert (job.state, job.done()) == ("failed", True)
-    with pytest.raises(Refused, match="refused by fault: the study was broken off; to mend it: file a new study"):
+    with pytest.raises(Refused, match="refused by fault: the study was broken off; to fix it: file a new study"):
         trust.job(job.id).result()
 
 
@@ -296,7 +296,7 @@ def test_only_one_of_two_processes_runs_it(
     refused: list[str] = []
 
     def meanwhile(coordinator: Coordinator, *arguments: Any, **named: Any) -> Any:
-        with pytest.raises(Refused, match="is running already; to mend it: wait for its end") as no:
+        with pytest.raises(Refused, match="is running already; to fix it: wait for its end") as no:
             other.job(job.id).result()
         refused.append(no.value.rule)
         return conduct(coordinator, *arguments, **named)

@@ -1,4 +1,4 @@
-"""The doctor finds what is planted, says how to mend it, and never prints a value, a password or a key."""
+"""The doctor finds what is planted, says how to fix it, and never prints a value, a password or a key."""
 
 from __future__ import annotations
 

@@ -291,7 +291,7 @@ BAD_FILES = {
         HEAD.replace("bmi", "bmi2") + LINE,
         "no column 'bmi'; expected 'bmi2', perhaps",
     ),
-    "a column stands twice": (HEAD.replace("town", "bmi") + LINE, "two columns named 'bmi'; to mend it: rename one"),
+    "a column stands twice": (HEAD.replace("town", "bmi") + LINE, "two columns named 'bmi'; to fix it: rename one"),
     "a number is a word": (
         HEAD + LINE.replace("25.5", SECRET),
         "in-bounds: column 'bmi': every value is a finite number",
@@ -338,7 +338,7 @@ BAD_FILES = {
     "not UTF-8": ((HEAD + LINE.replace("F,", "é,")).encode("latin-1"), "'bad.csv' is not UTF-8 text"),
     "not UTF-8 far down": (
         (HEAD + LINE * 20_000).encode() + b"x\xe9,",
-        "'bad.csv' is not UTF-8 text; to mend it: save it",
+        "'bad.csv' is not UTF-8 text; to fix it: save it",
     ),
     "UTF-16": ((HEAD + LINE).encode("utf-16"), "'bad.csv' is not UTF-8 text"),
     "bytes": (bytes(range(256)) * 20, "'bad.csv' is not UTF-8 text"),
@@ -365,7 +365,7 @@ def test_a_faulty_file_says_what_is_wrong_and_shows_no_value(case: str, tmp_path
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("absent.csv", "no file 'absent.csv'; expected a CSV or Parquet file; to mend it: check the path"),
+        ("absent.csv", "no file 'absent.csv'; expected a CSV or Parquet file; to fix it: check the path"),
         ("", "no file "),
         ("rows.xlsx", "a file with the ending '.xlsx'; expected .csv, .tsv or .parquet"),
         ("rows.parquet", "'rows.parquet' is not a Parquet file"),
@@ -520,7 +520,7 @@ def test_check_source_says_what_is_wrong_with_each_column() -> None:
         (
             "postgresql://u:{s}@127.0.0.1:1/db#t",
             Fault,
-            "the database cannot be reached (OperationalError); to mend it: check",
+            "the database cannot be reached (OperationalError); to fix it: check",
         ),
         ("postgresql://u:{s}@127.0.0.1:1/db", SourceInvalid, "a database without a table; expected …#table"),
         ("postgresql://u:{s}@[::1/db#t", SourceInvalid, "a database's URL that cannot be read"),

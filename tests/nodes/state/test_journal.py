@@ -210,7 +210,7 @@ def test_whoever_changes_the_file_is_found_at_the_next_start(
     with pytest.raises(JournalCorrupt) as found:
         at()
     assert found.value.code == "journal-corrupt"
-    assert "the journal was changed: " in found.value.got
+    assert "the journal was changed: " in found.value.text
     with pytest.raises(JournalCorrupt):  # and again: nothing is mended in passing
         at()
 

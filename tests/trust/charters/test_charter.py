@@ -98,7 +98,7 @@ def test_an_ending_in_capitals_is_not_left_unread(folder: Path) -> None:
 
 def test_policies_that_are_no_utf_8(folder: Path) -> None:
     (folder / "b.cedar").write_bytes(b"// \xe9\n")
-    assert fault(folder) == "b.cedar is not UTF-8 text; to mend it: save it as UTF-8"
+    assert fault(folder) == "b.cedar is not UTF-8 text; to fix it: save it as UTF-8"
 
 
 def test_a_charter_without_policies_loads_and_permits_nothing(folder: Path) -> None:
@@ -184,7 +184,7 @@ def test_a_faulty_charter_toml(folder: Path, old: str, new: str, expected: str) 
         ("A = [[1]]\n", "purposes.toml: 'A' is no list of parents"),
         ("A = [{x = 1}]\n", "purposes.toml: 'A' is no list of parents"),
         ("A = [\n", "purposes.toml is not valid TOML"),
-        (b"A = '\xe9'\n", "purposes.toml is not UTF-8 text; to mend it: save it as UTF-8"),
+        (b"A = '\xe9'\n", "purposes.toml is not UTF-8 text; to fix it: save it as UTF-8"),
         ('A = ["A"]\n', "purposes.toml: 'A' is among its own ancestors"),
         ('A = ["B"]\nB = ["C"]\nC = ["A"]\nD = ["A"]\n', "purposes.toml: 'A' is among its own ancestors"),
         ("".join(f"A{n} = []\n" for n in range(1001)), "purposes.toml has 1001 purposes; expected at most 1,000"),
@@ -200,7 +200,7 @@ def test_a_policy_on_a_purpose_that_nobody_knows_would_never_fire(folder: Path) 
     (folder / "policies.cedar").write_text(text.replace('"PublicBenefit"', '"PublicBenefits"'))
     assert fault(folder) == (
         "policies.cedar, line 9: policy 'research/public-benefit' names the unknown purpose 'PublicBenefits'; "
-        "expected 'PublicBenefit', perhaps; to mend it: correct the name, or add it to purposes.toml"
+        "expected 'PublicBenefit', perhaps; to fix it: correct the name, or add it to purposes.toml"
     )
 
 

@@ -65,7 +65,7 @@ COLUMNS = {
     f"{X}, logicalTypeOptions: {{minimum: 5, maximum: 3}}": "column 'x': minimum is above maximum",
     f"{S}, logicalTypeOptions: {{minimum: 5}}": "column 'x': only a number has a minimum and a maximum",
     f"{S}, enum: [{{value: yes}}]": (
-        "neither a whole number nor a text; expected such as value: 1, or value: F; to mend it: quote yes, no"
+        "neither a whole number nor a text; expected such as value: 1, or value: F; to fix it: quote yes, no"
     ),
     f"{S}, enum: [{{value: 2020-01-01}}]": "neither a whole number nor a text",
     f"{S}, enum: [{{value: 1}}]": "column 'x': each value of its enum must be of its type, string",
@@ -183,7 +183,7 @@ def test_sixty_thousand_keys_take_linear_time() -> None:
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (b"name: \xe9", "a dataset that is not UTF-8 text; to mend it: save it as UTF-8"),
+        (b"name: \xe9", "a dataset that is not UTF-8 text; to fix it: save it as UTF-8"),
         (None, "cannot be read (No such file"),
     ],
 )

@@ -39,11 +39,11 @@ REFUSED = {
     "40 < age < 50": "an expression outside what is allowed",
     "age ** chol": "a power that is no number; expected such as x**2",
     "log(chol)": (
-        "log(chol) needs values above 0, and the dataset allows others; to mend it: declare a minimum in the dataset"
+        "log(chol) needs values above 0, and the dataset allows others; to fix it: declare a minimum in the dataset"
     ),
     "log1p(oldpeak)": "log1p(oldpeak) needs values above -1",
     "sqrt(oldpeak)": "sqrt(oldpeak) needs values of 0 or more",
-    "oldpeak ** 0.5": "needs values of 0 or more, and the dataset allows others; to mend it: declare a minimum",
+    "oldpeak ** 0.5": "needs values of 0 or more, and the dataset allows others; to fix it: declare a minimum",
     "1 + " * 900 + "1": "an expression nested too deeply; expected at most 40 levels",
     "-" * 3_900 + "1": "an expression",
     "a" + ".b" * 1_900: "is not in dataset 'heart'",

@@ -41,7 +41,7 @@ def test_every_state_is_in_the_table_and_what_has_ended_is_never_run_again() -> 
 
 
 def test_who_comes_second_is_told_to_wait_and_not_to_file_again() -> None:
-    with pytest.raises(Refused, match="'s' is running already; to mend it: wait for its end"):
+    with pytest.raises(Refused, match="'s' is running already; to fix it: wait for its end"):
         check_move("s", "running", "running")
 
 

@@ -49,7 +49,7 @@ def test_the_codes_are_those_of_the_protocol_page_each_once() -> None:
 def test_a_message_says_got_expected_and_how_to_mend_it(error: type[SecureSumError]) -> None:
     refused = error("sum 3", expected="sum 5 or later")
     assert isinstance(refused, DataTrustError)
-    assert str(refused) == f"sum 3; expected sum 5 or later; to mend it: {error.remedy}"
+    assert str(refused) == f"sum 3; expected sum 5 or later; to fix it: {error.remedy}"
     assert error.remedy
     assert error.__doc__
 
