@@ -41,8 +41,6 @@ FLOORS: dict[str, tuple[Any, Any]] = {
     "glm_parameters_per_person": (0.34, 0.32),
     "residual_df": (9, 11),
     "zero_is_small": (False, True),
-    "secure_sum": (False, True),
-    "replay": (False, True),
     "participation": ("joined", "all"),
 }
 """field -> (laxer than the charter, stricter or equal)."""

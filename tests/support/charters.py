@@ -52,8 +52,6 @@ dominance_percent = 85
 glm_parameters_per_person = "0.33"
 residual_df = 10
 zero_is_small = true
-secure_sum = true
-replay = true
 participation = ["all", "joined"]
 longest_days = 90
 sums_at_most = 500
@@ -145,8 +143,6 @@ FLOORS: dict[str, tuple[Any, Any, Any]] = {
     "glm_parameters_per_person": (0.34, 0.33, 0.00001),
     "residual_df": (9, 10, 11),
     "zero_is_small": (False, True, True),
-    "secure_sum": (False, True, True),
-    "replay": (False, True, True),
     "participation": ("joined", "all", "all"),
 }
 """field -> laxer than the floor, the floor itself, stricter."""

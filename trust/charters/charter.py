@@ -33,8 +33,6 @@ class Floor(Model):
     glm_parameters_per_person: Real = Field(gt=0, le=1)
     residual_df: StrictInt = Field(ge=1)
     zero_is_small: StrictBool
-    secure_sum: StrictBool
-    replay: StrictBool
     participation: tuple[Literal["all", "joined"], ...] = Field(min_length=1)
     longest_days: StrictInt = Field(ge=1, le=90)
     sums_at_most: StrictInt = Field(ge=1)
@@ -48,8 +46,6 @@ LOOSEST: Mapping[str, Any] = {
     "glm_parameters_per_person": 1.0,
     "residual_df": 1,
     "zero_is_small": False,
-    "secure_sum": False,
-    "replay": False,
     "participation": ("all", "joined"),
     "longest_days": 90,
     "sums_at_most": LARGEST_INTEGER - 1,

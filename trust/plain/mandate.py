@@ -185,8 +185,8 @@ class _Writer:
         yield self._item("colluders", count=mandate.c)
         if mandate.c != protections.colluders:
             yield self._warning("differs_colluders", count=protections.colluders)
-        yield self._item("secure_sum" if protections.secure_sum else "no_secure_sum")
-        yield self._item("replay" if protections.replay else "no_replay")
+        yield self._item("secure_sum")
+        yield self._item("replay")
         yield self._item(f"audit_{mandate.audit}")
         yield self._item(f"noise_{protections.noise}".lower())
         yield self._item("dominance", share=self.say("percent", value=protections.dominance_percent))

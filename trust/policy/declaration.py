@@ -123,8 +123,6 @@ class Declaration:
             "organisations": declared.organisations,
             "dominance_percent": declared.dominance_percent,
             "zero_is_small": declared.zero_is_small,
-            "secure_sum": declared.secure_sum,
-            "replay": declared.replay,
             "participation": declared.participation,
             "colluders": declared.colluders,
             "noise": declared.noise,

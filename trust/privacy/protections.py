@@ -25,8 +25,6 @@ class Protections(Model):
     glm_parameters_per_person: Real = Field(default=0.33, gt=0, le=1)
     residual_df: StrictInt = Field(default=10, ge=1, le=1_000_000)
     zero_is_small: StrictBool = True
-    secure_sum: StrictBool = True
-    replay: StrictBool = True
     participation: Literal["all", "joined"] = "joined"
     colluders: StrictInt = Field(default=1, ge=1, le=998)
     noise: Literal[False] = False

@@ -188,7 +188,7 @@ def test_comments_texts_and_line_ends_do_not_hide_a_policy() -> None:
         ('principal.organisation.country == "FR"', {"principal"}),
         ('resource == Trust::Dataset::"x"', {"resource"}),
         ("context has purpose", {"purpose", "persons", "now", "partner"}),
-        ("if context.noise then true else context.replay", {"noise", "replay"}),
+        ("if context.noise then true else context.zero_is_small", {"noise", "zero_is_small"}),
     ],
 )
 def test_what_a_policy_reads(condition: str, reads: set[str]) -> None:

@@ -235,11 +235,11 @@ def test_a_charter_s_floors_in_words(tmp_path: Path) -> None:
     shown = charter_in_words(Charter.load("research"), "fr")
     assert "Un groupe dont il est dit quelque chose compte au moins 11 personnes." in shown
     assert "0,33" in shown
-    toml = TOML.replace('["all", "joined"]', '["all"]').replace("= true", "= false").replace("secure_sum = false", "")
-    other = write(tmp_path, None, toml.replace("[floor]", "[floor]\nsecure_sum = false"))
+    toml = TOML.replace('["all", "joined"]', '["all"]').replace("= true", "= false")
+    other = write(tmp_path, None, toml)
     shown = charter_in_words(Charter.load(other))
     assert "Every partner that is named takes part, or there is no answer." in shown
-    assert "Partners' numbers may be sent unmasked." in shown
+    assert "A count of zero may be shown." in shown
     assert "None: nothing is permitted." in shown
     other = write(tmp_path, None, TOML.replace('["all", "joined"]', '["joined"]'))
     assert "The partners that have joined are enough for an answer." in charter_in_words(Charter.load(other))

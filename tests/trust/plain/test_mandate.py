@@ -158,8 +158,6 @@ CHANGED_PROTECTIONS = {
     "glm_parameters_per_person": "0.34",
     "residual_df": 1,
     "zero_is_small": False,
-    "secure_sum": False,
-    "replay": False,
     "participation": "all",
     "colluders": 2,
 }

@@ -130,8 +130,6 @@ def test_no_permit_and_no_tests(tmp_path: Path) -> None:
         ("context.organisations < 4", "organisations"),
         ("context.dominance_percent > 50", "dominance_percent"),
         ("!context.zero_is_small", "zero_is_small"),
-        ("!context.secure_sum", "secure_sum"),
-        ("!context.replay", "replay"),
         ('context.participation == "joined"', "participation"),
         ("context.sums > 50", "sums_at_most"),
         ('context.expires.durationSince(context.not_before) > duration("30d")', "longest_days"),

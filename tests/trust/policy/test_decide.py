@@ -127,7 +127,7 @@ def facts() -> dict[str, tuple[str, dict[str, Any]]]:
         "persons": ("context.persons == 13", {"protections": {"persons": 13}}),
         "organisations": ("context.organisations == 4", {"protections": {"organisations": 4}}),
         "dominance_percent": ("context.dominance_percent == 80", {"protections": {"dominance_percent": 80}}),
-        "booleans": ("context.zero_is_small && context.secure_sum && context.replay && !context.noise", {}),
+        "booleans": ("context.zero_is_small && !context.noise", {}),
         "participation": ('context.participation == "all"', {"protections": {"participation": "all"}}),
         "colluders": ("context.colluders == 2", {"protections": {"colluders": 2}}),
         "nothing spent": ("context.rho_micro == 0 && context.spent_after_micro == 0", {}),
@@ -293,7 +293,7 @@ def test_a_threshold_below_equal_to_and_above_its_floor(tmp_path: Path, field: s
             "glm_parameters_per_person is 0.33 or less; the study declares 0.34",
             "set glm_parameters_per_person to 0.33",
         ),
-        ("replay", "replay is true; the study declares false", "set replay to true"),
+        ("zero_is_small", "zero_is_small is true; the study declares false", "set zero_is_small to true"),
         ("participation", "participation is all; the study declares joined", "set participation to all"),
     ],
 )

@@ -83,7 +83,7 @@ def test_each_refusal_has_its_article_text_and_remedy_in_the_language_asked(mine
 
 def test_every_built_in_refusal_has_french_words(mine: Charter) -> None:
     asked = study(
-        {"persons": 5, "replay": False, "participation": "all", "dominance_percent": 90, "colluders": 9},
+        {"persons": 5, "zero_is_small": False, "participation": "all", "dominance_percent": 90, "colluders": 9},
         purpose="Academik",
         days=100,
         dataset="other",
@@ -295,7 +295,7 @@ WRONG: dict[str, Any] = {
     "purpose": ["Academic", "Marketing", "zzz", ""],
     "persons": [11, 5, 40],
     "dominance_percent": [85, 99],
-    "replay": [True, False],
+    "zero_is_small": [True, False],
     "participation": ["joined", "all"],
     "colluders": [1, 2, 5],
     "days": [90, 89, 100],
@@ -311,7 +311,7 @@ def test_applying_a_change_makes_the_study_pass(
     tmp_path_factory: pytest.TempPathFactory, wrong: dict[str, Any]
 ) -> None:
     charter = CHARTER or _load(tmp_path_factory.mktemp("c"))
-    declared = ("persons", "dominance_percent", "replay", "participation", "colluders")
+    declared = ("persons", "dominance_percent", "zero_is_small", "participation", "colluders")
     asked = study(
         {name: wrong[name] for name in declared},
         purpose=wrong["purpose"],
