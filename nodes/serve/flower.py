@@ -59,6 +59,7 @@ from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
 from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
+from nodes.events import Connected, JoiningAgain, MessageLeftOut, NotAdmitted, Tell, ignore
 from trust.errors import Fault
 from trust.protocol.messages import from_parts, in_parts
 
@@ -153,7 +154,7 @@ class FleetNode:
         link: SuperLinkAddress,
         handle: Callable[[bytes], bytes],
         *,
-        tell: Callable[[str], None] = lambda words: None,
+        tell: Tell = ignore,
     ) -> None:
         self._link, self._app, self._tell = link, client_app(handle), tell
         public = link.key.public_key()
@@ -178,12 +179,12 @@ class FleetNode:
             leaving = threading.Event()
             try:
                 node = self._join()
-                self._tell("connected")
+                self._tell(Connected())
                 threading.Thread(target=self._beats, args=(node, leaving), daemon=True).start()
                 self._serve(node)
                 self._client.DeactivateNode(DeactivateNodeRequest(node_id=node.node_id))
             except _Unknown:
-                self._tell("the SuperLink does not know this node any more; joining again")
+                self._tell(JoiningAgain())
                 self._forget_id()
             except (_ShouldStop, httpx.HTTPError):
                 pass
@@ -222,7 +223,7 @@ class FleetNode:
                 self._keep_id(node)
                 return node
             except (httpx.HTTPStatusError, _Unknown):
-                self._tell("not admitted yet; trying again")
+                self._tell(NotAdmitted())
                 self.stop.wait(1.0)
         raise _ShouldStop
 
@@ -273,9 +274,9 @@ class FleetNode:
                 if waited >= wait and seconds_known < _INCOMPLETE and len(aside) < _MOST_ASIDE:
                     aside.append(pulled)
                 else:
-                    self._tell("a message was left out (incomplete)")
+                    self._tell(MessageLeftOut("incomplete"))
             except (ObjectPushError, httpx.HTTPStatusError, ValueError, TypeError) as wrong:
-                self._tell(f"a message was left out ({type(wrong).__name__})")  # malformed, or its run has ended
+                self._tell(MessageLeftOut(type(wrong).__name__))  # malformed, or its run has ended
             last = time.monotonic()
 
     def _answer(self, node: Node, head: Message, tree: ObjectTree, wait: float) -> None:

@@ -18,6 +18,8 @@ from typing import Any, Protocol
 
 import structlog
 
+from nodes.events import NAMES
+
 __all__ = ["EVENTS", "FIELDS", "Log", "node_log", "only_listed"]
 
 FIELDS = frozenset(
@@ -28,11 +30,10 @@ FIELDS = frozenset(
 )  # fmt: skip
 EVENTS = frozenset(
     {
-        "starting", "stopping", "stopped", "connected", "not-admitted", "joining-again", "message", "message-left-out",
-        "given-up", "goes-on", "source-away", "told", "ready", "not-ready", "root-accepted", "roots-not-fetched",
-        "keys-switched", "restarting", "library", "failure", "late",
+        "starting", "stopping", "stopped", "message", "told", "ready", "not-ready", "root-accepted",
+        "roots-not-fetched", "keys-switched", "restarting", "library", "failure", "late",
     }
-)  # fmt: skip
+) | NAMES  # fmt: skip
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,79}")
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from nodes.events import NodeEvent, Tell
 from nodes.node import Node
 from nodes.serve.flower import FleetNode, SuperLinkAddress
 from nodes.settings import NodeSettings
@@ -35,7 +36,7 @@ Begun = Callable[[FleetNode, Sessions], Callable[[bytes], bytes]]
 """Is told what has begun, and gives what answers a message: `Sessions.handle`, or something around it."""
 
 
-def serve(settings: NodeSettings, address: str, tell: Callable[[str], None], on_begin: Begun) -> None:
+def serve(settings: NodeSettings, address: str, tell: Tell, on_begin: Begun) -> None:
     """Answer messages until `FleetNode.stop` is set.  The caller holds the home (`nodes/state/lock.py`).
 
     Raises: DataTrustError of whatever cannot be used.
@@ -89,8 +90,8 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _say(words: str) -> None:
-    print(words, flush=True)
+def _say(event: NodeEvent) -> None:
+    print(event, flush=True)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from nodes.events import Connected, JoiningAgain, NodeEvent, NotAdmitted
 from nodes.keys import NodeKeys, named, next_keys, take_next
 from nodes.operate.check_network import interface
 from nodes.operate.enrolment import keep_roots
@@ -38,19 +39,16 @@ from trust.signing.envelope import Envelope, sha256
 
 __all__ = ["follow_roots", "run"]
 
-_END = 9.0
+_END_SECONDS = 9.0
 """Seconds from SIGTERM to the end, whatever is being computed."""
-_AGAIN = 5.0
-_PATIENCE = 5.0
+_RETRY_SECONDS = 5.0
+_CONNECTING_SECONDS = 5.0
 """Seconds in which not to be connected yet is nothing to say."""
-_FOLLOW = 60.0
+_FOLLOW_SECONDS = 60.0
 """Seconds between two looks for a newer trust root while all is well."""
+_NOT_ADMITTED_SECONDS = 60.0
+"""Between two lines that say that the SuperLink does not let this node in."""
 _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
-_EVENTS = {
-    "connected": "connected",
-    "not admitted yet; trying again": "not-admitted",
-    "the SuperLink does not know this node any more; joining again": "joining-again",
-}
 
 
 def run(settings: NodeSettings, tell: Callable[[str], None]) -> None:
@@ -115,7 +113,7 @@ class _NodeProcess:
                 except Fault as wrong:  # the SuperLink's certificate: somebody else may mend it
                     self._log("failure", level="error", code=wrong.code)
                     self._tell(f"not ready: {wrong}")
-                    self._stop.wait(_AGAIN)
+                    self._stop.wait(_RETRY_SECONDS)
                 self._watch.connected = False
         finally:
             self._watch.end()
@@ -143,7 +141,7 @@ class _NodeProcess:
         self._stop.set()
         if self._fleet is not None:
             self._fleet.stop.set()
-        late = threading.Timer(_END, self._late)
+        late = threading.Timer(_END_SECONDS, self._late)
         late.daemon = True
         late.start()
 
@@ -151,25 +149,18 @@ class _NodeProcess:
         self._log("late", level="warning")
         os._exit(0)
 
-    def _heard(self, words: str) -> None:
-        """What fleet and sessions say: those events that are known; the rest may hold anything and is counted only."""
-        event = _EVENTS.get(words)
-        if event == "not-admitted" and time.monotonic() - self._not_admitted < 60:
-            return
-        if event == "not-admitted":
-            self._not_admitted = time.monotonic()
-        if event is not None:
-            self._log(event, level="info" if event == "connected" else "warning")
-            self._watch.connected = event == "connected"
+    def _heard(self, event: NodeEvent) -> None:
+        """What fleet and sessions tell, in their threads: logged, and taken up where it is about the connection."""
+        match event:
+            case NotAdmitted() if time.monotonic() - self._not_admitted < _NOT_ADMITTED_SECONDS:
+                return
+            case NotAdmitted():
+                self._not_admitted = time.monotonic()
+        if event.name:
+            self._log(event.name, level=event.level, **event.fields)
+        if isinstance(event, Connected | NotAdmitted | JoiningAgain):
+            self._watch.connected = isinstance(event, Connected)
             self._watch.hurry()
-        elif words.startswith("a message was left out"):
-            self._log("message-left-out", level="warning", code=words.rpartition("(")[2].rstrip(")"))
-        elif words.startswith("mandate ") and "given up" in words:
-            self._log("given-up", level="warning", mandate=words[8:16])
-        elif words.startswith("mandate ") and "the source is away" in words:
-            self._log("source-away", level="warning", mandate=words[8:16])
-        elif words.startswith("mandate ") and "goes on" in words:
-            self._log("goes-on", mandate=words[8:16])
 
     def _answer(self, raw: bytes, handle: Callable[[bytes], bytes]) -> bytes:
         """One message: timed, logged by its names, counted."""
@@ -196,7 +187,7 @@ class _NodeProcess:
     def _watched(self, watch: Watch) -> None:
         findings = watch.findings()
         failing = tuple(name for name, finding in findings.items() if finding.state == "failure")
-        starting = failing == ("connected",) and time.monotonic() - self._begun_at < _PATIENCE
+        starting = failing == ("connected",) and time.monotonic() - self._begun_at < _CONNECTING_SECONDS
         if failing != self._failing_told and not starting:
             self._failing_told = failing
             self._say(findings, failing)
@@ -204,7 +195,7 @@ class _NodeProcess:
             self._figures.watched(ready=not failing, days=watch.days)
         _notify("WATCHDOG=1" if failing else "READY=1\nWATCHDOG=1")
         self._keep_accepted(watch)
-        if failing or time.monotonic() - self._followed_at > _FOLLOW:
+        if failing or time.monotonic() - self._followed_at > _FOLLOW_SECONDS:
             self._follow()
         if self._keys_are_due() and self._fleet is not None:
             self._log("restarting")

@@ -87,8 +87,7 @@ class Session:
             session.trouble = wrong
             session._state = "closed"
             session._forget()
-            rule = wrong.rule if isinstance(wrong, Refused) else wrong.code
-            close_study(node.store, study, rule, time=write_time(node.clock()))
+            close_study(node.store, study, wrong.rule, time=write_time(node.clock()))
         return session
 
     @property

@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from nodes.events import AnswerSent, LateCopy, ResumeFailed, SourceUnreachable, StudyGivenUp, StudyResumed, Tell, ignore
 from nodes.node import Node
 from nodes.rows.from_database import SourceAway
 from nodes.study.egress import Egress
@@ -62,13 +63,13 @@ class Sessions:
         idle: float = _IDLE,
         away: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
-        tell: Callable[[str], None] = lambda words: None,
+        tell: Tell = ignore,
     ) -> None:
         """Over one node.
 
         Args:
             away: seconds from the first message of a study on for which its source may be away; then it is refused.
-            tell: is told each message and how it was answered, for the node's own operator.
+            tell: is given each event: a message and how it was answered, a study that goes on or is given up.
         """
         self._node, self._most, self._idle, self._clock, self._tell = node, most, idle, clock, tell
         self._holders: dict[str, _StudyHolder] = {}
@@ -86,7 +87,7 @@ class Sessions:
         try:
             return self._handle(raw, kind, mandate)
         except SourceAway:
-            self._tell(f"mandate {mandate[:8]}: {kind}, not answered yet, since the source is away")
+            self._tell(SourceUnreachable(mandate, kind))
             raise
 
     def _handle(self, raw: bytes, kind: str, mandate: str) -> bytes:
@@ -148,8 +149,8 @@ class Sessions:
             with suppress(DataTrustError):
                 session.abandon()
             return session
-        went = f"cannot go on, because: {session.trouble}" if session.trouble else "goes on after a restart"
-        self._tell(f"mandate {mandate[:8]}: {went}")
+        trouble = session.trouble
+        self._tell(StudyResumed(mandate) if trouble is None else ResumeFailed(mandate, trouble.rule, str(trouble)))
         return session
 
     def _give_up(self) -> None:
@@ -162,7 +163,7 @@ class Sessions:
             with suppress(DataTrustError):  # a store that cannot write: rows and keys are forgotten all the same
                 self._mandates_over.add(mandate)
                 self._holders.pop(mandate).session.abandon()
-            self._tell(f"mandate {mandate[:8]}: given up, nobody went on with it")
+            self._tell(StudyGivenUp(mandate))
 
     def _close_unheard(self) -> None:
         """Studies that nobody has gone on with since a process ended, or could not write that they were closed."""
@@ -173,7 +174,7 @@ class Sessions:
 
     def _late(self, kind: str, mandate: str) -> bytes:
         """A copy that was on its way while the study has gone on: what it asks was answered."""
-        self._tell(f"mandate {mandate[:8]}: {kind} again, left out since the study has gone on")
+        self._tell(LateCopy(mandate, kind))
         text = "this message was answered, and the study has gone on since"
         return self._refusal("message-order", text, "send the next message")
 
@@ -186,9 +187,8 @@ class Sessions:
 
     def _say(self, kind: str, mandate: str, session: Session) -> None:
         sent = session.egress.sent[-1]
-        which = f"mandate {mandate[:8]}" if mandate else "no mandate"
-        why = f", because: {session.trouble}" if sent.kind == "refusal" and session.trouble else ""
-        self._tell(f"{which}: {kind or 'a message that is none'}, answered with {sent.kind}{why}")
+        trouble = str(session.trouble) if sent.kind == "refusal" and session.trouble else ""
+        self._tell(AnswerSent(mandate, kind, sent.kind, trouble))
 
 
 def _read(raw: bytes) -> tuple[str, str]:

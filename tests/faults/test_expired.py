@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 
 from coordinator.flower.grid import FlowerRun, Secrets
 from coordinator.operate.certificates import Authority, new_server_key, private_pem
+from nodes.events import NodeEvent, NotAdmitted
 from nodes.serve.flower import FleetNode, SuperLinkAddress
 from tests.faults.test_killed import ROOT
 from tests.support import killer
@@ -60,13 +61,13 @@ def server(folder: Path, days_ago: int) -> Iterator[tuple[str, bytes]]:
         listening.server_close()
 
 
-def node_at(address: str, authority: bytes, folder: Path, said: list[str]) -> FleetNode:
+def node_at(address: str, authority: bytes, folder: Path, said: list[NodeEvent]) -> FleetNode:
     link = SuperLinkAddress(address, authority, generate_private_key(SECP256R1()), folder / "node_id")
     return FleetNode(link, lambda raw: raw, tell=said.append)
 
 
 def test_an_expired_certificate_is_named_and_nobody_connects(tmp_path: Path) -> None:
-    said: list[str] = []
+    said: list[NodeEvent] = []
     with server(tmp_path, 40) as (address, authority):
         with pytest.raises(Fault, match=r"the SuperLink's certificate has expired; to fix it: ask the coordinator"):
             node_at(address, authority, tmp_path, said).run()
@@ -80,7 +81,7 @@ def test_an_expired_certificate_is_named_and_nobody_connects(tmp_path: Path) -> 
 
 def test_a_certificate_that_has_not_expired_is_spoken_to(tmp_path: Path) -> None:
     """The control: the same server with a certificate that holds; what it says is that it knows nobody."""
-    said: list[str] = []
+    said: list[NodeEvent] = []
     with server(tmp_path, 0) as (address, authority):
         node = node_at(address, authority, tmp_path, said)
         thread = threading.Thread(target=node.run)
@@ -91,7 +92,7 @@ def test_a_certificate_that_has_not_expired_is_spoken_to(tmp_path: Path) -> None
         node.stop.set()
         thread.join(10)
         assert not thread.is_alive()
-        assert said[0] == "not admitted yet; trying again"
+        assert said[0] == NotAdmitted()
         engine = FlowerRun(address, Secrets(authority, b"a", b"b"))
         with pytest.raises(Fault, match=r"status 404"):
             engine.enrol({"a": b"key"})

@@ -70,7 +70,7 @@ class Nodes:
 
     def _serve(self, folder: Path, name: str) -> None:
         node = NodeSettings(folder, name).node()
-        sessions = Sessions(node, tell=self.told.append)
+        sessions = Sessions(node, tell=lambda event: self.told.append(str(event)))
         while (asked := self._boxes[name].get()) is not None:
             asked[1].set_result(sessions.handle(asked[0]))
             self.most[name] = max(self.most[name], len(sessions))

@@ -59,7 +59,7 @@ class RestartableTrust:
         k = self.trust.charter.floor.persons
         editions = EditionKeeper(folder / "editions", old.dataset, persons=k)
         self._node[name] = replace(old, store=SqliteStore(folder), editions=editions)
-        self.up[name] = Sessions(self._node[name], tell=lambda words: self.told.append(f"{name}: {words}"))
+        self.up[name] = Sessions(self._node[name], tell=lambda event: self.told.append(f"{name}: {event}"))
 
     def node(self, name: str) -> Node:
         return self._node[name]

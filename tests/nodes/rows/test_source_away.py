@@ -57,7 +57,9 @@ class Trust:
         self.places.start(OURS)
         node = replace(self.places.node(OURS), source=self.source)
         self.places._node[OURS] = node
-        self.places.up[OURS] = Sessions(node, away=AWAY, clock=lambda: self.now, tell=self.places.told.append)
+        self.places.up[OURS] = Sessions(
+            node, away=AWAY, clock=lambda: self.now, tell=lambda event: self.places.told.append(str(event))
+        )
 
     def conducted(
         self, before: Callable[[str, int], None] = lambda kind, copy: None, patience: float = 600.0

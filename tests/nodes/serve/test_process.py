@@ -8,17 +8,23 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from nodes.events import SourceUnreachable
 from nodes.keys import NodeKeys, rotate
+from nodes.rows.source import Source
 from nodes.serve.loop import _take_roots
 from nodes.serve.process import _heading, _NodeProcess, _notify, follow_roots
 from nodes.settings import NodeSettings
 from nodes.study.notices import Notices
+from nodes.study.sessions import Sessions
+from tests.faults.test_node_restarts import run
 from tests.support.node_homes import CHARTER, Founders, contents, enrol_offline, make_homes, partner_of
+from tests.support.restartable_trust import Disturbed, RestartableTrust
 from tests.support.tls_server import tls_server
 from trust.analyses.base import Scope
 from trust.documents.mandate import draft_mandate
@@ -133,11 +139,55 @@ def test_nobody_is_told_where_nobody_asked(tmp_path: Path, monkeypatch: pytest.M
         assert systemd.recv(100) == b"READY=1"
 
 
-def test_a_source_that_is_waited_for_is_said(
+def logged(capsys: pytest.CaptureFixture[str], *events: str) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    return [line for line in lines if line["event"] in events]
+
+
+def process(founders: Founders, tmp_path: Path) -> _NodeProcess:
+    enrol_offline(tmp_path, "north", founders)
+    return _NodeProcess(NodeSettings.at(tmp_path / "north"), lambda words: None)
+
+
+def test_a_source_that_is_waited_for_is_logged(
     founders: Founders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    enrol_offline(tmp_path, "north", founders)
-    running = _NodeProcess(NodeSettings.at(tmp_path / "north"), lambda words: None)
-    running._heard("mandate 0123abcd: mandate, not answered yet, since the source is away")
-    said = json.loads(capsys.readouterr().err)
-    assert (said["event"], said["level"], said["mandate"]) == ("source-away", "warning", "0123abcd")
+    process(founders, tmp_path)._heard(SourceUnreachable("0123abcd" * 8, "mandate"))
+    (line,) = logged(capsys, "source-away")
+    assert (line["level"], line["mandate"]) == ("warning", "0123abcd")
+
+
+def test_a_study_that_cannot_be_resumed_is_logged(
+    founders: Founders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    running, places = process(founders, tmp_path), RestartableTrust(tmp_path)
+
+    def lose_rows(name: str, n: int) -> None:
+        if name == "b" and n == 4:
+            for rows in (places.node("b").store.folder / "editions").glob("*.parquet"):
+                rows.unlink()
+            places.start("b")
+            places.up["b"] = Sessions(places.node("b"), tell=running._heard)
+
+    with pytest.raises(DataTrustError):
+        run(places, Disturbed(places, before=lose_rows))
+    (line,) = logged(capsys, "cannot-go-on")
+    assert (line["level"], line["rule"], len(line["mandate"])) == ("warning", "fault", 8)
+
+
+def test_the_words_of_a_refusal_do_not_make_an_event(
+    founders: Founders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    running, places = process(founders, tmp_path), RestartableTrust(tmp_path)
+    node = replace(places.node("b"), source=Source(tmp_path / "goes on, given up, the source is away.csv"))
+    refused: list[str] = []
+
+    def listen(event: Any) -> None:
+        refused.append(str(event))
+        running._heard(event)
+
+    places.up["b"] = Sessions(node, tell=listen)
+    with pytest.raises(DataTrustError):
+        run(places, Disturbed(places))
+    assert any("because: " in words and "goes on, given up" in words for words in refused)
+    assert logged(capsys, "goes-on", "given-up", "source-away") == []
