@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from coordinator.api import governance as trustees
 from coordinator.api import health, public, studies
 from coordinator.api.access import Door
-from coordinator.api.context import Context, known_query
+from coordinator.api.context import ApiContext, known_query
 from coordinator.api.dockets import Dockets
 from coordinator.api.limits import Bodies, Bursts, Limits
 from coordinator.api.policies import Published
@@ -89,7 +89,9 @@ def create_app(
         dependencies=[Depends(known_query)],
     )
     door = Door(authority_of(settings.url or f"https://{settings.api_here}"), bounds, clock())
-    app.state.context = Context(settings, dockets, door, published, clock, bounds.large)
+    app.state.context = ApiContext(
+        settings=settings, dockets=dockets, door=door, published=published, clock=clock, largest=bounds.large
+    )
     for module in (public, studies, trustees, health):
         app.include_router(module.router)
     app.add_exception_handler(DataTrustError, _ours)

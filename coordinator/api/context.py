@@ -20,12 +20,12 @@ from coordinator.settings import CoordinatorSettings
 from trust.signing.envelope import Envelope
 from trust.signing.json_text import read_json
 
-__all__ = ["Asking", "Body", "Context", "Lent", "Now", "Office", "known_query", "read_body"]
+__all__ = ["ApiContext", "Asking", "Body", "Lent", "Now", "Office", "known_query", "read_body"]
 
 
-@dataclass(frozen=True)
-class Context:
-    """Of one application."""
+@dataclass(frozen=True, kw_only=True)
+class ApiContext:
+    """What the handlers of one application share."""
 
     settings: CoordinatorSettings
     dockets: Dockets
@@ -36,12 +36,12 @@ class Context:
     writing: Writing = field(default_factory=Writing)
 
 
-def context(request: Request) -> Context:
-    """The application's."""
-    return cast(Context, request.app.state.context)
+def api_context(request: Request) -> ApiContext:
+    """The context of the application that a request came to."""
+    return cast(ApiContext, request.app.state.context)
 
 
-Office: TypeAlias = Annotated[Context, Depends(context)]
+Office: TypeAlias = Annotated[ApiContext, Depends(api_context)]
 
 
 async def _lent(office: Office) -> AsyncIterator[Docket]:

@@ -94,7 +94,7 @@ class Writing:
         """Whether it could be written just now; while somebody tries, what the last one has found."""
         if time.monotonic() - self._proved > _TRY and self._proof_lock.acquire(blocking=False):
             try:
-                docket.writable()
+                docket.check_writable()
                 self._proved = time.monotonic()
             except Fault:
                 return False

@@ -122,7 +122,7 @@ class FiledDocument(Answer):
             revocations=tuple(docket.revocations(study.mandate_digest)),
             at=study.at,
             ended=Ended(rule=ending.rule, text=ending.text, remedy=ending.remedy) if ending else None,
-            told=docket.told(study.id),
+            told=docket.notes.read(study.id).text,
         )
 
 

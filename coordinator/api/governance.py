@@ -60,7 +60,7 @@ def status(docket: Lent, asker: Asking) -> StatusDocument:
     only(asker, "operator", "member", "partner")
     studies_running = []
     for study in docket.ids("running"):
-        report, reported_at = docket.told_at(study)
+        report, reported_at = docket.notes.read(study)
         studies_running.append(Run(study=study, told=report, at=reported_at))
     size = docket.register.head()[0]
     return StatusDocument(
@@ -76,7 +76,7 @@ def _partners(docket: Docket) -> dict[str, Online]:
     """What the worker has told of connections, under no study's name: `{"partners": {name: {online, since}}}`."""
     report: Any = {}
     with suppress(ValueError):
-        report = json.loads(docket.told("") or "{}")
+        report = json.loads(docket.notes.read("").text or "{}")
     partner_reports = report.get("partners", {}) if isinstance(report, dict) else {}
     partners = {}
     for name in sorted(docket.trust.root.root.partners):

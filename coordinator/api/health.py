@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from fastapi import APIRouter, Response
 from starlette.concurrency import run_in_threadpool
 
-from coordinator.api.context import Context, Now, Office
+from coordinator.api.context import ApiContext, Now, Office
 from coordinator.api.documents import Check
 from coordinator.docket.docket import Docket
 from trust.times import read_time
@@ -43,7 +43,7 @@ async def readyz(office: Office, now: Now, response: Response) -> list[Check]:
     return checks
 
 
-async def _of_docket(office: Context, now: datetime) -> list[Check]:
+async def _of_docket(office: ApiContext, now: datetime) -> list[Check]:
     try:
         async with office.dockets.lent() as docket:
             return [
@@ -55,7 +55,7 @@ async def _of_docket(office: Context, now: datetime) -> list[Check]:
         return [Check(check="database", ok=False, text="docket and register cannot be read")]
 
 
-def _of_machine(office: Context, now: datetime) -> list[Check]:
+def _of_machine(office: ApiContext, now: datetime) -> list[Check]:
     return [_tried("disk", lambda: _disk(office)), _tried("certificate", lambda: _certificate(office, now))]
 
 
@@ -67,7 +67,7 @@ def _tried(name: str, check: Callable[[], tuple[bool, str]]) -> Check:
     return Check(check=name, ok=ok, text=text)
 
 
-def _database(office: Context, docket: Docket) -> tuple[bool, str]:
+def _database(office: ApiContext, docket: Docket) -> tuple[bool, str]:
     size, ok = _size(docket), office.writing.works(docket)
     return ok, f"{size} entries in the register" if ok else "docket and register cannot be written"
 
@@ -91,12 +91,12 @@ def _clock(docket: Docket, now: datetime) -> tuple[bool, str]:
     return ok, "not before the register's last entry" if ok else "before the register's last entry"
 
 
-def _disk(office: Context) -> tuple[bool, str]:
+def _disk(office: ApiContext) -> tuple[bool, str]:
     free = shutil.disk_usage(office.settings.folder).free
     return free >= _LEAST_DISK, f"{free >> 20} MiB free"
 
 
-def _certificate(office: Context, now: datetime) -> tuple[bool, str]:
+def _certificate(office: ApiContext, now: datetime) -> tuple[bool, str]:
     days = office.settings.days_left(now)
     is_valid_yet = office.settings.certificate.not_valid_before_utc <= now
     return is_valid_yet and days >= _LEAST_DAYS, f"{days} days left" if is_valid_yet else "not valid yet"

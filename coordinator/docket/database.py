@@ -190,7 +190,7 @@ class Sqlite(Database):
         self._connection.close()
 
     def revision(self) -> str | None:
-        """The version of the state; None for a new one and for one of 0.1.0.  Raises: InvalidInput, Fault."""
+        """The version of the state; None for a new one.  Raises: InvalidInput, Fault."""
         with self.mapped():
             found_revision = migrations.check_file(self._connection)
         self._is_open = True

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -18,7 +19,7 @@ from typing import Any, Literal, cast
 from coordinator.docket.database import open_database
 from coordinator.docket.register import Register
 from coordinator.docket.roots import Roots
-from coordinator.docket.study_state import RunState
+from coordinator.docket.study_state import KeptMessages, Leases, ProgressNotes
 from trust.documents.filed_study import FiledStudy, TrustDocuments, lapse, read_text, valid_only, write_text
 from trust.documents.mandate import SignedMandate
 from trust.documents.root import Root
@@ -36,17 +37,22 @@ __all__ = ["Docket", "FiledStudy", "TrustDocuments"]
 
 _NUMBER = re.compile(r"[0-9]{4}-[0-9]{4,}")
 _STUDIES = "SELECT id, number, state, study, mandate, at, ended, seq FROM study"
+_PROBE = "/"
+"""The name under which `check_writable` writes; no study's id has a slash."""
 _AT_ONCE = 20
 """Rows that are read at once: each holds two signed documents."""
 
 
-class Docket(RunState):
+class Docket:
     """One trust's docket and register, in the file `state.sqlite` of a folder or in the database at a URL.
 
     Any number of processes may have it open; one object a thread.
 
     Attributes:
         register: the public log.
+        messages: what running studies keep, so that another process can go on with them.
+        leases: which process carries out which study.
+        notes: how far each study is, in words.
     """
 
     def __init__(
@@ -63,15 +69,25 @@ class Docket(RunState):
         """
         database = open_database(place, durable=durable)
         try:
-            register = Register(database, register_origin(trust.root.root.trust), identity)
-            super().__init__(database, register, clock)
+            self._db, self._clock = database, clock
+            self.register = Register(database, register_origin(trust.root.root.trust), identity)
+            self.messages = KeptMessages(database)
+            self.leases, self.notes = Leases(database, clock), ProgressNotes(database, clock)
             self._roots = Roots(database, trust, self._write)
             if self._roots.untold():
-                with self._transaction():
+                with self.register.transaction():
                     self._roots.tell()
         except BaseException:
             database.close()
             raise
+
+    def close(self) -> None:
+        """Release the database."""
+        self._db.close()
+
+    def check_writable(self) -> None:
+        """Commit a row, to prove that the database can be written now.  Raises: Fault."""
+        self.notes.write(_PROBE, secrets.token_hex(8))  # SQLite does not write a value that has not changed
 
     @property
     def trust(self) -> TrustDocuments:
@@ -88,7 +104,7 @@ class Docket(RunState):
         Raises: Refused where it does not follow, lacks a quorum of the old or of the new root, or is not in force
         today; InvalidInput where it names another charter, which is put into the folder first, with the root.
         """
-        with self._transaction():
+        with self.register.transaction():
             self._roots.accept(envelope, self._clock())
         return self.trust
 
@@ -101,12 +117,12 @@ class Docket(RunState):
         has no time left; StudyInvalid where its id was used or looks like a mandate's number.
         """
         now = self._clock()
-        with self._transaction():
+        with self.register.transaction():
             trust = self.trust
             study_document, study = trust.signed(study)
             trust.may_be_filed(study_document, now)
             self._new(study_document)
-            place = self._rows("SELECT count(*) FROM study")[0][0] + 1
+            place = self._db.rows("SELECT count(*) FROM study")[0][0] + 1
             number = f"{now:%Y}-{place:04d}"
             envelope = sign(
                 "mandate", trust.draft_mandate(study_document, sha256(study.unverified_payload), number).document()
@@ -125,7 +141,7 @@ class Docket(RunState):
 
         Raises: Refused, StudyInvalid, as `file`.
         """
-        with self._transaction():
+        with self.register.transaction():
             study_document, study = self.trust.signed(study)
             self._new(study_document)
             self._write("study", study_document.id, {"envelope": study.document()})
@@ -139,7 +155,7 @@ class Docket(RunState):
         against, and for a mandate that waits for no signature.
         """
         check_signature_count(envelope)
-        with self._transaction():
+        with self.register.transaction():
             filed_study = self.find(study)
             if envelope.unverified_payload != filed_study.mandate.unverified_payload:
                 raise Refused(
@@ -175,7 +191,7 @@ class Docket(RunState):
 
         Raises: Refused, MessageInvalid, InvalidInput.
         """
-        with self._transaction():
+        with self.register.transaction():
             root = self.trust.root.root
             vote = read_refusal(envelope, root)
             envelope = valid_only("vote", envelope, {vote.member: root.keys_of("committee")[vote.member]})
@@ -207,7 +223,7 @@ class Docket(RunState):
 
     def revoke(self, envelope: Envelope) -> FiledStudy:
         """A member ends a mandate; nodes are told with the next message.  Raises: Refused, MessageInvalid."""
-        with self._transaction():
+        with self.register.transaction():
             root = self.trust.root.root
             revocation = read_revocation(envelope, root)
             member = {revocation.member: root.keys_of("committee")[revocation.member]}
@@ -226,7 +242,7 @@ class Docket(RunState):
 
         Raises: Refused (`study-state`) for one that has ended.
         """
-        with self._transaction():
+        with self.register.transaction():
             filed_study = self.find(study)
             self._move(filed_study, "cancelled")
             self._record_refusal(
@@ -236,14 +252,32 @@ class Docket(RunState):
 
     # ---- while it runs: what `conductor.Book` asks for
 
+    def publish(self, kind: str, study: str, body: Mapping[str, Any]) -> int:
+        """Add one entry to the register; its number."""
+        return self.register.publish(kind, study, write_time(self._clock()), body)
+
+    def publish_once(self, key: str, kind: str, study: str, body: Mapping[str, Any]) -> int:
+        """The same, at most once for a study's `key`: a second call writes nothing and returns the first one's."""
+        return self.register.publish_once(key, kind, study, write_time(self._clock()), body)
+
+    def journal_head(self, partner: str) -> str:
+        """The last signed head of a partner's journal, empty where there is none."""
+        return self.register.journal_head(partner)
+
+    def forget(self, study: str) -> None:
+        """Delete what is kept of a study, and its note; what it has published is not published again."""
+        with self._db.transaction():
+            self._db.execute("DELETE FROM kept WHERE study = ?", (study,))
+            self._db.execute("DELETE FROM said WHERE study = ?", (study,))
+
     def move(self, study: str, next_state: State) -> None:
         """Raises: Refused where the table of states has no such move."""
-        with self._transaction():
+        with self.register.transaction():
             self._move(self.find(study), next_state)
 
     def refused(self, study: str, refusal: Refused, next_state: State = "refused") -> None:
         """A rule ended the study.  Nothing happens to one that was withdrawn meanwhile."""
-        with self._transaction():
+        with self.register.transaction():
             filed_study = self.find(study)
             if filed_study.state == "cancelled":
                 return
@@ -253,7 +287,7 @@ class Docket(RunState):
 
     def released(self, study: str, body: Mapping[str, Any]) -> Entry:
         """A study's result goes out: its entry in the register."""
-        with self._transaction():
+        with self.register.transaction():
             filed_study = self.find(study)
             if filed_study.state == "cancelled" and filed_study.ended:
                 raise filed_study.ended
@@ -266,18 +300,18 @@ class Docket(RunState):
 
     def revocations(self, mandate: str) -> list[Envelope]:
         """Those of a mandate, by the digest of its bytes."""
-        return [read_text(text) for (text,) in self._rows("SELECT envelope FROM revoked WHERE digest = ?", mandate)]
+        return [read_text(text) for (text,) in self._db.rows("SELECT envelope FROM revoked WHERE digest = ?", mandate)]
 
     def votes(self, mandate: str) -> list[Envelope]:
         """Those against a mandate, by the digest of its bytes, as they were handed in."""
-        rows = self._rows("SELECT envelope FROM against WHERE digest = ? ORDER BY seq", mandate)
+        rows = self._db.rows("SELECT envelope FROM against WHERE digest = ? ORDER BY seq", mandate)
         return [read_text(text) for (text,) in rows]
 
     # ---- reading
 
     def studies(self) -> list[FiledStudy]:
         """All, in the order in which they were filed."""
-        return [self._of_row(row) for row in self._rows(_STUDIES + " ORDER BY seq")]
+        return [self._of_row(row) for row in self._db.rows(_STUDIES + " ORDER BY seq")]
 
     def after(self, place: int, researchers: frozenset[str] | None = None) -> Iterator[tuple[int, FiledStudy]]:
         """The studies that were filed after the one at this place, in that order, each with its own place, from 1 on.
@@ -285,7 +319,7 @@ class Docket(RunState):
         They are read as they are asked for; one that is filed meanwhile comes last.
         Args: researchers: whose; None: everybody's.
         """
-        while rows := self._rows(_STUDIES + " WHERE seq > ? ORDER BY seq LIMIT ?", place, _AT_ONCE):
+        while rows := self._db.rows(_STUDIES + " WHERE seq > ? ORDER BY seq LIMIT ?", place, _AT_ONCE):
             for row in rows:
                 place = row[7]
                 if researchers is None or _researcher(row[3]) in researchers:
@@ -293,23 +327,23 @@ class Docket(RunState):
 
     def ids(self, state: State) -> list[str]:
         """Of the studies in this state, in the order in which they were filed."""
-        return [study for (study,) in self._rows("SELECT id FROM study WHERE state = ? ORDER BY seq", state)]
+        return [study for (study,) in self._db.rows("SELECT id FROM study WHERE state = ? ORDER BY seq", state)]
 
     def used(self, study: str) -> bool:
         """Whether a study of this id was filed or turned away."""
-        return bool(self._rows("SELECT 1 FROM used WHERE id = ?", study))
+        return bool(self._db.rows("SELECT 1 FROM used WHERE id = ?", study))
 
     def find(self, study: str) -> FiledStudy:
         """By its id or by its mandate's number.  Raises: InvalidInput, with the nearest names."""
-        rows = self._rows(_STUDIES + " WHERE id = ? OR number = ?", study, study)
+        rows = self._db.rows(_STUDIES + " WHERE id = ? OR number = ?", study, study)
         if not rows:
-            names = [name for row in self._rows("SELECT id, number FROM study") for name in row]
+            names = [name for row in self._db.rows("SELECT id, number FROM study") for name in row]
             raise InvalidInput(f"no study {study!r} is on the docket", expected=nearest(study, names))
         return self._of_row(rows[0])
 
     def of_mandate(self, digest: str) -> FiledStudy:
         """By the digest of its mandate's bytes.  Raises: InvalidInput."""
-        rows = self._rows(_STUDIES + " WHERE digest = ?", digest)
+        rows = self._db.rows(_STUDIES + " WHERE digest = ?", digest)
         if not rows:
             raise InvalidInput("a vote on a mandate that is not on the docket", expected="the digest of a filed one")
         return self._of_row(rows[0])
@@ -355,6 +389,9 @@ class Docket(RunState):
         return filed_study.mandate
 
     # ---- inside a transaction
+
+    def _write(self, kind: str, study: str, body: Mapping[str, Any]) -> int:
+        return self.register.append(kind, study, write_time(self._clock()), body)
 
     def _new(self, study: Study) -> None:
         """Raises: StudyInvalid where the id was used, filed or turned away, or would be taken for a number."""

@@ -8,6 +8,7 @@ that everybody else is shown the same entry.  Entries and kinds: docs/formats.md
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from coordinator.docket.database import Database
@@ -56,6 +57,31 @@ class Register:
                 )
         return seq
 
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing; at its end the checkpoint is signed over everything that was written.  Raises: Fault."""
+        with self._db.transaction():
+            yield
+            self.checkpoint()
+
+    def publish(self, kind: str, study: str, time: str, body: Mapping[str, Any]) -> int:
+        """Add one entry in a transaction of its own; its number.  Raises: as `append`."""
+        with self.transaction():
+            return self.append(kind, study, time, body)
+
+    def publish_once(self, key: str, kind: str, study: str, time: str, body: Mapping[str, Any]) -> int:
+        """The same, at most once for a study's `key`: a second call writes nothing and returns the first one's number.
+
+        The key is remembered even after the study's kept messages are deleted.
+        """
+        with self.transaction():
+            published_rows = self._db.rows("SELECT seq FROM published WHERE study = ? AND name = ?", study, key)
+            if published_rows:
+                return int(published_rows[0][0])
+            index = self.append(kind, study, time, body)
+            self._db.execute("INSERT INTO published (study, name, seq) VALUES (?, ?, ?)", (study, key, index))
+            return index
+
     def entries(self, start: int = 0) -> Iterator[Entry]:
         """Entries from `start` on.  Raises: Refused (`log-corrupt`)."""
         with self._db.mapped():
@@ -71,10 +97,10 @@ class Register:
         with self._db.mapped():
             return self._log.head()
 
-    def head_of(self, partner: str) -> str | None:
-        """The last signed head of a partner's journal, a note; None where there is none."""
+    def journal_head(self, partner: str) -> str:
+        """The last signed head of a partner's journal, a note; empty where there is none."""
         sequence_rows = self._db.rows("SELECT seq FROM journal_head WHERE partner = ?", partner)
-        return str(self.entry(sequence_rows[0][0]).body["note"]) if sequence_rows else None
+        return str(self.entry(sequence_rows[0][0]).body["note"]) if sequence_rows else ""
 
     def checkpoint(self) -> str:
         """The head as a signed note, which is kept as the latest."""

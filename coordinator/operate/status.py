@@ -24,17 +24,17 @@ def status(settings: CoordinatorSettings, now: datetime) -> dict[str, Any]:
     """What `datatrust coordinator status --json` prints.  Raises: InvalidInput, Refused, Fault."""
     with closing(settings.docket()) as docket:
         root = docket.trust.root
-        leased = docket.leased()
+        leased = docket.leases.holders()
         size = docket.register.head()[0]
         _, checkpoint = docket.register.consistency(size)
         studies_running = []
         for study in docket.ids("running"):
-            report, reported_at = docket.told_at(study)
+            report, reported_at = docket.notes.read(study)
             row = {"study": study, "told": report, "at": reported_at}
             if study in leased:
                 row |= {"by": leased[study][0], "until": write_time(leased[study][1])}
             studies_running.append(row)
-        online, reported_at = docket.told_at("")
+        online, reported_at = docket.notes.read("")
         return {
             "trust": root.root.trust,
             "version": root.root.version,

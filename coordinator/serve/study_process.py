@@ -20,8 +20,7 @@ from typing import Any
 from coordinator.docket.docket import Docket
 from coordinator.flower.grid import FlowerRun
 from coordinator.settings import CoordinatorSettings
-from coordinator.study.carry_out import carry_out
-from coordinator.study.close import tell_the_end
+from coordinator.study.carry_out import carry_out, tell_the_end
 from coordinator.study.replay import LeaveForAnother, Replay
 from trust.documents.result import write_envelope
 from trust.documents.study_states import ENDED, State
@@ -53,7 +52,7 @@ class RetryingChannel:
         self._open = False
 
     def exchange(self, messages: Mapping[str, bytes], *, deadline: float) -> dict[str, bytes]:
-        """Answers by partner; who has not answered after `deadline` seconds is absent.  Raises: Parked."""
+        """Answers by partner; who has not answered after `deadline` seconds is absent.  Raises: LeaveForAnother."""
         waiting, replies = dict(messages), dict[str, bytes]()
         end, waiting_said = time.monotonic() + deadline, False
         while waiting and (seconds_left := end - time.monotonic()) > 0:
@@ -108,7 +107,7 @@ def carry(settings: CoordinatorSettings, address: str, study: str, holder: str, 
                 _carry(settings, docket, address, study, stop, say)
             finally:
                 with suppress(DataTrustError):
-                    docket.free(study, holder)
+                    docket.leases.release(study, holder)
     except LeaveForAnother:
         return False
     except DataTrustError as wrong:
@@ -127,10 +126,12 @@ def _carry(
     def tell(words: str) -> None:
         say(f"{study}: {words}")
         with suppress(DataTrustError):
-            docket.tell(study, words)
+            docket.notes.write(study, words)
 
     state = docket.find(study).state
-    done = docket.kept(study, "messages 0") is None or (state == "released" and settings.result(study).exists())
+    done = docket.messages.read(study, "messages 0") is None or (
+        state == "released" and settings.result(study).exists()
+    )
     if state in ENDED and done:
         docket.forget(study)  # whoever had it before has ended it meanwhile; one that had lost it may have kept more
         return
@@ -148,7 +149,7 @@ def _carry(
             docket, settings.identity, study, channel, replay=replay, patience=settings.patience, tell=tell
         )
         settings.keep_result(study, write_envelope(outcome.envelope))
-    except Exception:  # not Parked: another process goes on with what is kept
+    except Exception:  # not LeaveForAnother: another process goes on with what is kept
         if replay is not None and replay.begun:
             with suppress(DataTrustError):
                 forget(docket, study, unless=("running", "mandated", "released"))
@@ -171,7 +172,7 @@ def _hold(settings: CoordinatorSettings, study: str, holder: str, stop: threadin
     while not stop.wait(_RENEW):
         with suppress(Exception):  # a database that is away for a while, or no memory: without a lease it ends
             docket = docket or settings.docket()
-            if not docket.renew(study, holder, LEASE):
+            if not docket.leases.renew(study, holder, LEASE):
                 os._exit(PARKED)
             last = time.monotonic()
         if time.monotonic() - last > LEASE:

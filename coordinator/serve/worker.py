@@ -27,15 +27,14 @@ from typing import Any
 from coordinator.docket.docket import Docket
 from coordinator.flower.grid import FlowerRun
 from coordinator.serve import study_process as process
-from coordinator.serve.crash_loops import CrashLoop
 from coordinator.serve.study_process import LEASE, PARKED, say
 from coordinator.settings import CoordinatorSettings
 from coordinator.study.replay import LeaveForAnother
 from trust.documents.study_states import ENDED
-from trust.errors import DataTrustError, Fault, InvalidInput
+from trust.errors import DataTrustError, Fault, InvalidInput, Refused
 from trust.times import now, write_time
 
-__all__ = ["READY", "Worker", "main"]
+__all__ = ["READY", "CrashLoop", "Worker", "main"]
 
 READY = "ready"
 """What the line begins with that says that all partners' nodes are connected."""
@@ -47,6 +46,45 @@ _AGAIN, _SOON = 30.0, 2.0
 _END = 5.0
 _UNKNOWN = 255
 """What multiprocessing says of a process whose starter has died; it may go on, with its lease."""
+_MOST_CRASHES = 5
+_FIRST_PAUSE_SECONDS = 2.0
+"""Seconds before a study's next process after the second crash; twice as many after each further one."""
+
+
+class CrashLoop:
+    """How often the process of each study has crashed, since the worker started, before it kept anything new.
+
+    Without a limit, a study that needs more memory than there is would be started for ever, and the researcher would
+    never be told.
+    """
+
+    def __init__(self) -> None:
+        self._crashes_by_study: dict[str, tuple[int, int]] = {}
+
+    def next_start(self, docket: Docket, study: str, holder: str, lease: float) -> float | None:
+        """Count one more crash; the seconds until the next process, None where the study ends with this one.
+
+        Args: holder, lease: of the process that crashed; a study that another process holds is left alone.
+
+        Raises: Fault.
+        """
+        if docket.find(study).state not in ("mandated", "running"):
+            return None
+        kept_count = docket.messages.count(study)
+        crashes, count_before = self._crashes_by_study.get(study, (0, -1))
+        crashes = crashes + 1 if kept_count == count_before else 1
+        self._crashes_by_study[study] = crashes, kept_count
+        if crashes < _MOST_CRASHES or not docket.leases.acquire(study, holder, lease):
+            docket.leases.release(study, holder)  # the next process need not wait for the lease to expire
+            docket.notes.write(study, "the coordinator's process for it has ended; another goes on")
+            return _FIRST_PAUSE_SECONDS * 2 ** (min(crashes, _MOST_CRASHES) - 2) if crashes > 1 else 0.0
+        if docket.find(study).state == "mandated":
+            docket.move(study, "running")
+        text = f"the coordinator's process for it has ended {crashes} times at the same step, perhaps out of memory"
+        remedy = "ask for less at once, or ask the coordinator's operator to look at its log"
+        docket.refused(study, Refused("fault", text, remedy=remedy), "failed")
+        docket.leases.release(study, holder)
+        return None
 
 
 @dataclass(frozen=True)
@@ -71,7 +109,7 @@ class Worker:
         self._processes.set_forkserver_preload(["coordinator.serve.study_process"])
         ensure_running()
         self._later: dict[str, float] = {}
-        self._deaths = CrashLoop()
+        self._crash_loop = CrashLoop()
         self._online: dict[str, str] = {}
         self._online_count, self._look, self._tell_at = -1, 0.0, 0.0
         self._trouble, self._calling = "", False
@@ -141,7 +179,7 @@ class Worker:
             or time.monotonic() > self._tell_at
         ):
             partners = {n: {"online": n in online, "since": self._online.get(n, "")} for n in self._partners}
-            docket.tell("", json.dumps({"partners": partners}))
+            docket.notes.write("", json.dumps({"partners": partners}))
             self._tell_at = time.monotonic() + _TELL
         self._online_count = online_count
         self._look = time.monotonic() + (_SELDOM if all_there else _OFTEN)
@@ -152,13 +190,13 @@ class Worker:
             return
         studies_here = {child.study for child in self._children}
         if time.monotonic() >= self._next_left:
-            self._to_close = [study for study in docket.keeping() if docket.find(study).state in ENDED]
+            self._to_close = [study for study in docket.messages.studies() if docket.find(study).state in ENDED]
             self._next_left = time.monotonic() + _TELL
         for study in (*docket.ids("running"), *docket.ids("mandated"), *self._to_close):
             if study in studies_here or self._later.get(study, 0.0) > time.monotonic():
                 continue
             holder = secrets.token_hex(8)
-            if docket.find(study).lapsed or not docket.lease(study, holder, LEASE):
+            if docket.find(study).lapsed or not docket.leases.acquire(study, holder, LEASE):
                 self._later[study] = time.monotonic() + 1.0
                 continue
             self._later[study] = time.monotonic() + _AGAIN
@@ -167,7 +205,7 @@ class Worker:
             try:
                 child_process.start()
             except (OSError, EOFError) as wrong:  # no memory, or no file descriptor, for one more
-                docket.free(study, holder)
+                docket.leases.release(study, holder)
                 self._later[study] = time.monotonic() + _SOON
                 raise Fault(f"no process can be started for {study} ({type(wrong).__name__})") from None
             self._children.append(_StudyChild(study, holder, child_process))
@@ -184,15 +222,15 @@ class Worker:
             self._next_left = 0.0  # what it has kept is gone now, or is to be gone on with
             if code in (0, PARKED, _UNKNOWN):
                 continue
-            if wait := self._deaths.another(docket, child.study, child.holder, LEASE):
+            if wait := self._crash_loop.next_start(docket, child.study, child.holder, LEASE):
                 self._later[child.study] = time.monotonic() + wait
 
     def _kill_who_hangs(self, docket: Docket) -> None:
-        """A process that gives no sign ends by itself; one that cannot, as for want of memory, is ended."""
+        """A process that gives no sign ends by itself; one that cannot, because it has no memory, is killed."""
         if time.monotonic() < self._next_signs:
             return
         self._next_signs = time.monotonic() + _SELDOM
-        leased = docket.leased() if self._children else {}
+        leased = docket.leases.holders() if self._children else {}
         for child in self._children:
             holder, lease_end = leased.get(child.study, ("", None))
             if holder == child.holder and lease_end and lease_end + timedelta(seconds=LEASE) < now():

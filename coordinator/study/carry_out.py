@@ -1,27 +1,32 @@
-"""One study from its mandate to its release: conducted, judged, written to the register, signed."""
+"""One study from its mandate to its release: conducted, judged, written to the register, signed; or ended before."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from coordinator.docket.docket import Docket
 from coordinator.study.conductor import Channel, Coordinator, StudyOutcome, conduct
 from coordinator.study.release import publish
-from coordinator.study.replay import LeaveForAnother, Replay
+from coordinator.study.replay import LeaveForAnother, Replay, answers_kept
 from trust.analyses.base import Scope, Values
 from trust.charters.charter import Charter
 from trust.decision import Decisions
 from trust.documents.filed_study import FiledStudy
 from trust.documents.study import Study, plan
-from trust.errors import DataTrustError, Fault, Refused
+from trust.documents.votes import read_revocation
+from trust.errors import DataTrustError, Fault, MessageInvalid, Refused
 from trust.privacy.protections import Protections
+from trust.protocol.messages import UP, pack_signed, unpack
 from trust.signing.envelope import Envelope, Signer
 
-__all__ = ["ReleasedStudy", "carry_out"]
+__all__ = ["ReleasedStudy", "carry_out", "tell_the_end"]
 
-_ROLL_CALL = 60.0
-"""Seconds after which a partner that has not answered takes no part."""
+_ROLL_CALL_SECONDS = 60.0
+"""A partner that has not answered by then takes no part."""
+_END_SECONDS = 60.0
+"""How long nodes are tried to be told of a study's end; a node that is away for longer gives the study up by itself."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ def carry_out(
         coordinator = Coordinator(identity, trust.root, docket, trust.roots[1:], least)
         if replay is not None:
             coordinator = replace(coordinator, book=replay, go_on=replay.go_on, salt=replay.salt)
-        deadline = _ROLL_CALL if patience is None else min(_ROLL_CALL, patience)
+        deadline = _ROLL_CALL_SECONDS if patience is None else min(_ROLL_CALL_SECONDS, patience)
         conducted = conduct(
             coordinator,
             filed_study.study,
@@ -109,7 +114,10 @@ def _published(
     identity: Signer,
     replay: Replay | None,
 ) -> tuple[dict[str, Values], Decisions, Envelope]:
-    """Release it.  Raises: Parked where the database fails: the sums are there, and another process releases them."""
+    """Release it.
+
+    Raises: LeaveForAnother where the database fails: the sums are there, and another process releases them.
+    """
     try:
         now = docket.find(filed_study.id)
         return publish(conducted, scope, plan(now.written, scope), docket, now, identity)
@@ -125,3 +133,30 @@ def _least(study: Study, charter: Charter) -> Protections:
     return charter.defaults().model_copy(
         update={"participation": protections.participation, "colluders": protections.colluders}
     )
+
+
+def tell_the_end(docket: Docket, identity: Signer, study: str, channel: Channel) -> None:
+    """Close a study that ended while no process carried it out, as one that was cancelled while the worker was down.
+
+    Its nodes still hold rows and keys: each that may is told, with the revocations of the mandate.  Nothing depends on
+    the answers.  The caller deletes what is kept of the study.  Raises: Fault.
+    """
+    filed_study, root = docket.find(study), docket.trust.root.root
+    refusing = {name for name, raw in answers_kept(docket, study, 0).items() if _is_refusal(raw)}
+    revocations: list[Envelope] = []
+    for envelope in docket.revocations(filed_study.mandate_digest):
+        with suppress(Refused):  # of a former member
+            read_revocation(envelope, root)
+            revocations.append(envelope)
+    header = {"kind": "close", "mandate": filed_study.mandate_digest.removeprefix("sha256:")}
+    extra = {"revocations": [envelope.document() for envelope in revocations]} if revocations else {}
+    close = pack_signed({**header, **extra}, identity)
+    partners_to_tell = [name for name in filed_study.drafted.partners if name in root.partners and name not in refusing]
+    channel.exchange(dict.fromkeys(partners_to_tell, close), deadline=_END_SECONDS)
+
+
+def _is_refusal(raw: bytes) -> bool:
+    """Whether a partner took no part: it holds nothing."""
+    with suppress(MessageInvalid):
+        return bool(unpack(raw, UP)[0]["kind"] == "refusal")
+    return False

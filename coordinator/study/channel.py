@@ -23,7 +23,7 @@ class Book(Protocol):
     def publish(self, kind: str, study: str, body: Mapping[str, Any]) -> int:
         """One entry of the register."""
 
-    def head(self, partner: str) -> str:
+    def journal_head(self, partner: str) -> str:
         """The last checkpoint of a partner's journal, empty where there is none."""
 
     def revocations(self, mandate: str) -> Sequence[Envelope]:

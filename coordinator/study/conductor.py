@@ -64,7 +64,7 @@ class Coordinator:
     salt: Callable[[int], bytes] = lambda r: os.urandom(32)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StudyOutcome:
     """What came of a study: a result for each analysis before its release, and how it went.
 
@@ -85,7 +85,7 @@ class StudyOutcome:
     uploads: tuple[Mapping[str, bytes], ...]
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _StudyRun:
     coordinator: Coordinator
     study: Study
@@ -153,7 +153,7 @@ class _StudyRun:
     def _head_seq(self, name: str, origin: str, keys: list[bytes]) -> int:
         """The size of a partner's last head under the key that it has now, 0 where there is none."""
         with suppress(MessageInvalid, Refused):
-            last = self.coordinator.book.head(name) if self.coordinator.book else ""
+            last = self.coordinator.book.journal_head(name) if self.coordinator.book else ""
             return read_checkpoint(last, origin, keys).size if last else 0
         return 0
 
@@ -200,9 +200,18 @@ def conduct(
         participation=signed_mandate.mandate.participation,
     )
     patient = deadline if patience is None else patience
-    envelopes = (study, mandate)
     study_run = _StudyRun(
-        coordinator, study_text, envelopes, signed_mandate, scope, plans, channel, deadline, patient, tell, parameters
+        coordinator=coordinator,
+        study=study_text,
+        envelopes=(study, mandate),
+        mandate=signed_mandate,
+        scope=scope,
+        plans=plans,
+        channel=channel,
+        deadline=deadline,
+        patience=patient,
+        tell=tell,
+        parameters=parameters,
     )
     try:
         participants, absent = _roll_call(study_run)
@@ -210,7 +219,12 @@ def conduct(
     finally:
         _close(study_run)
     return StudyOutcome(
-        values, participants, absent, Decisions(study_run.decisions), tuple(study_run.records), tuple(study_run.uploads)
+        values=values,
+        partners=participants,
+        absent=absent,
+        decisions=Decisions(study_run.decisions),
+        records=tuple(study_run.records),
+        uploads=tuple(study_run.uploads),
     )
 
 
@@ -231,7 +245,7 @@ def _roll_call(study_run: _StudyRun) -> tuple[tuple[str, ...], dict[str, Refused
     study_run.open = partners
     book, roots = study_run.coordinator.book, [envelope.document() for envelope in study_run.coordinator.roots]
     fields = {"mandate": mandate, "study": study, **({"roots": roots} if roots else {})}
-    heads = {name: book.head(name) if book else "" for name in partners}
+    heads = {name: book.journal_head(name) if book else "" for name in partners}
     messages = {
         name: study_run.message("mandate", {**fields, **({"head": head} if head else {})})
         for name, head in heads.items()

@@ -10,15 +10,15 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
+from coordinator.docket.docket import Docket
 from coordinator.study.channel import Channel
 from trust.canonical import digest
-from trust.documents.filed_study import FiledStudy
 from trust.errors import Fault, Refused
 from trust.signing.envelope import Envelope
 
-__all__ = ["Keeper", "LeaveForAnother", "Replay", "answered"]
+__all__ = ["LeaveForAnother", "Replay", "answers_kept"]
 
 T = TypeVar("T")
 _MOST = 3 << 28
@@ -29,22 +29,11 @@ class LeaveForAnother(BaseException):
     """The study is left as it stands, for another process to go on with; no handler of errors ends it."""
 
 
-class Keeper(Protocol):
-    """What is asked of a docket."""
-
-    def keep(self, study: str, key: str, raw: bytes) -> bytes: ...
-    def kept(self, study: str, key: str) -> bytes | None: ...
-    def publish_once(self, key: str, kind: str, study: str, body: Mapping[str, Any]) -> int: ...
-    def head(self, partner: str) -> str: ...
-    def revocations(self, mandate: str) -> Sequence[Envelope]: ...
-    def find(self, study: str) -> FiledStudy: ...
-
-
 class Replay:
     """One study's channel and book, over a docket.  In one thread."""
 
-    def __init__(self, docket: Keeper, study: str, channel: Channel, stop: threading.Event) -> None:
-        """Args: stop: once it is set nothing is sent or kept any more, and everything here raises Parked."""
+    def __init__(self, docket: Docket, study: str, channel: Channel, stop: threading.Event) -> None:
+        """Args: stop: once it is set nothing is sent or kept any more, and everything here raises LeaveForAnother."""
         self._docket, self._study, self._channel, self._stop = docket, study, channel, stop
         self._step = 0
 
@@ -56,15 +45,15 @@ class Replay:
     def exchange(self, messages: Mapping[str, bytes], *, deadline: float) -> Mapping[str, bytes]:
         """As a channel; what was answered before is not asked again."""
         step, self._step = self._step, self._step + 1
-        answers_kept = self._durably(lambda: self._docket.kept(self._study, f"answers {step}"))
-        if answers_kept is None:
+        kept = self._durably(lambda: self._docket.messages.read(self._study, f"answers {step}"))
+        if kept is None:
             sent = _read(self._keep(f"messages {step}", _write(messages)))
             share = _MOST // max(1, len(sent))
             answers = self._channel.exchange(sent, deadline=deadline)
             # what could not be kept would be asked again for ever; no bytes are no message, and that ends the study
             short = {name: raw if len(raw) <= share else b"" for name, raw in answers.items()}
-            answers_kept = self._keep(f"answers {step}", _write(short))
-        return _read(answers_kept)
+            kept = self._keep(f"answers {step}", _write(short))
+        return _read(kept)
 
     def salt(self, r: int) -> bytes:
         """Of the record of sum `r`: the same one again after a restart."""
@@ -82,19 +71,19 @@ class Replay:
         key = f"{kind} {digest(dict(body))}"
         return self._durably(lambda: self._docket.publish_once(key, kind, study, body))
 
-    def head(self, partner: str) -> str:
+    def journal_head(self, partner: str) -> str:
         """The last checkpoint of a partner's journal."""
-        return self._durably(lambda: self._docket.head(partner))
+        return self._durably(lambda: self._docket.journal_head(partner))
 
     def revocations(self, mandate: str) -> Sequence[Envelope]:
         """Those of a mandate."""
         return self._durably(lambda: self._docket.revocations(mandate))
 
     def _keep(self, key: str, raw: bytes) -> bytes:
-        return self._durably(lambda: self._docket.keep(self._study, key, raw))
+        return self._durably(lambda: self._docket.messages.keep(self._study, key, raw))
 
     def _durably(self, do: Callable[[], T]) -> T:
-        """A database that fails ends this process, not the study: it is tried again later.  Raises: Parked."""
+        """A database that fails ends this process, not the study: it is tried again later.  Raises: LeaveForAnother."""
         if self._stop.is_set():
             raise LeaveForAnother
         try:
@@ -104,12 +93,12 @@ class Replay:
             raise LeaveForAnother from wrong
 
 
-def answered(docket: Keeper, study: str, step: int) -> dict[str, bytes]:
+def answers_kept(docket: Docket, study: str, step: int) -> dict[str, bytes]:
     """What was kept of the answers to a study's message, by partner; nothing where there were none yet.
 
     Raises: Fault.
     """
-    return _read(docket.kept(study, f"answers {step}") or b"")
+    return _read(docket.messages.read(study, f"answers {step}") or b"")
 
 
 def _write(parts: Mapping[str, bytes]) -> bytes:

@@ -276,7 +276,7 @@ def test_an_answer_that_is_too_long_to_be_kept_is_not_asked_for_again_for_ever(
     desk.bring_to("running")
     desk.docket._db._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 4_000)  # type: ignore[attr-defined]
     with pytest.raises(Fault):  # the control: so much cannot be kept
-        desk.docket.keep(NAME, "control", bytes(4_001))
+        desk.docket.messages.keep(NAME, "control", bytes(4_001))
     channel = Answers(a=1_000, b=5_000, c=10)
     for _ in range(2):  # the second time as another process
         again = Replay(desk.docket, NAME, channel, threading.Event())
@@ -304,7 +304,7 @@ def test_exact_totals_are_not_kept_of_a_study_that_failed(tmp_path: Path, state:
     """A partner that answers with nonsense would leave them, and its uploads, in the database for good."""
     desk = Desk(tmp_path / "coordinator")
     desk.bring_to(state)
-    desk.docket.keep(NAME, "answers 2", b"uploads")
+    desk.docket.messages.keep(NAME, "answers 2", b"uploads")
     process.forget(desk.docket, NAME, unless=("running", "mandated", "released"))
-    assert (desk.docket.kept(NAME, "answers 2") is not None) is left
+    assert (desk.docket.messages.read(NAME, "answers 2") is not None) is left
     desk.close()

@@ -85,7 +85,7 @@ class Live:
             journal = entries(self.processes._folder / "nodes" / name / "state.sqlite")
             asked = Counter(e.body["r"] for e in journal if e.study == study and e.kind == "sum-contributed")
             assert asked == dict.fromkeys(range(sums), 1), name
-        self.wait_for(lambda: study not in self.trust.docket.keeping(), 20)
+        self.wait_for(lambda: study not in self.trust.docket.messages.studies(), 20)
         assert [e.kind for e in self.trust.docket.register.entries() if e.study == study].count("release") == 1
 
     def kill(self, name: str) -> None:
@@ -195,8 +195,8 @@ def test_a_study_that_is_cancelled_while_the_worker_is_down_is_ended_at_the_node
         live.wait_for(lambda: not runs(own), 10)  # it does not outlive the worker
         live.trust.docket.cancel(study, "operator")
         assert live.open(study) == sorted(live.trust.partners)
-        assert study in live.trust.docket.keeping()
+        assert study in live.trust.docket.messages.studies()
     finally:
         os.kill(node, signal.SIGCONT)
     live.start("coordinator")
-    live.wait_for(lambda: live.open(study) == [] and study not in live.trust.docket.keeping(), 40)
+    live.wait_for(lambda: live.open(study) == [] and study not in live.trust.docket.messages.studies(), 40)

@@ -20,9 +20,8 @@ import pytest
 
 import datatrust as dt
 from coordinator.operate.certificates import certify
-from coordinator.serve import crash_loops as deaths
 from coordinator.serve import worker as module
-from coordinator.serve.worker import Worker
+from coordinator.serve.worker import CrashLoop, Worker
 from coordinator.settings import CoordinatorSettings
 from nodes.rows.from_file import file_columns
 from tests.e2e.test_killed_processes import children
@@ -118,7 +117,7 @@ def test_a_process_that_cannot_be_started_is_started_later(worker: Worker) -> No
         (study,) = docket.ids("mandated")
         with nothing_opens(), pytest.raises(Fault, match=f"no process can be started for {study} "):
             worker._hand_out(docket)
-        assert docket.leased() == {}, "it is nobody's"
+        assert docket.leases.holders() == {}, "it is nobody's"
         assert worker._children == []
         worker._later.clear()
         worker._hand_out(docket)
@@ -130,7 +129,7 @@ def test_a_study_whose_processes_are_killed_again_and_again_ends_with_a_code(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As the kernel does where it needs more memory than there is."""
-    monkeypatch.setattr(deaths, "_FIRST_PAUSE", 0.02)
+    monkeypatch.setattr(module, "_FIRST_PAUSE_SECONDS", 0.02)
     with closing(worker._settings.docket()) as docket:
         (study,) = docket.ids("mandated")
         for number in range(5):
@@ -145,7 +144,7 @@ def test_a_study_whose_processes_are_killed_again_and_again_ends_with_a_code(
             worker._reap(docket)
             assert docket.find(study).state == ("mandated" if number < 4 else "failed")
             if number < 4:
-                assert docket.told(study) == "the coordinator's process for it has ended; another goes on"
+                assert docket.notes.read(study).text == "the coordinator's process for it has ended; another goes on"
         ended = docket.find(study).ended
         assert ended is not None
         assert (ended.rule, "5 times" in ended.text) == ("fault", True)
@@ -153,7 +152,7 @@ def test_a_study_whose_processes_are_killed_again_and_again_ends_with_a_code(
         worker._later.clear()
         worker._hand_out(docket)
         assert worker._children == []
-        assert docket.leased() == {}
+        assert docket.leases.holders() == {}
 
 
 def test_a_study_that_got_on_before_its_process_died_is_gone_on_with(tmp_path: Path) -> None:
@@ -161,11 +160,11 @@ def test_a_study_that_got_on_before_its_process_died_is_gone_on_with(tmp_path: P
     killer.mandated(tmp_path)
     with closing(CoordinatorSettings(tmp_path / "state").docket()) as docket:
         (study,) = docket.ids("mandated")
-        seen = deaths.CrashLoop()
+        seen = CrashLoop()
         for number in range(12):
-            docket.keep(study, f"messages {number // 2}", b"")
-            docket.lease(study, "one", 20.0)
-            assert seen.another(docket, study, "one", 20.0) == (2.0 if number % 2 else 0.0)
+            docket.messages.keep(study, f"messages {number // 2}", b"")
+            docket.leases.acquire(study, "one", 20.0)
+            assert seen.next_start(docket, study, "one", 20.0) == (2.0 if number % 2 else 0.0)
         assert docket.find(study).state == "mandated"
 
 

@@ -144,7 +144,7 @@ class Life(RuleBasedStateMachine):
         holder, docket = f"worker {len(self.leases)}", self.opened()
         held = self.leases.get(study)
         try:
-            taken = docket.lease(study, holder, LEASE)
+            taken = docket.leases.acquire(study, holder, LEASE)
             assert taken == (held is None or held[1] <= now() + self.late), "one holds a study"
             if not taken:
                 return
@@ -159,7 +159,7 @@ class Life(RuleBasedStateMachine):
             with suppress(DataTrustError, LeaveForAnother):
                 carry_out(docket, self.places.of.keys.coordinator, study, channel, replay=replay)
             if freed:
-                docket.free(study, holder)
+                docket.leases.release(study, holder)
                 del self.leases[study]
         finally:
             docket.close()

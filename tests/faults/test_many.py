@@ -122,10 +122,10 @@ class FiledStudies:
         settings = CoordinatorSettings(self.folder)
         docket = settings.docket()
         try:
-            assert docket.lease(study, study, 60)
+            assert docket.leases.acquire(study, study, 60)
             replay = Replay(docket, study, nodes, threading.Event())
             carried = carry_out(docket, settings.identity, study, nodes, replay=replay)
-            docket.free(study, study)
+            docket.leases.release(study, study)
         finally:
             docket.close()
         return read_result(write_envelope(carried.envelope))[1].values()  # type: ignore[return-value]

@@ -142,7 +142,7 @@ def stands(folder: Path) -> tuple[Any, ...]:
     """All that a docket says: register, studies, what was kept; opening has verified the register."""
     with closing(docket(folder)) as opened:
         studies = tuple((filed.id, filed.state, len(filed.signers)) for filed in opened.studies())
-        return opened.register.head(), studies, opened.kept(NAME, "answers 0"), opened.told(NAME)
+        return opened.register.head(), studies, opened.messages.read(NAME, "answers 0"), opened.notes.read(NAME).text
 
 
 def test_the_docket_opens_after_every_write_and_has_what_was_committed(tmp_path: Path) -> None:
@@ -151,11 +151,11 @@ def test_the_docket_opens_after_every_write_and_has_what_was_committed(tmp_path:
         desk.file(signed())
         for member in (LAY, SECOND):
             desk.sign(NAME, desk.find(NAME).mandate.with_signature(member))
-        desk.lease(NAME, "one", 20)
+        desk.leases.acquire(NAME, "one", 20)
         desk.move(NAME, "running")
-        desk.keep(NAME, "answers 0", b"x" * 20_000)
+        desk.messages.keep(NAME, "answers 0", b"x" * 20_000)
         desk.publish_once("sum 1", "sum-record", NAME, {"record": {"r": 0}})
-        desk.tell(NAME, "sum 1")
+        desk.notes.write(NAME, "sum 1")
         desk.released(NAME, {"mandate": "m", "result": "r"})
         desk.refused(NAME, Refused("x", "y"))
         desk.forget(NAME)

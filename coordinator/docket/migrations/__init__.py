@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 
 __all__ = ["FOLDER", "HEAD", "MARK", "REVISIONS", "STORED", "TABLE", "check_file", "check_revision", "upgrade"]
 
-REVISIONS: Final = ("0001", "0002")
-"""In their order.  0001 is the state of datatrust 0.1.0, which had no table of versions."""
+REVISIONS: Final = ("0001",)
+"""In their order."""
 HEAD: Final = REVISIONS[-1]
 TABLE: Final = "datatrust_version"
 """The table that holds the version; other software in the same database may have an `alembic_version`."""
 STORED: Final = "SELECT version_num FROM datatrust_version"
-MARK: Final = 2
-"""SQLite's `user_version` of a state that this software writes; 0.1.0 wrote 1, and refuses a higher one."""
+MARK: Final = 1
+"""SQLite's `user_version` of a state that this software writes; a higher one is refused."""
 FOLDER: Final = Path(__file__).parent
 
 
 def check_revision(revisions: Iterable[str]) -> str:
-    """The version of a state, from its table.  Raises: InvalidInput where it is none that is known."""
+    """The version of a state, from its table.  Raises: InvalidInput where it is not one that is known."""
     names = list(revisions)
     if len(names) != 1:
         raise InvalidInput(
@@ -42,7 +42,7 @@ def check_revision(revisions: Iterable[str]) -> str:
 
 
 def check_file(db: sqlite3.Connection) -> str | None:
-    """The version of a SQLite file's state; None for a new one and for one of 0.1.0.
+    """The version of a SQLite file's state; None for a new one.
 
     Raises: InvalidInput where a newer version of this software has written it; `sqlite3.Error`.
     """

@@ -1,4 +1,4 @@
-"""Statements in the words of both databases."""
+"""Statements for SQLite and PostgreSQL from one text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def is_sqlite() -> bool:
 
 
 def run(*statements: str) -> None:
-    """Run each; `{integer}`, `{blob}`, `{strict}` and `{empty}` stand for the database's own words."""
+    """Run each; `{integer}`, `{blob}`, `{strict}` and `{empty}` stand for the words of each database."""
     bind = op.get_bind()
     for statement in statements:
         bind.exec_driver_sql(statement.format(**_WORDS[bind.dialect.name]))

@@ -48,7 +48,7 @@ def test_a_study_goes_its_whole_way(world: CoordinatorAtWork) -> None:
     SignedMandate(Envelope.read(document["mandate"]), TrustRoot.chain(world.versions)).in_force(now())
     problem(world.ask("GET", f"/v1/studies/{name}/result", by="researcher"), 409, "study-state")
     world.docket.move(name, "running")
-    world.docket.tell(name, "sum 4 of about 7")
+    world.docket.notes.write(name, "sum 4 of about 7")
     seen = world.ask("GET", f"/v1/studies/{document['number']}", by="researcher").json()
     assert (seen["state"], seen["told"]) == ("running", "sum 4 of about 7")
     world.docket.released(name, {})
@@ -311,9 +311,9 @@ def test_every_type_of_a_problem_has_its_page(world: CoordinatorAtWork) -> None:
 def test_the_status_counts_and_says_what_runs_and_who_is_there(world: CoordinatorAtWork) -> None:
     world.filed()
     running = world.filed("running")
-    world.docket.tell(running, "sum 1 of about 2")
+    world.docket.notes.write(running, "sum 1 of about 2")
     told = {"partners": {"east": {"online": True, "since": "2026-11-28T12:00:00Z"}, "north": {"online": False}}}
-    world.docket.tell("", json.dumps(told))
+    world.docket.notes.write("", json.dumps(told))
     status = world.ask("GET", "/v1/status", by="operator").json()
     assert (status["states"]["filed"], status["states"]["running"], status["states"]["failed"]) == (1, 1, 0)
     assert [(one["study"], one["told"]) for one in status["running"]] == [(running, "sum 1 of about 2")]
@@ -321,7 +321,7 @@ def test_the_status_counts_and_says_what_runs_and_who_is_there(world: Coordinato
     assert status["partners"]["south"]["online"] == "unknown"
     assert status["register"]["size"] == world.docket.register.head()[0]
     for nonsense in ("{", "[]", '{"partners": 1}', '{"partners": {"east": 1}}'):
-        world.docket.tell("", nonsense)
+        world.docket.notes.write("", nonsense)
         assert world.ask("GET", "/v1/status", by="operator").json()["partners"]["east"]["online"] == "unknown"
 
 

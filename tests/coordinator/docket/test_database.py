@@ -23,27 +23,11 @@ from alembic.script import ScriptDirectory
 from coordinator.docket import database, migrations
 from coordinator.docket.database import Database, Postgres, open_database
 from tests.coordinator.conftest import Opened
-from tests.support.committee import KEYS, LAY, NAME, SECOND, THIRD, Desk, checks, rotated, signed, vote
+from tests.support.committee import NAME, Desk, checks, rotated, signed
 from tests.support.postgres import new_schema
 from trust.errors import DataTrustError, Fault, InvalidInput
 
 CANARY = "canary-4711"
-LEGACY = """
-CREATE TABLE log (seq INTEGER PRIMARY KEY, leaf BLOB NOT NULL, body BLOB NOT NULL) STRICT;
-CREATE TABLE head (one INTEGER PRIMARY KEY CHECK (one = 0), size INTEGER NOT NULL, peaks BLOB NOT NULL) STRICT;
-CREATE TABLE checkpoint (one INTEGER PRIMARY KEY CHECK (one = 0), note TEXT NOT NULL) STRICT;
-CREATE TABLE journal_head (partner TEXT PRIMARY KEY, seq INTEGER NOT NULL) STRICT;
-CREATE TABLE study (
-    id TEXT PRIMARY KEY, number TEXT NOT NULL UNIQUE, state TEXT NOT NULL, study TEXT NOT NULL, mandate TEXT NOT NULL,
-    digest TEXT NOT NULL UNIQUE, at TEXT NOT NULL, ended TEXT NOT NULL DEFAULT '') STRICT;
-CREATE TABLE used (id TEXT PRIMARY KEY) STRICT;
-CREATE TABLE revoked (digest TEXT NOT NULL, envelope TEXT NOT NULL) STRICT;
-CREATE TABLE against (
-    digest TEXT NOT NULL, member TEXT NOT NULL, envelope TEXT NOT NULL, PRIMARY KEY (digest, member)) STRICT;
-CREATE TABLE told (kind TEXT NOT NULL, digest TEXT NOT NULL) STRICT;
-PRAGMA user_version=1;
-"""
-"""The tables of datatrust 0.1.0."""
 
 
 def opened(place: Path | str) -> Database:
@@ -111,83 +95,35 @@ def test_a_state_of_today_is_opened_at_once_without_the_software_that_makes_it(p
         assert loaded == ["sqlalchemy", "psycopg"]
 
 
-def _as_0_1_0(desk: Desk, folder: Path) -> None:
-    """The rows of a docket in a file as 0.1.0 made it."""
-    folder.mkdir()
-    with (
-        contextlib.closing(sqlite3.connect(folder / "state.sqlite")) as old,
-        contextlib.closing(opened(desk.place)) as db,
-    ):
-        old.executescript(LEGACY)
-        names = [name for (name,) in old.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        for name in names:
-            fields = [row[1] for row in old.execute(f"PRAGMA table_info({name})")]
-            order = "ORDER BY seq" if ("seq" in {c for t, c in columns(db) if t == name}) else ""
-            for row in db.rows(f"SELECT {', '.join(fields)} FROM {name} {order}"):
-                old.execute(f"INSERT INTO {name} VALUES ({', '.join('?' * len(row))})", row)
-        old.commit()
-
-
-@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
-def test_a_state_of_0_1_0_is_upgraded_and_goes_on(filed: Desk, tmp_path: Path) -> None:
-    filed.docket.refuse(vote(filed.digest(), SECOND))
-    filed.docket.refuse(vote(filed.digest(), THIRD, reasons=("too long",)))
-    filed.bring_to("mandated", "b-1a2b")
-    filed.roots = rotated()
-    filed.docket = filed.again()
-    filed.docket.file(signed("c-1a2b"))
-    _as_0_1_0(filed, tmp_path / "old")
-    old = Desk(tmp_path / "old", filed.roots)
-    for was, now in zip(filed.docket.studies(), old.docket.studies(), strict=True):
-        assert repr(now) == repr(was)
-    assert [vote.reasons for vote in old.docket.find(NAME).against] == [("no benefit",), ("too long",)]
-    assert old.docket.register.head() == filed.docket.register.head()
-    assert old.docket.file(signed("d-1a2b")).number == "2026-0004"
-    assert [study.id for study in old.docket.studies()] == [NAME, "b-1a2b", "c-1a2b", "d-1a2b"]
-    assert old.sign(LAY, SECOND, name="d-1a2b") == "mandated"
-    assert old.docket.keep("d-1a2b", "k", b"x") == b"x"
-    assert old.again((KEYS.envelope,)).trust.roots == filed.roots  # the roots have been taken over
-    assert all(checks(old).values())
-    with contextlib.closing(sqlite3.connect(tmp_path / "old" / "state.sqlite")) as db:
-        assert db.execute("PRAGMA user_version").fetchone() == (migrations.MARK,)  # 0.1.0 refuses it from now on
-    old.close()
-
-
-@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
-def test_an_upgrade_that_fails_half_way_leaves_the_state_as_it_was(
-    filed: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _as_0_1_0(filed, tmp_path / "old")
-    run(tmp_path / "old", "CREATE TABLE said (x TEXT)")  # the last new table of step 0002 cannot be made
-    with contextlib.closing(sqlite3.connect(tmp_path / "old" / "state.sqlite")) as db:
-        before = list(db.iterdump())
-        with pytest.raises(Fault, match="cannot be used"):
-            opened(tmp_path / "old")
-        assert list(db.iterdump()) == before
-    run(tmp_path / "old", "DROP TABLE said")
-    opened(tmp_path / "old").close()
+def test_a_state_whose_making_fails_half_way_is_left_as_it_was(place: Path | str) -> None:
+    run(place, "CREATE TABLE said (x TEXT)")  # the last table cannot be made
+    with pytest.raises(Fault, match="cannot be used"):
+        opened(place)
+    run(place, "CREATE TABLE log (x TEXT)", "DROP TABLE log")  # the first was undone
+    run(place, "DROP TABLE said")
+    opened(place).close()
 
 
 def test_a_state_of_a_newer_version_is_refused_and_left_alone(filed: Desk) -> None:
     filed.by_hand("UPDATE datatrust_version SET version_num = '0009'")
     with pytest.raises(
-        InvalidInput, match=r"a state of version 0009; expected version 0002 or older; .* newer datatrust"
+        InvalidInput, match=r"a state of version 0009; expected version 0001 or older; .* newer datatrust"
     ):
         filed.again()
-    run(filed.place, "UPDATE datatrust_version SET version_num = '0002'")
-    run(filed.place, "INSERT INTO datatrust_version (version_num) VALUES ('0001')")
+    run(filed.place, "UPDATE datatrust_version SET version_num = '0001'")
+    run(filed.place, "INSERT INTO datatrust_version (version_num) VALUES ('0000')")
     with pytest.raises(InvalidInput, match="a state with 2 versions"):
         filed.again()
-    run(filed.place, "DELETE FROM datatrust_version WHERE version_num = '0001'")
+    run(filed.place, "DELETE FROM datatrust_version WHERE version_num = '0000'")
     assert filed.again().find(NAME).state == "filed"
 
 
 @pytest.mark.parametrize("place", ["sqlite"], indirect=True)
 def test_a_file_with_a_newer_mark_is_refused_and_left_alone(filed: Desk) -> None:
-    run(filed.place, "PRAGMA user_version=3")
-    with pytest.raises(InvalidInput, match=r"a state of version 3; expected version 2 or older; .* use a newer"):
-        filed.again()
     run(filed.place, "PRAGMA user_version=2")
+    with pytest.raises(InvalidInput, match=r"a state of version 2; expected version 1 or older; .* use a newer"):
+        filed.again()
+    run(filed.place, "PRAGMA user_version=1")
     assert filed.again().find(NAME).state == "filed"
 
 
@@ -335,7 +271,7 @@ READS: dict[str, Callable[[Desk], Any]] = {
     "find": lambda desk: desk.docket.find(NAME),
     "entries": lambda desk: list(desk.docket.register.entries()),
     "verify": lambda desk: desk.docket.register.verify(),
-    "write": lambda desk: desk.docket.tell(NAME, "sum 1"),
+    "write": lambda desk: desk.docket.notes.write(NAME, "sum 1"),
     "accept": lambda desk: desk.docket.accept_root(rotated()[1]),
 }
 
@@ -350,21 +286,21 @@ def test_a_connection_that_was_lost_is_made_again(filed: Desk, what: str) -> Non
 
 
 def _lost_before_the_next_statement(desk: Desk) -> None:
-    with desk.docket._transaction():
+    with desk.docket.register.transaction():
         desk.docket._write("refusal", NAME, {"rule": "x"})
         _end_connection(desk)
         desk.docket._write("refusal", NAME, {"rule": "x"})
 
 
 def _lost_before_the_commit(desk: Desk) -> None:
-    with desk.docket._transaction(writes_register=False):
+    with desk.docket._db.transaction():
         desk.docket._write("refusal", NAME, {"rule": "x"})
         _end_connection(desk)
 
 
 def _failed_and_passed_over(desk: Desk) -> None:
     """PostgreSQL answers the COMMIT after it with ROLLBACK, and with no error."""
-    with desk.docket._transaction(writes_register=False):
+    with desk.docket._db.transaction():
         desk.docket._write("refusal", NAME, {"rule": "x"})
         with contextlib.suppress(psycopg.Error):
             desk.docket._db.execute("SELECT 1 / 0")
@@ -383,7 +319,7 @@ def test_a_docket_that_was_broken_off_in_the_middle_of_a_statement_goes_on(filed
         raise Parked
 
     def slow() -> None:
-        with filed.docket._transaction() if inside else contextlib.nullcontext():
+        with filed.docket.register.transaction() if inside else contextlib.nullcontext():
             db.execute("SELECT pg_sleep(20)")
 
     before, old = filed.dump(), signal.signal(signal.SIGALRM, broken_off)
@@ -393,7 +329,7 @@ def test_a_docket_that_was_broken_off_in_the_middle_of_a_statement_goes_on(filed
             slow()
     finally:
         signal.signal(signal.SIGALRM, old)
-    filed.docket.free(NAME, "a")
+    filed.docket.leases.release(NAME, "a")
     assert filed.dump() == before
 
 
@@ -423,22 +359,22 @@ def test_a_writer_who_waits_too_long_for_another_is_told(
     other = open_desk().docket
     monkeypatch.setattr(database, "_PATIENCE", 1)
     desk = open_desk()
-    with other._transaction():
+    with other.register.transaction():
         before = desk.docket.register.head()
         began = time.monotonic()
         with pytest.raises(Fault, match="cannot be used"):
-            desk.docket.tell(NAME, "sum 1")
+            desk.docket.notes.write(NAME, "sum 1")
         assert 0.5 < time.monotonic() - began < 10
         assert desk.docket.register.head() == before  # who reads waits for nobody
-    desk.docket.tell(NAME, "sum 2")
-    assert other.told(NAME) == "sum 2"
+    desk.docket.notes.write(NAME, "sum 2")
+    assert other.notes.read(NAME).text == "sum 2"
 
 
 def test_a_transaction_inside_another_is_a_mistake_of_ours_and_undoes_neither(desk: Desk) -> None:
-    with desk.docket._transaction():
+    with desk.docket.register.transaction():
         desk.docket._write("refusal", NAME, {"rule": "x", "text": "y", "remedy": "", "partner": ""})
         with pytest.raises(RuntimeError, match="inside another"):
-            desk.docket.tell(NAME, "sum 1")
+            desk.docket.notes.write(NAME, "sum 1")
     assert desk.kinds(NAME) == ["refusal"]
 
 

@@ -105,7 +105,7 @@ def test_a_closed_database_is_a_fault_for_every_reader(filed: Desk) -> None:
         filed.docket.studies,
         lambda: filed.docket.find(NAME),
         lambda: filed.docket.used(NAME),
-        lambda: filed.docket.head("east"),
+        lambda: filed.docket.journal_head("east"),
         lambda: filed.docket.revocations("x"),
         lambda: filed.docket.mandate(NAME),
     ):

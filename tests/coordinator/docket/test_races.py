@@ -14,8 +14,7 @@ from typing import Any
 
 import pytest
 
-from coordinator.docket.study_state import RunState
-from tests.support.racer import COUNT, WHAT, running
+from tests.support.racer import AT, COUNT, WHAT, RunState, running
 
 MANY = 8
 
@@ -111,7 +110,7 @@ def test_of_those_who_race_for_a_lease_one_wins(place: Path | str, way: Callable
     taken = way(place, "lease" if way is race else WHAT["lease"])
     assert [sum(won) for won in zip(*taken, strict=True)] == [1] * COUNT
     on = running(place)
-    held = on.leased()
+    held = on.leases.holders()
     for number in range(COUNT):
         assert taken[int(held[f"study-{number}"][0][1:])][number]
     on.close()
@@ -120,7 +119,7 @@ def test_of_those_who_race_for_a_lease_one_wins(place: Path | str, way: Callable
 def test_those_who_race_to_keep_read_one_value(place: Path | str) -> None:
     read = in_threads(place, WHAT["keep"])
     on = running(place)
-    assert read == [[bytes(on.kept("s", f"k{n}") or b"").decode() for n in range(COUNT)]] * len(read)
+    assert read == [[bytes(on.messages.read("s", f"k{n}") or b"").decode() for n in range(COUNT)]] * len(read)
     on.close()
 
 
@@ -135,7 +134,7 @@ def test_those_who_race_to_publish_once_write_once(place: Path | str) -> None:
 
 def test_a_process_that_is_killed_in_a_transaction_leaves_nothing_and_holds_nobody_up(place: Path | str) -> None:
     on = running(place)
-    on.publish("refusal", "before", {"rule": "x"})
+    on.register.publish("refusal", "before", AT, {"rule": "x"})
     before = on.register.head()
     with start(place, "hang", "killed") as process:
         assert line(process) == "ready"
@@ -145,9 +144,9 @@ def test_a_process_that_is_killed_in_a_transaction_leaves_nothing_and_holds_nobo
         process.kill()
         process.wait(timeout=10)
     began = time.monotonic()
-    assert on.publish("refusal", "after", {"rule": "x"}) == 1
+    assert on.register.publish("refusal", "after", AT, {"rule": "x"}) == 1
     assert time.monotonic() - began < 5
     on.register.verify()
-    assert (on.kept("killed", "k"), on.leased()) == (None, {})
+    assert (on.messages.read("killed", "k"), on.leases.holders()) == (None, {})
     assert [entry.study for entry in on.register.entries()] == ["before", "after"]
     on.close()

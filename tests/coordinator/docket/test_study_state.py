@@ -41,23 +41,23 @@ REFUSAL = {"rule": "x", "text": "y", "remedy": "", "partner": ""}
 @pytest.mark.parametrize("raw", [b"", b"\0\xff" * 3, bytes(1 << 20)], ids=["none", "any", "a million"])
 def test_who_keeps_first_is_kept_and_every_process_reads_it(desk: Desk, raw: bytes) -> None:
     other = desk.again()
-    assert desk.docket.kept(NAME, "total 1") is None
-    assert desk.docket.keep(NAME, "total 1", raw) == raw
-    assert other.keep(NAME, "total 1", b"another") == raw
-    assert desk.docket.kept(NAME, "total 1") == other.kept(NAME, "total 1") == raw
-    assert other.keep("b-1a2b", "total 1", b"of another study") == b"of another study"
-    assert other.keep(NAME, "total 2", b"the next") == b"the next"
+    assert desk.docket.messages.read(NAME, "total 1") is None
+    assert desk.docket.messages.keep(NAME, "total 1", raw) == raw
+    assert other.messages.keep(NAME, "total 1", b"another") == raw
+    assert desk.docket.messages.read(NAME, "total 1") == other.messages.read(NAME, "total 1") == raw
+    assert other.messages.keep("b-1a2b", "total 1", b"of another study") == b"of another study"
+    assert other.messages.keep(NAME, "total 2", b"the next") == b"the next"
 
 
 def test_what_is_forgotten_is_gone_and_of_no_other_study(desk: Desk) -> None:
     for study in (NAME, "b-1a2b"):
-        desk.docket.keep(study, "k", b"x")
-        desk.docket.tell(study, "sum 1")
+        desk.docket.messages.keep(study, "k", b"x")
+        desk.docket.notes.write(study, "sum 1")
     desk.docket.forget(NAME)
     desk.docket.forget(NAME)
-    assert (desk.docket.kept(NAME, "k"), desk.docket.told(NAME)) == (None, "")
-    assert (desk.docket.kept("b-1a2b", "k"), desk.docket.told("b-1a2b")) == (b"x", "sum 1")
-    assert desk.docket.keep(NAME, "k", b"new") == b"new"
+    assert (desk.docket.messages.read(NAME, "k"), desk.docket.notes.read(NAME).text) == (None, "")
+    assert (desk.docket.messages.read("b-1a2b", "k"), desk.docket.notes.read("b-1a2b").text) == (b"x", "sum 1")
+    assert desk.docket.messages.keep(NAME, "k", b"new") == b"new"
 
 
 def test_a_key_is_published_once_even_when_its_study_was_forgotten(desk: Desk) -> None:
@@ -69,7 +69,7 @@ def test_a_key_is_published_once_even_when_its_study_was_forgotten(desk: Desk) -
     assert desk.docket.publish_once("sum 2", "refusal", NAME, REFUSAL) == first + 2
     assert desk.docket.publish_once("sum 1", "refusal", "b-1a2b", REFUSAL) == first + 3
     assert desk.kinds(NAME) == ["refusal"] * 3
-    assert desk.docket.kept(NAME, "sum 1") is None
+    assert desk.docket.messages.read(NAME, "sum 1") is None
     assert all(checks(desk).values())
 
 
@@ -91,64 +91,67 @@ def test_the_checkpoint_that_is_kept_covers_what_was_published_once(desk: Desk) 
 
 def test_one_holds_a_study_until_its_time_is_over(desk: Desk) -> None:
     mine, other = desk.docket, desk.again()
-    assert mine.lease(NAME, "a", 20)
-    assert not other.lease(NAME, "b", 20)
-    assert other.lease("b-1a2b", "b", 20)
-    assert mine.lease(NAME, "a", 20)  # asked again
-    assert mine.leased() == {NAME: ("a", NOW + timedelta(seconds=20)), "b-1a2b": ("b", NOW + timedelta(seconds=20))}
+    assert mine.leases.acquire(NAME, "a", 20)
+    assert not other.leases.acquire(NAME, "b", 20)
+    assert other.leases.acquire("b-1a2b", "b", 20)
+    assert mine.leases.acquire(NAME, "a", 20)  # asked again
+    assert mine.leases.holders() == {
+        NAME: ("a", NOW + timedelta(seconds=20)),
+        "b-1a2b": ("b", NOW + timedelta(seconds=20)),
+    }
     desk.now += timedelta(seconds=19.999)
-    assert not other.lease(NAME, "b", 20)
+    assert not other.leases.acquire(NAME, "b", 20)
     desk.now += timedelta(seconds=0.001)
-    assert other.lease(NAME, "b", 20)
-    assert not mine.lease(NAME, "a", 20)
-    assert not mine.renew(NAME, "a", 20)
-    assert other.leased()[NAME] == ("b", NOW + timedelta(seconds=40))
+    assert other.leases.acquire(NAME, "b", 20)
+    assert not mine.leases.acquire(NAME, "a", 20)
+    assert not mine.leases.renew(NAME, "a", 20)
+    assert other.leases.holders()[NAME] == ("b", NOW + timedelta(seconds=40))
 
 
 def test_a_lease_that_is_renewed_goes_on_and_one_that_nobody_took_can_be_renewed_late(desk: Desk) -> None:
-    assert not desk.docket.renew(NAME, "a", 20)  # never taken
-    desk.docket.lease(NAME, "a", 20)
+    assert not desk.docket.leases.renew(NAME, "a", 20)  # never taken
+    desk.docket.leases.acquire(NAME, "a", 20)
     desk.now += timedelta(seconds=15)
-    assert desk.docket.renew(NAME, "a", 20)
+    assert desk.docket.leases.renew(NAME, "a", 20)
     desk.now += timedelta(seconds=15)
-    assert not desk.again().lease(NAME, "b", 20)
+    assert not desk.again().leases.acquire(NAME, "b", 20)
     desk.now += timedelta(seconds=60)
-    assert desk.docket.renew(NAME, "a", 20)
-    assert not desk.again().lease(NAME, "b", 20)
+    assert desk.docket.leases.renew(NAME, "a", 20)
+    assert not desk.again().leases.acquire(NAME, "b", 20)
 
 
 def test_only_its_holder_gives_a_study_back(desk: Desk) -> None:
-    desk.docket.lease(NAME, "a", 20)
-    desk.docket.free(NAME, "b")
-    assert not desk.docket.lease(NAME, "b", 20)
-    desk.docket.free(NAME, "a")
-    assert desk.docket.leased() == {}
-    assert desk.docket.lease(NAME, "b", 20)
+    desk.docket.leases.acquire(NAME, "a", 20)
+    desk.docket.leases.release(NAME, "b")
+    assert not desk.docket.leases.acquire(NAME, "b", 20)
+    desk.docket.leases.release(NAME, "a")
+    assert desk.docket.leases.holders() == {}
+    assert desk.docket.leases.acquire(NAME, "b", 20)
 
 
 def test_a_clock_that_goes_back_gives_no_study_to_two(desk: Desk) -> None:
-    desk.docket.lease(NAME, "a", 20)
+    desk.docket.leases.acquire(NAME, "a", 20)
     desk.now -= timedelta(hours=1)
-    assert not desk.docket.lease(NAME, "b", 20)
+    assert not desk.docket.leases.acquire(NAME, "b", 20)
 
 
 # ---- words
 
 
 def test_the_last_words_are_told(desk: Desk) -> None:
-    assert (desk.docket.told(NAME), desk.docket.told_at(NAME)) == ("", ("", ""))
-    desk.docket.tell(NAME, "sum 1")
+    assert (desk.docket.notes.read(NAME).text, desk.docket.notes.read(NAME)) == ("", ("", ""))
+    desk.docket.notes.write(NAME, "sum 1")
     desk.now += timedelta(seconds=5)
-    desk.docket.tell(NAME, "somme 2 sur 7 environ – bientôt")
-    assert desk.again().told(NAME) == "somme 2 sur 7 environ – bientôt"
-    assert desk.docket.told_at(NAME)[1] == write_time(desk.now)
+    desk.docket.notes.write(NAME, "somme 2 sur 7 environ – bientôt")
+    assert desk.again().notes.read(NAME).text == "somme 2 sur 7 environ – bientôt"
+    assert desk.docket.notes.read(NAME)[1] == write_time(desk.now)
 
 
 def test_words_leases_and_bytes_are_not_in_the_register(desk: Desk) -> None:
     before = desk.docket.register.head()
-    desk.docket.tell(NAME, "sum 1")
-    desk.docket.lease(NAME, "a", 20)
-    desk.docket.keep(NAME, "k", b"x")
+    desk.docket.notes.write(NAME, "sum 1")
+    desk.docket.leases.acquire(NAME, "a", 20)
+    desk.docket.messages.keep(NAME, "k", b"x")
     assert desk.docket.register.head() == before
 
 
@@ -157,7 +160,7 @@ def test_a_name_that_no_study_has_is_unknown(filed: Desk, name: str) -> None:
     with pytest.raises(InvalidInput, match="is on the docket"):
         filed.docket.find(name)
     assert not filed.docket.used(name)
-    assert filed.docket.kept(name, "k") is None
+    assert filed.docket.messages.read(name, "k") is None
 
 
 # ---- withdrawn

@@ -48,10 +48,10 @@ def kept(tmp_path: Path) -> CoordinatorSettings:
     desk = Desk(settings.folder / "coordinator")
     for state in ("filed", "mandated", "running", "released", "refused", "revoked"):
         desk.bring_to(state, f"age-{state}")
-    desk.docket.keep("age-running", "total 1", b"exact totals")
+    desk.docket.messages.keep("age-running", "total 1", b"exact totals")
     desk.docket.publish_once("sum 1", "journal-head", "age-running", {"partner": "north", "note": "n"})
-    desk.docket.lease("age-running", "somebody", 20)
-    desk.docket.tell("age-running", "sum 1 of about 2")
+    desk.docket.leases.acquire("age-running", "somebody", 20)
+    desk.docket.notes.write("age-running", "sum 1 of about 2")
     desk.close()
     settings.keep_result("age-released", b"{}")
     published = settings.folder / "policies" / "north"
@@ -103,8 +103,8 @@ def test_what_was_saved_comes_back(run: Run, kept: CoordinatorSettings, secret: 
         assert all(name == f"age-{state}" for name, state in states.items())
         with pytest.raises(Refused, match="restored from a backup"):
             docket.mandate("age-running")
-        assert docket.kept("age-running", "total 1") is None
-        assert docket.leased() == {}
+        assert docket.messages.read("age-running", "total 1") is None
+        assert docket.leases.holders() == {}
         assert docket.publish_once("sum 1", "journal-head", "age-running", {}) < size  # nothing is published twice
         assert docket.register.head()[0] == size + 1
     assert json.loads(run("coordinator", "status", "--home", new.folder, "--json")[1])["states"]["failed"] == 1

@@ -42,19 +42,19 @@ def test_what_was_kept_of_one_whose_file_is_written_goes(released: tuple[Coordin
     """Its process was killed between the two."""
     settings, study = released
     with closing(settings.docket()) as docket:
-        docket.keep(study, "messages 0", b"")
-        assert docket.keeping() == [study]
+        docket.messages.keep(study, "messages 0", b"")
+        assert docket.messages.studies() == [study]
         assert carried(settings, study) == []
-        assert docket.keeping() == []
+        assert docket.messages.studies() == []
 
 
 def test_what_a_process_kept_that_had_lost_its_lease_goes(released: tuple[CoordinatorSettings, str]) -> None:
     """It was stopped for longer than its lease, and another has released the study meanwhile."""
     settings, study = released
     with closing(settings.docket()) as docket:
-        docket.keep(study, "answers 3", b"")
+        docket.messages.keep(study, "answers 3", b"")
         assert carried(settings, study) == []
-        assert docket.keeping() == []
+        assert docket.messages.studies() == []
 
 
 def test_one_whose_file_was_not_written_is_gone_on_with(released: tuple[CoordinatorSettings, str]) -> None:
@@ -62,6 +62,6 @@ def test_one_whose_file_was_not_written_is_gone_on_with(released: tuple[Coordina
     settings, study = released
     settings.result(study).unlink()
     with closing(settings.docket()) as docket:
-        docket.keep(study, "messages 0", b"")
+        docket.messages.keep(study, "messages 0", b"")
     with pytest.raises(InvalidInput, match="engine"):
         carried(settings, study)

@@ -65,8 +65,8 @@ def test_a_process_of_which_nothing_is_known_keeps_its_lease(
     ours, _ = made
     with closing(ours._settings.docket()) as docket:
         (study,) = docket.ids("mandated")
-        assert docket.lease(study, "one", 20.0)
+        assert docket.leases.acquire(study, "one", 20.0)
         gone: Any = SimpleNamespace(is_alive=lambda: False, exitcode=code)
         ours._children.append(worker._StudyChild(study, "one", gone))
         ours._reap(docket)
-        assert (study in docket.leased()) is left
+        assert (study in docket.leases.holders()) is left

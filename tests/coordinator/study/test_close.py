@@ -11,8 +11,7 @@ import pytest
 
 from coordinator.docket.docket import Docket
 from coordinator.settings import CoordinatorSettings
-from coordinator.study.carry_out import carry_out
-from coordinator.study.close import tell_the_end
+from coordinator.study.carry_out import carry_out, tell_the_end
 from coordinator.study.replay import LeaveForAnother, Replay, _write
 from nodes.state.store import SqliteStore
 from tests.support.committee import revocation
@@ -72,7 +71,7 @@ def begun(tmp_path: Path) -> Iterator[Begun]:
 def test_nodes_are_told_of_a_study_that_was_cancelled(begun: Begun) -> None:
     begun.docket.cancel(begun.study, "operator")
     assert begun.open() == 3
-    assert begun.docket.keeping() == [begun.study]
+    assert begun.docket.messages.studies() == [begun.study]
     tell_the_end(begun.docket, begun.settings.identity, begun.study, channel := Left(begun.places))
     assert channel.told == [(name, "close") for name in NAMES]
     assert begun.open() == 0
@@ -93,6 +92,6 @@ def test_a_partner_that_took_no_part_is_not_told(begun: Begun) -> None:
     _, signed, _, _ = begun.places.study()
     other = begun.docket.file(signed).id
     refusal = begun.places.up["c"].handle(b"no message")
-    begun.docket.keep(other, "answers 0", _write({"a": b"", "c": refusal}))
+    begun.docket.messages.keep(other, "answers 0", _write({"a": b"", "c": refusal}))
     tell_the_end(begun.docket, begun.settings.identity, other, channel := Left(begun.places))
     assert channel.told == [("a", "close"), ("b", "close")]

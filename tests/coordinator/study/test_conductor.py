@@ -420,7 +420,7 @@ def test_a_head_that_is_shorter_than_the_last_one_stays_out_of_the_register() ->
     trust = small_trust({name: FRAMES[name] for name in "abc"}, DATASET)
     study = {"purpose": "AcademicResearch", "analyses": {"m": dt.Glm("y ~ x")}}
     trust.study("one", **study).run()
-    before = trust.docket.head("a")
+    before = trust.docket.journal_head("a")
     node = trust._nodes["a"]
     origin = journal_origin("local", "a")
     short = sign_checkpoint(Checkpoint(origin, 1, bytes(32)), node.identity)
@@ -428,7 +428,7 @@ def test_a_head_that_is_shorter_than_the_last_one_stays_out_of_the_register() ->
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(SqliteStore, "checkpoint", lambda self, o, s: short if o == origin else honest(self, o, s))
         trust.study("two", **study).run()
-    assert trust.docket.head("a") == before
-    assert trust.docket.head("b") != before
+    assert trust.docket.journal_head("a") == before
+    assert trust.docket.journal_head("b") != before
     trust.study("three", **study).run()
-    assert int(trust.docket.head("a").split("\n")[1]) > int(before.split("\n")[1])
+    assert int(trust.docket.journal_head("a").split("\n")[1]) > int(before.split("\n")[1])

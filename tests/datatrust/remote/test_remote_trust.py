@@ -177,7 +177,7 @@ def test_what_the_worker_tells_is_shown_of_a_study_that_runs(trust: RemoteTrust,
     here.sign(job.id, 1, 2)
     docket = TrustFolder(here.folder).docket()
     docket.move(job.id, "running")
-    docket.tell(job.id, "sum 4 of about 7")
+    docket.notes.write(job.id, "sum 4 of about 7")
     docket.close()
     assert (job.state, job.running()) == ("running: sum 4 of about 7", True)
     with pytest.raises(TimedOut, match="sum 4 of about 7"):
