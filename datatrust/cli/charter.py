@@ -25,7 +25,7 @@ from trust.policy.lint import lint
 from trust.privacy.protections import Protections
 from trust.signing.envelope import Envelope
 from trust.times import read_time
-from trust.words.catalogue import check_language
+from trust.words.language import check_language
 
 __all__ = ["charter"]
 

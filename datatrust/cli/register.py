@@ -30,7 +30,7 @@ from trust.logs.logbook import Logbook
 from trust.logs.merkle import Entry
 from trust.plain.register import line
 from trust.signing.envelope import Envelope
-from trust.words.catalogue import check_language
+from trust.words.language import check_language
 
 __all__ = ["register"]
 

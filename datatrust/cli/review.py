@@ -34,7 +34,7 @@ from trust.policy.decide import DecisionContext, asker_of, judge
 from trust.policy.declaration import Declaration
 from trust.signing.envelope import Signer, sha256, sign
 from trust.times import now, read_time, write_time
-from trust.words.catalogue import check_language
+from trust.words.language import check_language
 from trust.words.safe import escaped
 
 __all__ = ["review"]

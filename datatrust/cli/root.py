@@ -25,11 +25,12 @@ from trust.canonical import canonical
 from trust.documents.root import Root, TrustRoot
 from trust.errors import InvalidInput, MessageInvalid, Refused
 from trust.files import write_new
-from trust.plain.root import Shown, as_json, check_language, in_words, shown
+from trust.plain.root import Shown, as_json, in_words, shown
 from trust.signing.envelope import Envelope, Signer, payload_type, sign
 from trust.signing.json_text import read_envelopes
 from trust.signing.key_files import ask_passphrase, read_signer
 from trust.times import read_time
+from trust.words.language import check_language
 
 __all__ = ["root"]
 

@@ -16,44 +16,10 @@ from trust.decision import Decision
 from trust.documents.root import TrustRoot
 from trust.documents.verification import NOT_CHECKED, Verified
 from trust.documents.verification import verify as judge
-from trust.errors import InvalidInput, nearest, sentence
+from trust.errors import InvalidInput, sentence
+from trust.words.speech import speech
 
 __all__ = ["report", "run"]
-
-_WORDS: dict[str, dict[str, Any]] = {
-    "en": {
-        "marks": ("ok", "failed", "-"),
-        "end": ("verified", "not verified"),
-        "unpinned": (
-            "root not pinned: this proves only that the file agrees with itself. Compare the fingerprint with the one "
-            "that the trust has published, then verify with --root ROOT.json"
-        ),
-        "fingerprint": "fingerprint of its first root: {}",
-        "pinned": "pinned: {}",
-    },
-    "fr": {
-        "marks": ("oui", "non", "-"),
-        "end": ("vérifié", "non vérifié"),
-        "unpinned": (
-            "racine non épinglée : cela prouve seulement que le fichier s'accorde avec lui-même. Comparez l'empreinte "
-            "avec celle que l'espace de confiance a publiée, puis vérifiez avec --root ROOT.json"
-        ),
-        "fingerprint": "empreinte de sa première racine : {}",
-        "pinned": "épinglée : {}",
-    },
-}
-_FRENCH = {
-    "file": ("le fichier est un résultat signé", "le fichier n'est pas un résultat signé"),
-    "root": (
-        "les versions de la racine de confiance se suivent",
-        "la racine de confiance n'est pas celle qui est attendue",
-    ),
-    "result": ("le coordinateur a signé le résultat", "le coordinateur n'a pas signé ce résultat"),
-    "mandate": ("la commission a signé le mandat, alors en vigueur", "le mandat n'est pas valable"),
-    "study": ("un chercheur accrédité a signé l'étude que le mandat permet", "l'étude n'est pas celle du mandat"),
-    "rules": ("toutes les règles ont dit oui", "les règles ne sont pas respectées"),
-    "register": ("la diffusion figure au registre", "la diffusion ne figure pas au registre"),
-}
 
 
 def run(result: Path, *, root: Path | None, pin: bool, as_json: bool, lang: str) -> int:
@@ -61,8 +27,7 @@ def run(result: Path, *, root: Path | None, pin: bool, as_json: bool, lang: str)
 
     Raises: InvalidInput for an unknown language, a pin without a root, a file that cannot be read.
     """
-    if lang not in _WORDS:
-        raise InvalidInput(f"the language {lang!r}", expected=nearest(lang, _WORDS))
+    say = speech("verification", lang)
     if pin and root is None:
         raise InvalidInput("--pin without a root", expected="--root ROOT.json, the root that you trust")
     raw, now = read_file(result), datetime.now(UTC)
@@ -74,22 +39,21 @@ def run(result: Path, *, root: Path | None, pin: bool, as_json: bool, lang: str)
     else:
         typer.echo(report(verified, lang))
         if pin_written is not None:
-            typer.echo(_WORDS[lang]["pinned"].format(pin_written), err=True)
+            typer.echo(say("pinned", value=str(pin_written)), err=True)
     return 0 if verified.ok else 1 if verified.readable else 2
 
 
 def report(verified: Verified, lang: str = "en") -> str:
     """One line a step, what the fingerprint is where the root was not pinned, and the verdict."""
-    words = _WORDS[lang]
-    lines = []
+    say, lines = speech("verification", lang), []
     for number, decision in enumerate(verified.decisions, 1):
-        mark = words["marks"][2 if _skipped(decision) else 0 if decision.ok else 1]
+        mark = say("mark_skipped" if _skipped(decision) else "mark_ok" if decision.ok else "mark_failed")
         lines.append(f"{number} {mark:<7} {decision.rule:<9} {_sentence(decision, lang)}".rstrip())
         if lang == "en" and decision.remedy and not decision.ok:
             lines.append(f"{'':<20}to fix it: {decision.remedy}")
     if not verified.pinned and verified.fingerprint:
-        lines += ["", *wrap(words["unpinned"], 100), words["fingerprint"].format(verified.fingerprint)]
-    return "\n".join([*lines, "", words["end"][0 if verified.ok else 1]])
+        lines += ["", *wrap(say("unpinned"), 100), say("fingerprint", value=verified.fingerprint)]
+    return "\n".join([*lines, "", say("verified" if verified.ok else "not_verified")])
 
 
 def _verified(raw: bytes, root_given: TrustRoot | None, now: datetime) -> Verified:
@@ -110,10 +74,12 @@ def _pinned(raw: bytes, root_given: TrustRoot, now: datetime) -> Path:
 
 def _sentence(decision: Decision, lang: str) -> str:
     """In French the step's sentence, and for a no the exact words in English after it."""
+    say = speech("verification", lang)
     if lang == "en" or _skipped(decision):
-        return decision.text if lang == "en" else "non examiné"
-    yes, no = _FRENCH[decision.rule]
-    return yes if decision.ok else f"{no} ({sentence(decision.text, remedy=decision.remedy)})"
+        return decision.text if lang == "en" else say("skipped")
+    if decision.ok:
+        return say(f"step_{decision.rule}_yes")
+    return f"{say(f'step_{decision.rule}_no')} ({sentence(decision.text, remedy=decision.remedy)})"
 
 
 def _skipped(decision: Decision) -> bool:

@@ -1,4 +1,4 @@
-"""The operator's guide begins with the whole path: every command of that screen is typed in a section below, at that place."""
+"""The operator's guide begins with the whole path: every command of that screen is typed in a section below."""
 
 from __future__ import annotations
 

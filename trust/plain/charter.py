@@ -7,7 +7,8 @@ from typing import Any
 
 from trust.charters.cedar_text import Policy
 from trust.charters.charter import Charter
-from trust.words.catalogue import check_language, phrase
+from trust.words.language import check_language
+from trust.words.speech import phrase
 
 __all__ = ["charter_in_words"]
 

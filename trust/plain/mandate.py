@@ -44,7 +44,7 @@ def plain(study: bytes, mandate: bytes, dataset: Dataset, *, lang: str) -> Page:
     Raises: InvalidInput for another language; MessageInvalid, StudyInvalid or CohortInvalid for bytes that are none, or
     that do not fit the dataset; Refused (`mandate-study`, `dataset`) where one is not about the other.
     """
-    speech = Speech(lang)
+    speech = Speech(lang, "mandate")
     study_text = Study.read(study)
     mandate_text = read_model(Mandate, parse(mandate), MessageInvalid, "the mandate")
     for name in ("study", "plan", "dataset", "charter"):

@@ -13,74 +13,30 @@ from trust.canonical import parse
 from trust.errors import InvalidInput
 from trust.logs.merkle import Entry
 from trust.signing.envelope import Envelope
-from trust.words.catalogue import check_language
+from trust.words.language import LANGUAGES, catalogue
 from trust.words.safe import escaped
+from trust.words.speech import Speech, speech
 
 __all__ = ["line"]
 
-_KINDS = {
-    "en": {
-        "root": "trust root",
-        "charter": "charter",
-        "study": "study filed",
-        "vote": "vote against",
-        "mandate": "mandate",
-        "refusal": "refused",
-        "sum-record": "sum opened",
-        "release": "result released",
-        "revocation": "mandate revoked",
-        "journal-head": "head of a journal",
-    },
-    "fr": {
-        "root": "racine de confiance",
-        "charter": "charte",
-        "study": "étude déposée",
-        "vote": "vote contre",
-        "mandate": "mandat",
-        "refusal": "refus",
-        "sum-record": "somme ouverte",
-        "release": "résultat diffusé",
-        "revocation": "mandat révoqué",
-        "journal-head": "tête d'un journal",
-    },
-}
-_TEXTS = {
-    "en": {
-        "root": "version {version}, valid until {expires}",
-        "charter": "{name}, version {version}, {digest}",
-        "study": "{title}; purpose {purpose}",
-        "mandate": "{id}, valid until {expires}; partners {partners}",
-        "sum-record": "sum {r}, {n} partners",
-        "release": "content {digest}",
-        "journal-head": "{partner}, {size} entries",
-        "unreadable": "cannot be read",
-    },
-    "fr": {
-        "root": "version {version}, valable jusqu'au {expires}",
-        "charter": "{name}, version {version}, {digest}",
-        "study": "{title} ; finalité {purpose}",
-        "mandate": "{id}, valable jusqu'au {expires} ; partenaires {partners}",
-        "sum-record": "somme {r}, {n} partenaires",
-        "release": "contenu {digest}",
-        "journal-head": "{partner}, {size} entrées",
-        "unreadable": "illisible",
-    },
-}
 _DIGITS_SHOWN = 19
 """Characters of a digest: `sha256:` and 12 more."""
 _STUDY = 24
 """Characters of a study's id that stand in line; a longer one moves the rest of its line."""
-_WIDTH = max(len(words) for kinds in _KINDS.values() for words in kinds.values())
+_WIDTH = max(
+    len(text) for lang in LANGUAGES for key, text in catalogue(lang)["register"].items() if key.startswith("kind_")
+)
 
 
 def line(entry: Entry, lang: str = "en") -> str:
     """Number, date, kind, study and what, on one line.  Raises: InvalidInput for a language that is not there."""
-    kind = _KINDS[check_language(lang)][entry.kind]
+    say = speech("register", lang)
+    kind = say(f"kind_{entry.kind}")
     when = f"{entry.at[:10]} {entry.at[11:19]}"
     try:
-        sentence_of = _WHATS[entry.kind](entry.body, _TEXTS[lang])
+        sentence_of = _WHATS[entry.kind](entry.body, say)
     except (InvalidInput, LookupError, TypeError, AttributeError):
-        sentence_of = _TEXTS[lang]["unreadable"]
+        sentence_of = say("line_unreadable")
     return f"{entry.seq:>6}  {when}  {kind:<{_WIDTH}}  {escaped(entry.study) or '-':<{_STUDY}}  {sentence_of}".rstrip()
 
 
@@ -90,56 +46,57 @@ def _payload(body: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
-def _root(body: dict[str, Any], texts: dict[str, str]) -> str:
+def _root(body: dict[str, Any], say: Speech) -> str:
     root = _payload(body)
-    return texts["root"].format(version=int(root["version"]), expires=escaped(root["expires"][:10]))
+    return say("line_root", version=int(root["version"]), expires=escaped(root["expires"][:10]))
 
 
-def _charter(body: dict[str, Any], texts: dict[str, str]) -> str:
-    return texts["charter"].format(
-        name=escaped(body["name"]), version=int(body["version"]), digest=escaped(body["digest"][:_DIGITS_SHOWN])
+def _charter(body: dict[str, Any], say: Speech) -> str:
+    return say(
+        "line_charter",
+        name=escaped(body["name"]),
+        version=int(body["version"]),
+        digest=escaped(body["digest"][:_DIGITS_SHOWN]),
     )
 
 
-def _study(body: dict[str, Any], texts: dict[str, str]) -> str:
+def _study(body: dict[str, Any], say: Speech) -> str:
     study = _payload(body)
-    return texts["study"].format(title=escaped(study["title"]), purpose=escaped(study["purpose"]))
+    return say("line_study", title=escaped(study["title"]), purpose=escaped(study["purpose"]))
 
 
-def _mandate(body: dict[str, Any], texts: dict[str, str]) -> str:
+def _mandate(body: dict[str, Any], say: Speech) -> str:
     mandate = _payload(body)
     partners = ", ".join(escaped(name) for name in mandate["partners"])
-    return texts["mandate"].format(
-        id=escaped(mandate["id"]), expires=escaped(mandate["expires"][:10]), partners=partners
-    )
+    return say("line_mandate", id=escaped(mandate["id"]), expires=escaped(mandate["expires"][:10]), partners=partners)
 
 
-def _vote(body: dict[str, Any], _: dict[str, str]) -> str:
+def _vote(body: dict[str, Any], _: Speech) -> str:
     return "; ".join(escaped(reason) for reason in _payload(body)["reasons"])
 
 
-def _refusal(body: dict[str, Any], _: dict[str, str]) -> str:
+def _refusal(body: dict[str, Any], _: Speech) -> str:
     """The rule and its public text; never who, since that may say how few."""
     return f"{escaped(body['rule'])}: {escaped(body['text'])}"
 
 
-def _sum_record(body: dict[str, Any], texts: dict[str, str]) -> str:
-    return texts["sum-record"].format(r=int(body["record"]["r"]), n=len(body["record"]["U"]))
+def _sum_record(body: dict[str, Any], say: Speech) -> str:
+    return say("line_sum-record", r=int(body["record"]["r"]), n=len(body["record"]["U"]))
 
 
-def _release(body: dict[str, Any], texts: dict[str, str]) -> str:
-    return texts["release"].format(digest=escaped(body["result"][:_DIGITS_SHOWN]))
+def _release(body: dict[str, Any], say: Speech) -> str:
+    return say("line_release", digest=escaped(body["result"][:_DIGITS_SHOWN]))
 
 
-def _revocation(body: dict[str, Any], _: dict[str, str]) -> str:
+def _revocation(body: dict[str, Any], _: Speech) -> str:
     return escaped(_payload(body)["reason"])
 
 
-def _journal_head(body: dict[str, Any], texts: dict[str, str]) -> str:
-    return texts["journal-head"].format(partner=escaped(body["partner"]), size=escaped(body["note"].split("\n")[1]))
+def _journal_head(body: dict[str, Any], say: Speech) -> str:
+    return say("line_journal-head", partner=escaped(body["partner"]), size=escaped(body["note"].split("\n")[1]))
 
 
-_WHATS: dict[str, Callable[[dict[str, Any], dict[str, str]], str]] = {
+_WHATS: dict[str, Callable[[dict[str, Any], Speech], str]] = {
     "root": _root,
     "charter": _charter,
     "study": _study,

@@ -1,29 +1,25 @@
 """A trust root in words: what it says, who has signed it, whether it is valid, and what changed; English and French.
 
-Everything is read from the signed bytes.  Words that somebody else chose are shown with `trust.plain.safe.escaped`, so
-that no name can hide, move or pose on a terminal.  The words are in `data/root.toml`.
+Everything is read from the signed bytes.  Words that somebody else chose are shown with `trust.words.safe.escaped`, so
+that no name can hide, move or pose on a terminal.
 """
 
 from __future__ import annotations
 
-import functools
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from importlib.resources import files
 from typing import Any
 
 from trust.charters.charter import READY, Charter
 from trust.documents.root import Partner, Role, Root, TrustRoot
-from trust.errors import InvalidInput, Refused
+from trust.errors import Refused
 from trust.signing.envelope import Envelope, key_id, sha256, signers_of
 from trust.times import read_time
 from trust.words.safe import escaped
+from trust.words.speech import Speech
 
-__all__ = ["Quorum", "Shown", "as_json", "check_language", "in_words", "shown"]
-
-_LANGUAGES = ("en", "fr")
+__all__ = ["Quorum", "Shown", "as_json", "in_words", "shown"]
 
 
 @dataclass(frozen=True)
@@ -132,7 +128,7 @@ def as_json(view: Shown) -> dict[str, Any]:
         },
         "researchers": {name: person.model_dump(mode="json") for name, person in sorted(root.researchers.items())},
         "follows": view.old.version if view.old else None,
-        "changes": _changes(view.old, root, _Words("en")) if view.old else [],
+        "changes": _changes(view.old, root, Speech("en", "root")) if view.old else [],
         "signed_by": sorted(view.signed),
         "quorums": [
             {"version": q.version, "signed": len(q.found), "keys": q.all, "needed": q.least} for q in view.quorums
@@ -147,7 +143,7 @@ def in_words(view: Shown, lang: str = "en", *, verdict: bool = True) -> str:
 
     Raises: InvalidInput for an unknown language.
     """
-    say, root = _Words(lang), view.root
+    say, root = Speech(lang, "root"), view.root
     days = _days(view)
     head = [
         (say("fingerprint"), view.fingerprint),
@@ -185,16 +181,10 @@ def in_words(view: Shown, lang: str = "en", *, verdict: bool = True) -> str:
     return "\n".join(parts)
 
 
-def check_language(lang: str) -> None:
-    """Raises: InvalidInput for a language that there is no catalogue of."""
-    if lang not in _LANGUAGES:
-        raise InvalidInput(f"the language {lang!r}", expected="en or fr")
-
-
 # ---- the parts
 
 
-def _keys(view: Shown, say: _Words) -> list[tuple[str, str]]:
+def _keys(view: Shown, say: Speech) -> list[tuple[str, str]]:
     """Each key once, those that only the version before has too: what it may do, and whether it has signed."""
     owners: dict[str, list[str]] = {}
     for name, role in _in_order(view.root.roles):
@@ -209,7 +199,7 @@ def _keys(view: Shown, say: _Words) -> list[tuple[str, str]]:
     ]
 
 
-def _signatures(view: Shown, say: _Words) -> list[str]:
+def _signatures(view: Shown, say: Speech) -> list[str]:
     lines = [
         say("quorum_1" if q.least == 1 else "quorum", found=len(q.found), all=q.all, version=q.version, least=q.least)
         for q in view.quorums
@@ -217,7 +207,7 @@ def _signatures(view: Shown, say: _Words) -> list[str]:
     return lines + ([say("unknown", count=view.unknown)] if view.unknown else [])
 
 
-def _verdict(view: Shown, say: _Words) -> str:
+def _verdict(view: Shown, say: Speech) -> str:
     earlier = view.old.version if view.old else view.root.version - 1
     if view.rule:
         return say(f"invalid_{view.rule}", version=earlier)
@@ -226,7 +216,7 @@ def _verdict(view: Shown, say: _Words) -> str:
     return say("valid_founding" if view.root.version == 1 else "valid_alone", version=earlier)
 
 
-def _changes(old: Root, new: Root, say: _Words) -> list[str]:
+def _changes(old: Root, new: Root, say: Speech) -> list[str]:
     """One line for each thing that is no longer as it was."""
     lines = []
     for field in ("trust", "charter", "expires"):
@@ -246,7 +236,7 @@ def _changes(old: Root, new: Root, say: _Words) -> list[str]:
     return lines
 
 
-def _role(name: str, old: Role | None, new: Role | None, say: _Words) -> list[str]:
+def _role(name: str, old: Role | None, new: Role | None, say: Speech) -> list[str]:
     if new is None:
         return [say("role_gone", role=name)]
     if old is None:
@@ -258,7 +248,7 @@ def _role(name: str, old: Role | None, new: Role | None, say: _Words) -> list[st
     return lines
 
 
-def _researcher(name: str, old: Root, new: Root, say: _Words) -> list[str]:
+def _researcher(name: str, old: Root, new: Root, say: Speech) -> list[str]:
     was, is_ = old.researchers.get(name), new.researchers.get(name)
     if is_ is None:
         return [say("researcher_gone", name=name)]
@@ -282,7 +272,7 @@ def _in_order(roles: dict[str, Role]) -> list[tuple[str, Role]]:
     return [(name, roles[name]) for name in [*first, *sorted(roles.keys() - set(first))]]
 
 
-def _charter(digest: str, say: _Words) -> str:
+def _charter(digest: str, say: Speech) -> str:
     for name in READY:
         if Charter.load(name).folder_digest == digest:
             return say("ready", digest=digest, name=name)
@@ -294,7 +284,7 @@ def _days(view: Shown) -> int:
     return (read_time(view.root.expires) - view.now).days
 
 
-def _partner(partner: Partner, say: _Words) -> str:
+def _partner(partner: Partner, say: Speech) -> str:
     keys = {"partner_sign": partner.sign, "partner_seal": partner.seal, "partner_flower": partner.flower}
     return "\n".join(say(words, id=_id(public)) for words, public in keys.items() if public)
 
@@ -312,25 +302,3 @@ def _table(rows: Sequence[tuple[str, str]]) -> str:
         for index, line in enumerate(right.split("\n")):
             text += f"  {cell if index == 0 else '':<{width}}  {line}".rstrip() + "\n"
     return text
-
-
-class _Words:
-    """The texts of one language."""
-
-    def __init__(self, lang: str) -> None:
-        check_language(lang)
-        self.lang = lang
-
-    def __call__(self, key: str, **values: Any) -> str:
-        text = _catalogue()[key][self.lang].format(**values)
-        # in French, these marks are set apart by a space that must not end a line
-        return (
-            text
-            if self.lang == "en"
-            else text.replace(" :", "\N{NO-BREAK SPACE}:").replace(" ;", "\N{NO-BREAK SPACE};")
-        )
-
-
-@functools.cache
-def _catalogue() -> dict[str, dict[str, str]]:
-    return tomllib.loads((files("trust") / "plain" / "root.toml").read_text("utf-8"))

@@ -22,7 +22,7 @@ from trust.errors import DataTrustError
 from trust.policy.declaration import Asker, Declaration, asker_of
 from trust.privacy.protections import Protections
 from trust.times import read_time
-from trust.words.catalogue import among, phrase
+from trust.words.speech import among, phrase
 
 __all__ = ["Asker", "DecisionContext", "asker_of", "decide", "judge", "local_only"]
 

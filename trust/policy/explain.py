@@ -26,7 +26,8 @@ from trust.policy.decide import DecisionContext, decide, judge
 from trust.policy.declaration import Asker, Declaration, reads_of
 from trust.policy.levers import levers_of, values_of
 from trust.privacy.protections import Protections
-from trust.words.catalogue import check_language, phrase
+from trust.words.language import check_language
+from trust.words.speech import phrase
 
 __all__ = ["Change", "Explanation", "Reason", "Without", "changed", "explain"]
 
@@ -86,7 +87,7 @@ class Explanation:
         lang = self.lang
         if self.ok:
             return phrase("explain_ok", lang)
-        lines = [phrase("explain_refused", lang, n=len(self.reasons))]
+        lines = [phrase("explain_refused", lang, count=len(self.reasons))]
         for reason in self.reasons:
             article = f" ({phrase('explain_article', lang, article=reason.article)})" if reason.article else ""
             lines += [f"  {reason.rule}{article}: {reason.text}"]

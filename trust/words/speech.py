@@ -1,66 +1,68 @@
-"""How things are said in one language: the catalogue `plain.toml`, numbers, days, and words of others in quotes."""
+"""How things are said in one language: the texts of a page, numbers, days, and words of others in quotes."""
 
 from __future__ import annotations
 
+import datetime
+import difflib
 import functools
-import re
-import tomllib
+import string
 from collections.abc import Iterable
 from decimal import Decimal
-from importlib.resources import files
 from typing import Any
 
-from trust.errors import InvalidInput, nearest
+from trust.errors import nearest
 from trust.times import read_time
+from trust.words.language import LANGUAGES, catalogue, check_language
 from trust.words.safe import escaped
 
-__all__ = ["LANGUAGES", "Speech", "catalogue"]
+__all__ = ["Speech", "among", "phrase", "speech"]
 
-LANGUAGES = ("en", "fr")
+_LOCALES = {"en": "en_GB", "fr": "fr_FR"}
 _SPACE, _MINUS = "\N{NO-BREAK SPACE}", "\N{MINUS SIGN}"
 
 
-@functools.cache
-def catalogue() -> dict[str, Any]:
-    """Every text, by its key and language; `units` and `purposes` are tables of their own."""
-    text = (files("trust") / "plain" / "plain.toml").read_text("utf-8")
-    # French sets these marks apart by a space that must not end a line
-    return tomllib.loads(re.sub(r"(?<=«) |(?<=n°) | (?=[»;:?!%])", _SPACE, text))
+class Speech(string.Formatter):
+    """The texts of one page, and numbers and days, in one language: `speech("sums", count=27)`."""
 
-
-class Speech:
-    """Texts, numbers and days in one language: `speech("sums", count=27)`."""
-
-    def __init__(self, lang: str) -> None:
-        """Raises: InvalidInput for a language that there is no catalogue of."""
-        if lang not in LANGUAGES:
-            raise InvalidInput(f"the language {lang!r}", expected=nearest(lang, LANGUAGES))
-        self.lang = lang
+    def __init__(self, lang: str, page: str, package: str = "trust.words") -> None:
+        """Args: page: a section of the catalogue.  Raises: InvalidInput for a language that has no catalogue."""
+        self.lang, self._texts = check_language(lang), catalogue(lang, package)[page]
         self.other = next(other_language for other_language in LANGUAGES if other_language != lang)
 
-    def __call__(self, key: str, **values: Any) -> str:
+    def __call__(self, key: str, /, **values: Any) -> str:
         """The text of that key; numbers in it are written as the language does, `count` of 1 takes `KEY_one`."""
-        if values.get("count") == 1 and f"{key}_one" in catalogue():
+        if values.get("count") == 1 and f"{key}_one" in self._texts:
             key = f"{key}_one"
-        values_in_words = {n: v if isinstance(v, str) else self.number(v) for n, v in values.items()}
-        text: str = catalogue()[key][self.lang].format(**values_in_words)
-        return text
+        values_in_words = {n: self.number(v) if isinstance(v, int | float | Decimal) else v for n, v in values.items()}
+        return self.vformat(self._texts[key], (), values_in_words)
+
+    def convert_field(self, value: Any, conversion: str | None) -> Any:
+        """`{name!q}` is the value in quotation marks, made safe to show."""
+        return self.quoted(str(value)) if conversion == "q" else super().convert_field(value, conversion)
 
     def of_table(self, table: str, name: str) -> Any:
-        """A name's entry in a table of the catalogue, None where it has none."""
-        return catalogue()[table].get(name, {}).get(self.lang)
+        """A name's entry in a table of the page, None where it has none."""
+        return self._texts[table].get(name)
 
     def number(self, value: float | Decimal) -> str:
         """All its digits, thousands apart; two different numbers are never written the same."""
         text = str(value) if isinstance(value, Decimal) else repr(value)
-        sign = _MINUS if text.startswith("-") else ""
         mantissa, _, exponent = text.lstrip("-").lower().partition("e")
         whole, _, fraction = mantissa.partition(".")
-        digits = f"{int(whole):,}" + (f".{fraction}" if fraction.strip("0") else "")
-        if self.lang == "fr":
-            digits = digits.replace(",", _SPACE).replace(".", ",")
+        digits = self._marks(f"{int(whole):,}" + (f".{fraction}" if fraction.strip("0") else ""))
         power = f"{_SPACE}×{_SPACE}10^{int(exponent)}".replace("-", _MINUS) if exponent else ""
-        return sign + digits + power
+        return (_MINUS if text.startswith("-") else "") + digits + power
+
+    def decimal(self, value: float, digits: int) -> str:
+        """With this many decimals."""
+        return self._marks(f"{value:,.{digits}f}")
+
+    def _marks(self, text: str) -> str:
+        """`1,234.5` with this language's marks for thousands and decimals."""
+        from babel.numbers import get_decimal_symbol, get_group_symbol
+
+        locale = _LOCALES[self.lang]
+        return text.translate({ord(","): get_group_symbol(locale), ord("."): get_decimal_symbol(locale)})
 
     def share(self, value: float) -> str:
         """0.25 as 25 %."""
@@ -68,9 +70,12 @@ class Speech:
 
     def day(self, year: int, month: int, day: int) -> str:
         """22 February 2027, 22 février 2027."""
-        months: str = catalogue()["months"][self.lang]
-        first = self("first_day") if day == 1 else str(day)
-        return _SPACE.join([first, months.split()[month - 1], f"{year:04d}"])
+        from babel.dates import format_date
+
+        text = str(format_date(datetime.date(year, month, day), "long", locale=_LOCALES[self.lang]))
+        if self.lang == "fr" and day == 1:
+            text = text.replace("1 ", "1er ", 1)
+        return text.replace(" ", _SPACE)
 
     def moment(self, time: str, key: str) -> str:
         """A time of a document, in `KEY_midnight` where a day begins and with its hour in `KEY_hour` elsewhere."""
@@ -83,8 +88,30 @@ class Speech:
 
     def quoted(self, text: str) -> str:
         """Somebody else's words, between quotation marks that they cannot close."""
-        return self("quoted", text=escaped(text))
+        return f"“{escaped(text)}”" if self.lang == "en" else f"«{_SPACE}{escaped(text)}{_SPACE}»"
 
     def listed(self, items: Iterable[str]) -> str:
         """Several things in a row."""
         return self("list_mark").join(items)
+
+
+@functools.cache
+def speech(page: str, lang: str) -> Speech:
+    """The texts of that page.  Raises: InvalidInput for a language that has no catalogue."""
+    return Speech(lang, page)
+
+
+def phrase(key: str, lang: str = "en", **values: Any) -> str:
+    """What charters and policies say to people: the text of that key."""
+    return speech("policy", lang)(key, **values)
+
+
+def among(word: str, candidates: Iterable[str], lang: str = "en") -> str:
+    """`trust.errors.nearest` in that language."""
+    names = sorted(set(candidates))
+    if lang == "en":
+        return nearest(word, names)
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    if close:
+        return phrase("perhaps", lang, name=close[0])
+    return phrase("one_of", lang, names=", ".join(names[:12]) + (", …" if len(names) > 12 else ""))

@@ -143,7 +143,7 @@ def test_explain_a_refusal_of_a_signed_study_in_french(run: Run, tmp_path: Path)
     path.write_text(json.dumps(envelope.document()))
     code, out, _ = run("explain", folder, str(path), "--lang", "fr", *AT)
     assert code == 1
-    assert out.startswith("Refusée, par 2 règle(s)")
+    assert out.startswith("Refusée par 2 règles")
     assert out.endswith("  persons = 11; purpose = Marketing\n")
 
 
@@ -165,7 +165,7 @@ def test_explain_with_a_dataset_a_partner_s_policy_and_an_organisation(run: Run,
     words = ["explain", folder, str(tmp_path / "study.json"), "--dataset", str(heart), "--policy", str(own), *AT]
     code, out, err = run(*words, "--country", "FR", "--kind", "hospital")
     assert (code, err) == (1, "")
-    assert "by the partner's policy 'own'" in out
+    assert "by the partner's policy “own”" in out
     assert out.endswith("  persons = 30\n")
     code, out, _ = run(*words, "--partners", "2")
     assert code == 1

@@ -86,7 +86,7 @@ def test_in_french(result: str, root: str, files: Callable[..., str]) -> None:
     assert code == 1
     assert out.splitlines()[-1] == "non vérifié"
     assert "non examiné" in out
-    assert "le coordinateur n'a pas signé ce résultat (the result is signed by 0 of 1 keys" in out
+    assert "le coordinateur n’a pas signé ce résultat (the result is signed by 0 of 1 keys" in out
 
 
 def test_a_root_may_be_given_as_a_list_of_versions(result: str, files: Callable[..., str]) -> None:

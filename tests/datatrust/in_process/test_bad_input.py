@@ -133,7 +133,7 @@ def test_a_study_that_cannot_be_written(fields: dict[str, Any], expected: str) -
 @pytest.mark.parametrize(
     ("fields", "rule", "expected"),
     [
-        ({"purpose": "Marketing"}, "no-permit", "the charter 'research' does not permit the purpose 'Marketing'"),
+        ({"purpose": "Marketing"}, "no-permit", "the charter “research” does not permit the purpose “Marketing”"),
         (
             {"purpose": "AcademicReserch"},
             "no-permit",

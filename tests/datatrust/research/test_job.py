@@ -109,7 +109,7 @@ def test_filed_here_signed_by_two_commands_and_answered_in_a_fresh_process(tmp_p
         job.result()
     sign = (PROGRAM, "review", "sign", study, "--state", folder, "--yes", "--key")
     code, out = process(*sign, key(folder, 2), **{ENVIRONMENT: PASSPHRASE})
-    assert (code, job.state) == (0, "1 of 2 signatures, 1 of role 'lay' lacking"), out
+    assert (code, job.state) == (0, "1 of 2 signatures, one signature of the role “lay” is missing"), out
     code, out = process(*sign, key(folder, 1), "--passphrase-file", secret)
     assert (code, job.state) == (0, "mandate in force"), out
     code, out = process(sys.executable, "-c", FRESH, folder, study)

@@ -56,7 +56,7 @@ def test_the_guides_python_runs(
     said = capsys.readouterr()
     assert said.err.startswith("pinned: the trust root of local, version 1, fingerprint sha256:")
     for line in (
-        "  no-permit: the charter 'research' does not permit the purpose 'Marketing'",
+        "  no-permit: the charter “research” does not permit the purpose “Marketing”",
         "  persons = 11; purpose = ResearchAndDevelopment",
         "    mean        63.988764  127.467416",
     ):

@@ -233,7 +233,7 @@ def test_a_charter_in_words_has_every_policy_with_its_article(name: str, lang: s
 
 def test_a_charter_s_floors_in_words(tmp_path: Path) -> None:
     shown = charter_in_words(Charter.load("research"), "fr")
-    assert "Un groupe dont il est dit quelque chose compte au moins 11 personnes." in shown
+    assert "Rien n’est dit d’un groupe de moins de 11 personnes." in shown
     assert "0,33" in shown
     toml = TOML.replace('["all", "joined"]', '["all"]').replace("= true", "= false")
     other = write(tmp_path, None, toml)

@@ -37,7 +37,7 @@ def test_a_partner_s_floor_wins_where_it_is_stricter_and_only_there(tmp_path: Pa
     asked = study({"persons": 19}, days=30)
     (refused,) = decided(asked, mine, policy=own).refusals
     assert refused.rule == "floor/persons"
-    assert refused.text == "persons is 20 or more, by the partner's policy 'east-own'; the study declares 19"
+    assert refused.text == "persons is 20 or more, by the partner's policy “east-own”; the study declares 19"
     assert decided(study({"persons": 20}, days=30), mine, policy=own).ok
     assert refusals(study({"persons": 20, "dominance_percent": 86}, days=30), mine, policy=own) == [
         "floor/dominance_percent"

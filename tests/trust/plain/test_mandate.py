@@ -20,7 +20,7 @@ from trust.errors import CohortInvalid, InvalidInput, MessageInvalid, Refused, S
 from trust.plain import Page, plain
 from trust.privacy.protections import Protections
 from trust.signing.envelope import sha256
-from trust.words.speech import LANGUAGES
+from trust.words.language import LANGUAGES
 
 COLUMNS: list[dict[str, Any]] = [
     {"name": "age", "type": "integer", "minimum": 0, "maximum": 120, "unit": "years"},

@@ -66,7 +66,7 @@ def test_a_purpose_is_permitted_with_its_children(tmp_path: Path, purpose: str, 
 def test_the_remedy_names_a_purpose_that_would_be_permitted(tmp_path: Path) -> None:
     mine = charter(tmp_path, RESEARCH)
     (refused,) = decided(study(purpose="Academik"), mine).refusals
-    assert refused.text == "the charter 'mine' does not permit the purpose 'Academik'"
+    assert refused.text == "the charter “mine” does not permit the purpose “Academik”"
     assert refused.remedy == "choose a purpose that the charter knows: 'Academic', perhaps"
     (refused,) = decided(study(purpose="Marketing"), mine).refusals
     assert refused.remedy.endswith(nearest("Marketing", ["Academic", "Clinical", "Research"]))
@@ -76,7 +76,7 @@ def test_a_permit_that_asks_for_more_than_a_purpose_says_so(tmp_path: Path) -> N
     mine = charter(tmp_path, permit('principal.organisation.kind == "hospital"'))
     (refused,) = decided(study(), mine).refusals
     assert refused.rule == "no-permit"
-    assert refused.text == "no policy of the charter 'mine' permits this study, whatever its purpose"
+    assert refused.text == "no policy of the charter “mine” permits this study, whatever its purpose"
     assert decided(study(), mine, asker=asker(kind="hospital")).ok
 
 

@@ -61,7 +61,7 @@ def test_a_study_that_passes(mine: Charter) -> None:
     explained = said(study(), mine)
     assert (explained.ok, explained.reasons, explained.changes) == (True, (), ())
     assert str(explained) == "The study passes: no rule refuses it."
-    assert str(said(study(), mine, lang="fr")) == "L'étude passe\N{NO-BREAK SPACE}: aucune règle ne la refuse."
+    assert str(said(study(), mine, lang="fr")) == "L’étude est recevable\N{NO-BREAK SPACE}: aucune règle ne la refuse."
 
 
 def test_each_refusal_has_its_article_text_and_remedy_in_the_language_asked(mine: Charter) -> None:
@@ -73,7 +73,7 @@ def test_each_refusal_has_its_article_text_and_remedy_in_the_language_asked(mine
     ]
     assert [(r.rule, r.text, r.remedy) for r in french.reasons] == [
         ("mine/columns", "Un texte.", "Un remède."),
-        ("floor/persons", "persons vaut 11 ou plus\N{NO-BREAK SPACE}; l'étude déclare 5", "fixez persons à 11"),
+        ("floor/persons", "persons\N{NO-BREAK SPACE}: 11 ou plus\N{NARROW NO-BREAK SPACE}; l’étude promet 5", "fixez persons à 11"),
     ]
     assert "columns = without postcode; persons = 11" in str(english)
     assert "columns = sans postcode; persons = 11" in str(french)
@@ -96,7 +96,7 @@ def test_every_built_in_refusal_has_french_words(mine: Charter) -> None:
         assert one.rule == other.rule
         assert one.text != other.text
         assert one.remedy != other.remedy
-    assert "'Academic', peut-être" in french[1].remedy
+    assert "Academic\N{NO-BREAK SPACE}», peut-être" in french[1].remedy
     assert "au choix" in said(study(purpose="zzz"), mine, lang="fr").reasons[0].remedy
 
 
