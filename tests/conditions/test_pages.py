@@ -40,7 +40,7 @@ def test_both_pages_list_the_same_conditions_in_the_same_order() -> None:
 
 @pytest.mark.parametrize("lang", PAGES)
 def test_every_condition_has_a_sentence_a_control_a_test_and_a_limit(lang: str) -> None:
-    limit = {"en": "**Not promised.**", "fr": "**Ce qui n'est pas promis.**"}[lang]
+    limit = {"en": "**Not promised.**", "fr": "**Ce qui n’est pas promis.**"}[lang]
     for number, text in sections(lang).items():
         modules = {name.partition("::")[0] for name in named_in(text)}
         assert len(modules) == 1, number
@@ -87,7 +87,7 @@ def test_no_percentage_stands_beside_the_first_condition(lang: str) -> None:
 def test_the_source_is_cited_as_it_asks(lang: str) -> None:
     text = " ".join(PAGES[lang].read_text("utf-8").split())
     for said in (
-        "Data et IA en pleine confiance. L'éthique comme condition du développement des Big Data",
+        "Data et IA en pleine confiance. L’éthique comme condition du développement des Big Data",
         "Occitanie Data",
         {"en": "20 May 2021", "fr": "20 mai 2021"}[lang],
         "volet 3",

@@ -13,7 +13,7 @@ from trust.canonical import parse
 from trust.errors import InvalidInput
 from trust.logs.merkle import Entry
 from trust.signing.envelope import Envelope
-from trust.words.language import LANGUAGES, catalogue
+from trust.words.language import catalogue
 from trust.words.safe import escaped
 from trust.words.speech import Speech, speech
 
@@ -23,21 +23,19 @@ _DIGITS_SHOWN = 19
 """Characters of a digest: `sha256:` and 12 more."""
 _STUDY = 24
 """Characters of a study's id that stand in line; a longer one moves the rest of its line."""
-_WIDTH = max(
-    len(text) for lang in LANGUAGES for key, text in catalogue(lang)["register"].items() if key.startswith("kind_")
-)
 
 
 def line(entry: Entry, lang: str = "en") -> str:
     """Number, date, kind, study and what, on one line.  Raises: InvalidInput for a language that is not there."""
     say = speech("register", lang)
+    width = max(len(text) for key, text in catalogue(lang)["register"].items() if key.startswith("kind_"))
     kind = say(f"kind_{entry.kind}")
     when = f"{entry.at[:10]} {entry.at[11:19]}"
     try:
         sentence_of = _WHATS[entry.kind](entry.body, say)
     except (InvalidInput, LookupError, TypeError, AttributeError):
         sentence_of = say("line_unreadable")
-    return f"{entry.seq:>6}  {when}  {kind:<{_WIDTH}}  {escaped(entry.study) or '-':<{_STUDY}}  {sentence_of}".rstrip()
+    return f"{entry.seq:>6}  {when}  {kind:<{width}}  {escaped(entry.study) or '-':<{_STUDY}}  {sentence_of}".rstrip()
 
 
 def _payload(body: dict[str, Any]) -> dict[str, Any]:

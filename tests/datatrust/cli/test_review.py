@@ -140,7 +140,7 @@ def test_the_page_is_made_from_the_bytes_that_are_signed(review: Review, docket:
     for part in ("checked", "unchecked", "unchecked_1", "charter"):
         assert review_words.say(part, lang)[:60] in out
     assert filed.mandate_digest in out
-    assert out.count(f"• {review_words.say('yes', lang)} – ") == 18
+    assert out.count(f"• {review_words.say('yes', lang)} – ") == 16
     assert "■" not in out
     assert max(map(len, out.splitlines())) <= 88
 
@@ -204,7 +204,7 @@ def test_two_members_sign_and_the_mandate_is_in_force(review: Review, docket: Do
     assert (code, err) == (0, "")
     assert out.splitlines()[-1] == f"signed: {NUMBER}; 1 of 2 signatures, one signature of the role “lay” is missing"
     code, out, _ = review("sign", only(folder), "--yes", "--lang", "fr", member=1)
-    assert (code, out.splitlines()[-1]) == (0, f"signé : {NUMBER} ; mandat en vigueur")
+    assert (code, out.splitlines()[-1]) == (0, f"signé : {NUMBER}\N{NARROW NO-BREAK SPACE}; mandat en vigueur")
     assert docket.mandate(NUMBER) == docket.find(NUMBER).mandate
     code, out, _ = review("sign", NUMBER, "--yes", member=1)
     assert (code, out.splitlines()[-1]) == (0, f"you have signed {NUMBER} before; mandate in force")
@@ -217,7 +217,7 @@ def test_two_members_who_are_not_lay_are_not_enough(review: Review) -> None:
     out = review("sign", NUMBER, "--yes", member=3)[1]
     assert out.splitlines()[-1] == f"signed: {NUMBER}; 2 of 2 signatures, one signature of the role “lay” is missing"
     out = review("show", NUMBER, "--lang", "fr")[1]
-    assert "2 signatures sur 2, il manque une signature du rôle «\N{NO-BREAK SPACE}lay\N{NO-BREAK SPACE}»" in out
+    assert "2 signatures sur 2, il manque une signature du rôle « lay »" in " ".join(out.split())
 
 
 def test_without_a_terminal_and_without_yes_nothing_is_signed(review: Review, docket: Docket) -> None:
@@ -401,7 +401,9 @@ def test_a_revocation_as_a_file_ends_a_running_study_at_a_node(
 def test_a_file_is_written_even_where_the_docket_says_no_and_never_over_another(
     review: Review, docket: Docket, tmp_path: Path
 ) -> None:
-    assert review("revoke", NUMBER, "--reason", "x", "--lang", "fr", member=1)[1].startswith(f"révoqué : {NUMBER}\N{NARROW NO-BREAK SPACE}; ")
+    assert review("revoke", NUMBER, "--reason", "x", "--lang", "fr", member=1)[1].startswith(
+        f"révoqué : {NUMBER}\N{NARROW NO-BREAK SPACE}; "
+    )
     code, out, err = review("revoke", NUMBER, "--reason", "x", "--out", tmp_path / "stop.json", member=2)
     assert (code, "is revoked already" in err, "written: " in out) == (1, True, True)
     before = (tmp_path / "stop.json").read_bytes()

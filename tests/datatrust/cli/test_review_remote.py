@@ -94,7 +94,10 @@ def test_two_members_sign_from_their_own_machines_and_the_mandate_is_in_force(
     assert (code, err) == (0, "")
     assert out.splitlines()[-1] == f"signed: {NUMBER}; 1 of 2 signatures, one signature of the role “lay” is missing"
     code, out, _ = review("sign", only(here.folder), "--yes", "--lang", "fr", member=1)
-    assert (code, out.splitlines()[-1]) == (0, f"signé : {NUMBER} ; mandat en vigueur")
+    assert (code, out.splitlines()[-1]) == (
+        0,
+        f"signé\N{NO-BREAK SPACE}: {NUMBER}\N{NARROW NO-BREAK SPACE}; mandat en vigueur",
+    )
     assert docket.mandate(NUMBER) == docket.find(NUMBER).mandate
     code, out, _ = review("sign", NUMBER, "--yes", member=1)
     assert (code, out.splitlines()[-1]) == (0, f"you have signed {NUMBER} before; mandate in force")

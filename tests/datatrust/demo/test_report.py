@@ -118,7 +118,7 @@ def test_tables_have_names_and_headers(page: Page) -> None:
 def test_it_says_where_the_example_is_from(report: tuple[str, Path]) -> None:
     text = report[1].read_text("utf-8")
     assert "Occitanie Data" in text
-    assert {"en": "it is not the original data", "fr": "ce ne sont pas les données d&#39;origine"}[report[0]] in text
+    assert {"en": "it is not the original data", "fr": "ce ne sont pas les données d’origine"}[report[0]] in text
     charter = {
         "en": "“research” refuses it: a place here has 3 to 7 people (rule “persons”)",
         "fr": "« research » le refuse : un lieu compte ici 3 à 7 personnes (règle « persons »)",

@@ -145,7 +145,9 @@ def test_a_wait_ends_and_says_for_what(trust: RemoteTrust, here: Served, capsys:
     job = ask(trust).submit()
     here.sign(job.id, 2)
     begun = time.monotonic()
-    with pytest.raises(TimedOut, match="still waits: 1 of 2 signatures, one signature of the role “lay” is missing") as over:
+    with pytest.raises(
+        TimedOut, match="still waits: 1 of 2 signatures, one signature of the role “lay” is missing"
+    ) as over:
         job.result(timeout=0.5)
     assert time.monotonic() - begun < 5
     assert isinstance(over.value, TimeoutError)

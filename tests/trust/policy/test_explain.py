@@ -73,7 +73,11 @@ def test_each_refusal_has_its_article_text_and_remedy_in_the_language_asked(mine
     ]
     assert [(r.rule, r.text, r.remedy) for r in french.reasons] == [
         ("mine/columns", "Un texte.", "Un remède."),
-        ("floor/persons", "persons\N{NO-BREAK SPACE}: 11 ou plus\N{NARROW NO-BREAK SPACE}; l’étude promet 5", "fixez persons à 11"),
+        (
+            "floor/persons",
+            "persons\N{NO-BREAK SPACE}: 11 ou plus\N{NARROW NO-BREAK SPACE}; l’étude promet 5",
+            "fixez persons à 11",
+        ),
     ]
     assert "columns = without postcode; persons = 11" in str(english)
     assert "columns = sans postcode; persons = 11" in str(french)
