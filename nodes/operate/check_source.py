@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import sqlalchemy
-
 from nodes.operate.findings import Finding, failure, ok, warning
 from nodes.rows.cohort_rows import check_source, freeze
-from nodes.rows.from_database import encrypted, is_here, writes_allowed
+from nodes.rows.from_database import DatabaseTable
+from nodes.rows.from_file import FileTable
 from nodes.rows.opt_outs import opted_out
-from nodes.rows.source import Source, is_database, physical_names, scheme
+from nodes.rows.source import Source, table_of
 from nodes.settings import NodeSettings
 from trust.charters.partner_policy import floor_of
 from trust.dataset.dataset import Dataset
@@ -27,16 +26,16 @@ _READER = (
 def check_reached(settings: NodeSettings) -> Finding:
     """The table is there, with columns."""
     source = _source(settings)
-    return ok("source", f"{_kind(source)}: reached, {len(physical_names(source))} columns")
+    table = table_of(source)
+    return ok("source", f"{table.kind}: reached, {len(table.names())} columns")
 
 
 def check_encryption(settings: NodeSettings) -> Finding:
     """Rows come from this machine, or over TLS."""
-    source = _source(settings)
-    url = str(source.url)
-    if not is_database(source.url) or is_here(url):
+    table = table_of(_source(settings))
+    if not isinstance(table, DatabaseTable) or table.is_local:
         return ok("encryption", "the rows are on this machine")
-    is_encrypted = encrypted(url)
+    is_encrypted = table.is_encrypted()
     if is_encrypted:
         return ok("encryption", "the connection with the database is over TLS")
     wording = "is not encrypted" if is_encrypted is False else "may not be encrypted: it cannot be seen from here"
@@ -45,18 +44,20 @@ def check_encryption(settings: NodeSettings) -> Finding:
 
 
 def check_reading(settings: NodeSettings) -> Finding:
-    """The node's account cannot write: on a database each write is tried, on no row, and undone."""
-    source = _source(settings)
-    url = str(source.url)
-    if scheme(url) == "sqlite":
-        name = sqlalchemy.make_url(url.rpartition("#")[0] or url).database or ""
-        return _file(Path(name), "the SQLite file")
-    if not is_database(source.url):
-        return _file(Path(url), "the file")
-    rights = writes_allowed(url, source.table)
+    """The node's account cannot write; of a database its rights are asked, and nothing is tried."""
+    table = table_of(_source(settings))
+    if isinstance(table, FileTable):
+        return _file(table.path, "the file")
+    if not isinstance(table, DatabaseTable):
+        return ok("read-only", "the rows are in memory")
+    if table.file is not None:
+        return _file(table.file, "the SQLite file")
+    rights = table.write_rights()
+    if rights is None:
+        return warning("read-only", f"not checked: {table.kind} is not asked what the node's account may do", _READER)
     if rights:
         return failure("read-only", f"the database's account may write: {', '.join(rights)}", _READER)
-    return ok("read-only", "every attempt to write was refused by the database")
+    return ok("read-only", "the database's account has no right to write")
 
 
 def check_dataset(settings: NodeSettings) -> Finding:
@@ -98,10 +99,6 @@ def _first(dataset: Dataset) -> str:
     """A column that can be frozen: the person's id may be any text."""
     other_columns = [column.name for column in dataset.columns if not column.derived and column.name != dataset.person]
     return next(iter(other_columns), dataset.names[0])
-
-
-def _kind(source: Source) -> str:
-    return scheme(str(source.url)).partition("+")[0] or Path(str(source.url)).suffix.removeprefix(".") or "file"
 
 
 def _file(path: Path, subject: str) -> Finding:

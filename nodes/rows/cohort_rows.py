@@ -18,10 +18,10 @@ import sqlalchemy
 from sqlalchemy.sql import ColumnElement
 
 from nodes.rows.columns import allowed, columns_of, inline
-from nodes.rows.from_file import quoted
 from nodes.rows.opt_outs import opted_out
 from nodes.rows.pushdown import push_down
-from nodes.rows.source import Source, database, open_table, physical_names
+from nodes.rows.source import Source, open_table, physical_names
+from nodes.rows.table import database, quoted
 from trust.dataset.cohort import Cohort
 from trust.dataset.dataset import PARTNER, Column, Dataset
 from trust.dataset.rows import Rows

@@ -13,8 +13,8 @@ from typing import Any
 import duckdb
 import numpy as np
 
-from nodes.rows.from_file import quoted, text
 from nodes.rows.source import Source
+from nodes.rows.table import quoted, text
 from trust.dataset.dataset import Column
 
 __all__ = ["Columns", "allowed", "columns_of", "double", "inline"]

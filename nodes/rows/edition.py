@@ -9,10 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-import time
 from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,114 +19,29 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import sqlalchemy
 
 from nodes.rows.cohort_rows import FrozenRows
 from nodes.rows.columns import columns_of
-from nodes.rows.from_file import text
-from nodes.rows.source import Source, TableInMemory, database, open_table, physical_names, scheme
+from nodes.rows.source import Source, open_table, physical_names, table_of
+from nodes.rows.table import SourceFingerprint, database, kept_once, text
 from trust.dataset.dataset import Dataset
 from trust.errors import Fault
 from trust.privacy.differencing import Bits, bits
 
-__all__ = ["FrozenRows", "SourceFingerprint", "come_or_gone", "ids_of", "look", "take", "write_parquet"]
-
-_SETTLED_NS = 2_000_000_000
-"""A file that was written to later than this before we looked may be written to again within the same tick."""
+__all__ = ["Edition", "come_or_gone", "ids_of", "table_columns", "take", "write_parquet"]
 
 
-@dataclass(frozen=True)
-class _State:
-    """A file's identity, size and dates; and a hash of its content where they may not tell."""
-
-    dates: tuple[int, ...]
-    content: str
-
-
-@dataclass(frozen=True)
-class SourceFingerprint:
-    """What a source looked like, for a proof that it has not changed; `file` and `frame` are None where there is
-    none, as of a database that others write to.
-    """
-
-    file: tuple[_State, ...] | None = None
-    frame: pd.DataFrame | None = None
-
-    def still(self, source: Source, dataset: Dataset) -> bool:
-        """Whether it is certain that the source's rows are those that were seen."""
-        if self.frame is not None and isinstance(source.url, pd.DataFrame):
-            return self.frame.equals(_selected(source.url, _kept_names(source, dataset, [])))
-        if self.file is None:
-            return False
-        whole = any(state.content for state in self.file)
-        fingerprint = look(source, dataset, whole=whole).file
-        if fingerprint is None or len(fingerprint) != len(self.file):
-            return False
-        return all(
-            now.dates == old_state.dates and old_state.content in ("", now.content)
-            for old_state, now in zip(self.file, fingerprint, strict=True)
-        )
-
-
-def look(source: Source, dataset: Dataset, *, whole: bool = False) -> SourceFingerprint:
-    """Look at a source, before it is read: a copy of a DataFrame; a file's dates and size, and its content where it is
-    quite new, since a second change within one tick of the clock would leave no trace, and where `whole`.
-    """
-    if isinstance(source.url, pd.DataFrame):
-        return SourceFingerprint(frame=_selected(source.url, _kept_names(source, dataset, [])).copy(deep=True))
-    url = str(source.url)
-    if scheme(url) == "":
-        return SourceFingerprint(file=_all_or_none(_stat(Path(url), whole=whole)))
-    if scheme(url) == "sqlite":
-        with suppress(sqlalchemy.exc.ArgumentError):
-            name = sqlalchemy.make_url(url.rpartition("#")[0] or url).database
-            if name and Path(name).is_file():
-                beside = [
-                    Path(f"{name}{ending}") for ending in ("-wal", "-journal") if Path(f"{name}{ending}").exists()
-                ]
-                states = [_stat(path, whole=whole) for path in (Path(name), *beside)]
-                return SourceFingerprint(file=_all_or_none(*states))
-    return SourceFingerprint()
-
-
-def _all_or_none(*states: _State | None) -> tuple[_State, ...] | None:
-    states_there = tuple(state for state in states if state is not None)
-    return states_there if len(states_there) == len(states) else None
-
-
-def _stat(path: Path, *, whole: bool) -> _State | None:
-    try:
-        status = path.stat()
-        content = ""
-        if whole or max(status.st_mtime_ns, status.st_ctime_ns) > time.time_ns() - _SETTLED_NS:
-            with path.open("rb") as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return None
-    return _State((status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns), content)
-
-
-def take(source: Source, dataset: Dataset, names: Collection[str]) -> Source:
-    """Freeze all of the dataset's columns that the source has, as a source of its own in memory.
+def take(source: Source, dataset: Dataset, names: Collection[str]) -> tuple[Source, SourceFingerprint]:
+    """Freeze all of the dataset's columns that the source has, as a source of its own in memory; and the fingerprint of
+    what was read.
 
     Args:
         names: the table's names of the columns that are needed now; the others may be missing.
 
     Raises: SourceInvalid, Fault; no message holds an address or a value.
     """
-    chosen = _kept_names(source, dataset, names)
-    frozen: pd.DataFrame | TableInMemory
-    with database() as connection:
-        if isinstance(source.url, pd.DataFrame):  # opened for what is wrong with a column that is needed
-            open_table(source.model_copy(update={"url": source.url.iloc[:0]}), connection, list(names))
-            frozen = _selected(source.url, chosen).copy(deep=True)
-        else:
-            open_table(source, connection, chosen if set(names) <= set(chosen) else list(names))
-            try:
-                frozen = TableInMemory(connection)
-            except duckdb.Error as wrong:
-                raise Fault(f"the edition cannot be held in memory ({type(wrong).__name__})") from None
-    return source.model_copy(update={"url": frozen, "table": "", "opt_out": None})
+    copied, fingerprint = table_of(source).copy(_kept_names(source, dataset, names), list(names))
+    return source.model_copy(update={"url": copied, "table": "", "opt_out": None}), fingerprint
 
 
 def write_parquet(source: Source, names: list[str], path: Path) -> None:
@@ -151,16 +64,13 @@ def write_parquet(source: Source, names: list[str], path: Path) -> None:
 
 
 def _kept_names(source: Source, dataset: Dataset, names: Collection[str]) -> list[str]:
-    """The table's names of the dataset's columns that stand in it once; of two that differ only in capitals, which
-    cannot both be columns of a relation, the one among `names`.
-    """
-    present = physical_names(source)
-    physical = list(dict.fromkeys(_physical(source, dataset).values()))
-    names_used: dict[str, str] = {}
-    for name in [*names, *physical]:
-        if present.count(name) == 1:
-            names_used.setdefault(name.lower(), name)
-    return [name for name in physical if names_used.get(name.lower()) == name]
+    """The table's names of the dataset's columns that an edition keeps."""
+    return kept_once(physical_names(source), table_columns(source, dataset), list(names))
+
+
+def table_columns(source: Source, dataset: Dataset) -> list[str]:
+    """The table's names of all of the dataset's columns that may stand in it."""
+    return list(dict.fromkeys(_physical(source, dataset).values()))
 
 
 def _physical(source: Source, dataset: Dataset) -> dict[str, str]:
@@ -168,11 +78,6 @@ def _physical(source: Source, dataset: Dataset) -> dict[str, str]:
     names = [c.name for c in dataset.columns if not c.derived] + [s for c in dataset.columns for s in c.sources]
     names += [] if dataset.person == "row" else [dataset.person]
     return {name: source.physical(name) for name in sorted(set(names))}
-
-
-def _selected(frame: pd.DataFrame, names: list[str]) -> pd.DataFrame:
-    present = [str(c) for c in frame.columns]
-    return frame.iloc[:, [present.index(name) for name in names]]
 
 
 # ---- who is in it

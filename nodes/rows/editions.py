@@ -38,13 +38,13 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from nodes.rows import edition_files as unfinished
 from nodes.rows.cohort_rows import FrozenRows, freeze, needed
-from nodes.rows.edition import Edition, SourceFingerprint, come_or_gone, ids_of, look, take, write_parquet
+from nodes.rows.edition import Edition, come_or_gone, ids_of, table_columns, take, write_parquet
 from nodes.rows.opt_outs import opted_out
-from nodes.rows.source import Source, physical_names
+from nodes.rows.source import Source, physical_names, table_of
+from nodes.rows.table import SourceFingerprint, TableInMemory
 from trust.canonical import digest
 from trust.dataset.cohort import Cohort
 from trust.dataset.dataset import PARTNER, Dataset
@@ -178,17 +178,17 @@ class EditionKeeper:
     def _current(self, source: Source, names: list[str], gone: frozenset[str], now: datetime) -> Edition:
         if self._next is not None:  # taken for a study that was then refused, or is about to be answered
             extract, fingerprint_then = self._next
-            is_unchanged = extract.seen.still(source, self.dataset) or self._in_use(extract)
+            is_unchanged = self._is_unchanged(source, extract.seen) or self._in_use(extract)
             if fingerprint_then == gone and extract.number == self._last + 1 and is_unchanged:
                 return extract
         entry = self._current_edition
         if entry is None or entry.of != self._source_id(source):
             return self._take(source, names, gone, now)
-        if entry.seen.still(source, self.dataset):
+        if self._is_unchanged(source, entry.seen):
             return entry
-        if self._proof is not None and self._proof[1] == gone and self._proof[0].still(source, self.dataset):
+        if self._proof is not None and self._proof[1] == gone and self._is_unchanged(source, self._proof[0]):
             return entry
-        fingerprint = look(source, self.dataset)
+        fingerprint = table_of(source).fingerprint(table_columns(source, self.dataset))
         if self.dataset.person != "row" and len((entry.ids ^ ids_of(source, self.dataset)) - gone) < self._k:
             self._proof = fingerprint, gone
             return entry
@@ -199,21 +199,21 @@ class EditionKeeper:
             return entry
         return extract
 
+    def _is_unchanged(self, source: Source, since: SourceFingerprint) -> bool:
+        return table_of(source).is_unchanged(since, table_columns(source, self.dataset))
+
     def _in_use(self, extract: Edition) -> bool:
         """Whether another study is about to be answered from it, and nothing tells if the source has changed since: of
         two extracts only one could be the next edition.
         """
-        if extract.seen.file is not None or extract.seen.frame is not None:
+        if extract.seen.is_proof:
             return False
         return any(
             rows is not None and rows.extract is extract for rows in (reference() for reference in self._rows_in_use)
         )
 
     def _take(self, source: Source, names: list[str], gone: frozenset[str], now: datetime) -> Edition:
-        in_memory = isinstance(source.url, pd.DataFrame)
-        fingerprint = SourceFingerprint() if in_memory else look(source, self.dataset)
-        frozen = take(source, self.dataset, names)
-        fingerprint = SourceFingerprint(frame=frozen.url) if isinstance(frozen.url, pd.DataFrame) else fingerprint
+        frozen, fingerprint = take(source, self.dataset, names)
         extract = Edition(
             self._last + 1, write_time(now), frozen, self.dataset, fingerprint, source_id=self._source_id(source)
         )
@@ -253,7 +253,7 @@ class EditionKeeper:
     def _write_all(self, extract: Edition) -> None:
         path = self._rows(extract.number)
         write_parquet(extract.source, physical_names(extract.source), path)
-        if not isinstance(extract.source.url, pd.DataFrame):
+        if isinstance(extract.source.url, TableInMemory):
             extract.source = extract.source.model_copy(update={"url": path})
         self._write_tokens(extract)
         unfinished.synced(self._folder)

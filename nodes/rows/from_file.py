@@ -8,16 +8,28 @@ for a pattern.
 from __future__ import annotations
 
 import csv
-import difflib
 import gzip
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
+import pandas as pd
 
+from nodes.rows.table import (
+    Condition,
+    SourceFingerprint,
+    TableInMemory,
+    copy_into_memory,
+    database,
+    quoted,
+    require_columns,
+    text,
+)
 from trust.errors import SourceInvalid
 
-__all__ = ["file_columns", "load_file", "missing_columns", "quoted", "text"]
+__all__ = ["FileTable"]
 
 _SEPARATORS = {".csv": ",", ".txt": ",", ".tsv": "\t"}
 _PARQUET = (".parquet", ".pq")
@@ -25,53 +37,52 @@ _OF_MACHINE = ("too many open files", "out of memory", "input/output error", "pe
 _MACHINE = "look at the file's rights, and at this machine's disk, memory and limits (ulimit -a)"
 
 
-def file_columns(path: Path, connection: duckdb.DuckDBPyConnection) -> list[str]:
-    """The names of a file's columns, in order.  Raises: SourceInvalid."""
-    if _kind(path) not in _PARQUET:
-        return _header(path)
-    described = _execute(connection, f"DESCRIBE SELECT * FROM {_parquet(path)}", path)
-    return [str(row[0]) for row in described.fetchall()]
+@dataclass(frozen=True)
+class FileTable:
+    """A CSV or Parquet file."""
 
+    path: Path
 
-def load_file(path: Path, connection: duckdb.DuckDBPyConnection, names: list[str]) -> None:
-    """Make the relation `raw` with these columns of a file.  Raises: SourceInvalid; no message holds a value."""
-    present = file_columns(path, connection)
-    missing_columns(names, present)
-    twice = [name for name in names if present.count(name) > 1]
-    if twice:
-        raise SourceInvalid(f"{path.name!r} has two columns named {twice[0]!r}", remedy="rename one of them")
-    if _kind(path) in _PARQUET:
-        relation, chosen = _parquet(path), ", ".join(map(quoted, names))
-    else:
-        relation = _csv(path, len(present))
-        chosen = ", ".join(f"c{present.index(name)} AS {quoted(name)}" for name in names)
-    _execute(connection, f"CREATE TEMP TABLE raw AS SELECT {chosen or '1 AS _'} FROM {relation}", path)
+    @property
+    def kind(self) -> str:
+        """Its ending."""
+        return self.path.suffix.removeprefix(".") or "file"
 
+    def names(self) -> list[str]:
+        """All columns, in order.  Raises: SourceInvalid."""
+        with database() as connection:
+            return self._names(connection)
 
-def missing_columns(names: list[str], present: list[str]) -> None:
-    """Raises: SourceInvalid where one of the names is not among those present.
+    def open(
+        self, connection: duckdb.DuckDBPyConnection, names: Sequence[str], condition: Condition | None = None
+    ) -> None:
+        """As `Table.open`."""
+        path, present = self.path, self._names(connection)
+        require_columns(names, present)
+        if _kind(path) in _PARQUET:
+            relation, chosen = _parquet(path), ", ".join(map(quoted, names))
+        else:
+            relation = _csv(path, len(present))
+            chosen = ", ".join(f"c{present.index(name)} AS {quoted(name)}" for name in names)
+        _execute(connection, f"CREATE TEMP TABLE raw AS SELECT {chosen or '1 AS _'} FROM {relation}", path)
 
-    It names what is present only where that is near: the first line of a file without a header is a row.
-    """
-    lost = [n for n in names if n not in present]
-    if lost:
-        near = difflib.get_close_matches(lost[0].lower(), [p.lower() for p in present], n=1)
-        similar = [p for p in present if p.lower() in near]
-        raise SourceInvalid(
-            f"the table has no column {lost[0]!r}" + (f" and {len(lost) - 1} more" if len(lost) > 1 else ""),
-            expected=f"{similar[0]!r}, perhaps" if similar else f"it among the table's {len(present)} columns",
-            remedy="map its name in the source, as in columns = {age = 'age_years'}",
-        )
+    def fingerprint(self, columns: Sequence[str]) -> SourceFingerprint:
+        """Of the file."""
+        return SourceFingerprint.of_files([self.path])
 
+    def is_unchanged(self, since: SourceFingerprint, columns: Sequence[str]) -> bool:
+        """As `Table.is_unchanged`."""
+        return since.is_of_files([self.path])
 
-def quoted(name: str) -> str:
-    """A name as an SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
+    def copy(self, names: list[str], needed: list[str]) -> tuple[pd.DataFrame | TableInMemory, SourceFingerprint]:
+        """As `Table.copy`."""
+        return copy_into_memory(self, names, needed)
 
-
-def text(value: str) -> str:
-    """A text as an SQL literal, for DuckDB."""
-    return "'" + value.replace("'", "''") + "'"
+    def _names(self, connection: duckdb.DuckDBPyConnection) -> list[str]:
+        if _kind(self.path) not in _PARQUET:
+            return _header(self.path)
+        described = _execute(connection, f"DESCRIBE SELECT * FROM {_parquet(self.path)}", self.path)
+        return [str(row[0]) for row in described.fetchall()]
 
 
 def _kind(path: Path) -> str:

@@ -18,8 +18,9 @@ import numpy as np
 import pandas as pd
 
 from nodes.rows.columns import columns_of
-from nodes.rows.from_database import SourceAway
-from nodes.rows.source import Source, database, is_database, open_table, physical_names, scheme
+from nodes.rows.from_database import DatabaseTable, SourceAway
+from nodes.rows.source import Source, is_database, open_table, physical_names, scheme, table_of
+from nodes.rows.table import database
 from trust.dataset.dataset import Dataset
 from trust.errors import DataTrustError, Fault, SourceInvalid
 
@@ -53,10 +54,10 @@ def _table(source: Source, names: set[str]) -> Source:
     """The list as a source of one column, `id`; `names` are those that its heading may have."""
     place = source.opt_out
     if isinstance(place, str) and place.startswith("#"):
-        if not is_database(source.url):
+        table = table_of(source)
+        if not isinstance(table, DatabaseTable):
             raise SourceInvalid("a table, and the source is no database", expected="a path, or a URL with #table")
-        address, mark, table = str(source.url).rpartition("#")
-        place = (address if mark and "@" not in table and "/" not in table else str(source.url)) + place
+        place = table.address + place
     if isinstance(place, str) and is_database(place):
         list_source = Source(place)
         present = physical_names(list_source)

@@ -1,18 +1,14 @@
 """Where a partner's rows are, and how they fulfil a dataset.  Private to the partner.
 
-A source is a file (`files.py`), a database (`databases.py`) or a DataFrame; in each case only the columns that a study
-needs are read.  Format of `source.toml`: docs/formats.md, 3.
+A source names a table (`table.py`): a file, a database or a DataFrame; only the columns that a study needs are read.
+  Format of `source.toml`: docs/formats.md, 3.
 """
 
 from __future__ import annotations
 
-import functools
 import re
-import secrets
 import tomllib
-import weakref
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -21,43 +17,26 @@ import numpy as np
 import pandas as pd
 from pydantic import ConfigDict, Field, ValidationError, field_validator
 
-from nodes.rows.from_database import DATABASES, Condition, database_columns, read_database
-from nodes.rows.from_file import file_columns, load_file, missing_columns, quoted
+from nodes.rows.from_database import DATABASES, DatabaseTable
+from nodes.rows.from_file import FileTable
+from nodes.rows.from_frame import FrameTable
+from nodes.rows.table import Condition, Table, TableInMemory, database
 from trust.canonical import Model, explained, read_model
 from trust.dataset.dataset import Dataset
 from trust.errors import SourceInvalid, nearest
 
 __all__ = [
     "Source",
-    "TableInMemory",
     "as_source",
-    "database",
     "is_database",
     "open_table",
     "physical_names",
     "scheme",
+    "table_of",
     "whole_table",
 ]
 
 Place: TypeAlias = str | Path | pd.DataFrame
-
-
-class TableInMemory:
-    """A table of the in-memory engine: rows read once, which go with this object.
-
-    Raises: duckdb.Error where there is no room for them.
-    """
-
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """From the relation `raw` of a connection."""
-        self.name = f"held {secrets.token_hex(8)}"
-        connection.execute(f"CREATE TABLE {quoted(self.name)} AS SELECT * FROM raw")  # noqa: S608 - quoted
-        weakref.finalize(self, _drop, self.name)
-
-
-def _drop(name: str) -> None:
-    with suppress(duckdb.Error), database() as connection:
-        connection.execute(f"DROP TABLE IF EXISTS {quoted(name)}")
 
 
 class Source(Model):
@@ -165,22 +144,6 @@ class Source(Model):
         return self
 
 
-@functools.cache
-def _engine() -> duckdb.DuckDBPyConnection:
-    """One in-memory engine a process: to start one takes longer than to ask it.
-
-    Rows that do not fit into memory are not written to the working folder, and nothing is fetched from a network.
-    """
-    return duckdb.connect(
-        config={"temp_directory": "", "autoinstall_known_extensions": False, "autoload_known_extensions": False}
-    )
-
-
-def database() -> duckdb.DuckDBPyConnection:
-    """A connection of its own to the in-memory engine; what is registered or temporary in it is seen by no other."""
-    return _engine().cursor()
-
-
 def as_source(place: Place | Source | Mapping[str, Any]) -> Source:
     """A Source from what a person wrote: a path, a URL, a frame or a Source.  Raises: SourceInvalid."""
     if isinstance(place, Source):
@@ -192,41 +155,37 @@ def as_source(place: Place | Source | Mapping[str, Any]) -> Source:
     )
 
 
-def open_table(
-    source: Source, connection: duckdb.DuckDBPyConnection, names: list[str], condition: Condition | None = None
-) -> None:
-    """Make the relation `raw` in `connection` with the table's columns of these physical names.
+def table_of(source: Source) -> Table:
+    """The table that a source names.  Raises: SourceInvalid for an address that is neither a file nor a database."""
+    place = source.url
+    if isinstance(place, pd.DataFrame):
+        return FrameTable(place)
+    if isinstance(place, TableInMemory):
+        return place
+    if is_database(place):
+        return DatabaseTable(str(place), source.table)
+    if scheme(str(place)):
+        raise SourceInvalid(
+            f"a source with the scheme {scheme(str(place))!r}", expected="a file, or " + ", ".join(DATABASES)
+        )
+    return FileTable(Path(place))
 
-    `condition` is for a database: rows that it leaves out need not come.
+
+def open_table(
+    source: Source, connection: duckdb.DuckDBPyConnection, names: Sequence[str], condition: Condition | None = None
+) -> None:
+    """Make the relation `raw` in `connection`, as `Table.open` does.
 
     Raises: SourceInvalid, Fault; no message holds a connection's text or a value.
     """
     if len({name.lower() for name in names}) < len(names):
         raise SourceInvalid("two columns of the table differ only in capitals", remedy="rename one of them")
-    if isinstance(source.url, pd.DataFrame):
-        _from_frame(source.url, connection, names)
-    elif isinstance(source.url, TableInMemory):
-        present = physical_names(source)
-        missing_columns(names, present)
-        chosen = ", ".join(map(quoted, names)) or "1 AS _"
-        connection.execute(f"CREATE TEMP TABLE raw AS SELECT {chosen} FROM {quoted(source.url.name)}")  # noqa: S608
-    elif is_database(source.url):
-        _from_frame(read_database(str(source.url), source.table, names, condition), connection, names)
-    else:
-        load_file(_path(str(source.url)), connection, names)
+    table_of(source).open(connection, names, condition)
 
 
 def physical_names(source: Source) -> list[str]:
     """All the column names that the table has.  Raises: SourceInvalid, Fault."""
-    if isinstance(source.url, pd.DataFrame):
-        return [str(c) for c in source.url.columns]
-    if is_database(source.url):
-        return database_columns(str(source.url), source.table)
-    with database() as connection:
-        if isinstance(source.url, TableInMemory):
-            described = connection.execute(f"DESCRIBE {quoted(source.url.name)}").fetchall()
-            return [str(row[0]) for row in described]
-        return file_columns(_path(str(source.url)), connection)
+    return table_of(source).names()
 
 
 def whole_table(source: Source) -> pd.DataFrame:
@@ -241,46 +200,12 @@ def whole_table(source: Source) -> pd.DataFrame:
         return connection.execute("SELECT * FROM raw").df()
 
 
-def _path(url: str) -> Path:
-    """The file that a text names.  Raises: SourceInvalid for an address that is neither a file nor a database."""
-    if scheme(url):
-        raise SourceInvalid(f"a source with the scheme {scheme(url)!r}", expected="a file, or " + ", ".join(DATABASES))
-    return Path(url)
-
-
-def is_database(url: Place | TableInMemory) -> bool:
+def is_database(place: object) -> bool:
     """Whether rows come through SQLAlchemy."""
-    return isinstance(url, str) and scheme(str(url)).partition("+")[0] in DATABASES
+    return isinstance(place, str) and scheme(place).partition("+")[0] in DATABASES
 
 
 def scheme(url: str) -> str:
     """What stands before `://`, in small letters; empty for a path."""
     match = re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", url)
     return match[1].lower() if match else ""
-
-
-def _from_frame(frame: pd.DataFrame, connection: duckdb.DuckDBPyConnection, names: list[str]) -> None:
-    present = [str(c) for c in frame.columns]
-    missing_columns(names, present)
-    twice = [name for name in names if present.count(name) > 1]
-    if twice:
-        raise SourceInvalid(f"the table has two columns named {twice[0]!r}", remedy="rename one of them")
-    frame = frame.reset_index(drop=True)
-    columns = {name: _plain(frame.iloc[:, present.index(name)]) for name in names} or {"_": np.zeros(len(frame))}
-    connection.register("raw", pd.DataFrame(columns))
-
-
-def _plain(values: pd.Series[Any]) -> Any:
-    """A column as DuckDB reads it: numbers and texts as they are, anything else as texts, null where missing."""
-    kind = values.dtype
-    if isinstance(kind, pd.CategoricalDtype):
-        return values if pd.api.types.is_string_dtype(kind.categories) else _plain(values.astype(kind.categories.dtype))
-    if isinstance(kind, pd.StringDtype) or (isinstance(kind, np.dtype) and kind.kind in "iufb"):
-        return values
-    if isinstance(values.array, pd.arrays.IntegerArray | pd.arrays.FloatingArray | pd.arrays.BooleanArray):
-        return values
-    if pd.api.types.is_datetime64_any_dtype(kind):
-        return values.dt.strftime("%Y-%m-%d").astype(object)
-    gone = values.isna().to_numpy()
-    texts = [None if missing else str(v) for v, missing in zip(values.astype(object), gone, strict=True)]
-    return pd.Series(texts, index=values.index, dtype=object)

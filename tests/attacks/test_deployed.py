@@ -146,7 +146,7 @@ def test_another_user_of_the_machine_cannot_fill_a_node_with_threads(monkeypatch
 _SPILL = """
 import os, sys
 import duckdb
-from nodes.rows.source import database
+from nodes.rows.table import database
 connection = database() if sys.argv[1] == "ours" else duckdb.connect()
 connection.execute("SET memory_limit='40MB'; SET threads=1")
 try:

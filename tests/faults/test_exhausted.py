@@ -23,7 +23,7 @@ from coordinator.operate.certificates import certify
 from coordinator.serve import worker as module
 from coordinator.serve.worker import CrashLoop, Worker
 from coordinator.settings import CoordinatorSettings
-from nodes.rows.from_file import file_columns
+from nodes.rows.from_file import FileTable
 from tests.e2e.test_killed_processes import children
 from tests.faults.test_network import ONE, Live, live, patience, same
 from tests.faults.test_node_restarts import run
@@ -88,12 +88,12 @@ def test_a_table_that_cannot_be_opened_now_is_not_said_to_be_wrong(tmp_path: Pat
         engine.register("t", table)
         engine.execute(f"COPY t TO '{tmp_path / 't.parquet'}' (FORMAT parquet)")
         for name in ("t.csv", "t.parquet"):
-            file_columns(tmp_path / name, engine)
+            FileTable(tmp_path / name).names()
             with (
                 nothing_opens(),
                 pytest.raises(SourceInvalid, match=r"cannot be read .*: look at the file's rights"),
             ):
-                file_columns(tmp_path / name, engine)
+                FileTable(tmp_path / name).names()
 
 
 # ---- the worker and its processes

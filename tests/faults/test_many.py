@@ -19,14 +19,14 @@ import pandas as pd
 import pytest
 
 import datatrust as dt
-import nodes.rows.editions
 from coordinator.settings import CoordinatorSettings
 from coordinator.study.carry_out import carry_out
 from coordinator.study.replay import Replay
 from datatrust.demo.deployment import _toml
-from nodes.rows.edition import SourceFingerprint
 from nodes.rows.editions import EditionKeeper
+from nodes.rows.from_database import DatabaseTable
 from nodes.rows.source import as_source
+from nodes.rows.table import SourceFingerprint
 from nodes.settings import NodeSettings
 from nodes.study.sessions import Sessions
 from tests.faults.test_killed import entries
@@ -142,7 +142,7 @@ def test_the_first_studies_of_a_database_share_an_edition(tmp_path: Path) -> Non
     made = EditionKeeper(tmp_path / "editions", dt.Dataset.parse(DATASET), persons=5)
     at = datetime(2026, 11, 24, 12, tzinfo=UTC)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(nodes.rows.editions, "look", lambda *_: SourceFingerprint())  # as of PostgreSQL
+        patch.setattr(DatabaseTable, "fingerprint", lambda *_: SourceFingerprint())  # as of PostgreSQL
         first, second = (made.freeze(source, ["x"], None, now=at) for _ in range(2))
         assert second.extract is first.extract
         made.keep(second)

@@ -17,8 +17,7 @@ from nodes.operate import check_network as checks_network
 from nodes.operate import check_source as checks_source
 from nodes.operate import doctor
 from nodes.operate.findings import Finding, found
-from nodes.rows import from_database as databases
-from nodes.rows.from_database import writes_allowed
+from nodes.rows.from_database import DatabaseTable
 from nodes.settings import NodeSettings
 from nodes.state.lock import locked
 from tests.support.example import DATASET, HOSPITALS
@@ -256,7 +255,7 @@ def source_of(home: NodeSettings, server: str, user: str, table: str) -> None:
     ],
 )
 def test_whether_a_database_is_on_this_machine(place: str, here: bool) -> None:
-    assert databases.is_here(f"postgresql://reader:x@{place}#patients") is here
+    assert DatabaseTable(f"postgresql://reader:x@{place}#patients").is_local is here
 
 
 @pytest.mark.parametrize(("mode", "state"), [("disable", "warning"), ("require", "ok"), ("", "ok")])
@@ -267,7 +266,7 @@ def test_a_connection_over_a_network_without_tls_is_found(
     place = f"{postgres}?sslmode={mode}" if mode else postgres
     source_of(home, place, "reader", "patients")
     assert checks_source.check_encryption(home).text == "the rows are on this machine"
-    monkeypatch.setattr(checks_source, "is_here", lambda url: False)  # as if the server were elsewhere
+    monkeypatch.setattr(DatabaseTable, "is_local", False)  # as if the server were elsewhere
     finding = checks_source.check_encryption(home)
     assert (finding.state, "verify-full" in finding.remedy) == (state, state == "warning"), finding
     assert PASSWORD not in str(finding)
@@ -276,7 +275,7 @@ def test_a_connection_over_a_network_without_tls_is_found(
 @pytest.mark.parametrize(
     ("user", "state", "said"),
     [
-        ("reader", "ok", "every attempt to write was refused"),
+        ("reader", "ok", "has no right to write"),
         ("writer", "failure", "may write: UPDATE"),
         ("owner", "failure", "may write: CREATE TABLE"),
         ("tester", "failure", "may write: UPDATE, DELETE, INSERT, CREATE TABLE, TRUNCATE"),
@@ -300,6 +299,11 @@ def test_an_account_that_can_write_is_found(
     assert (count[0], float(count[1]), probe) == (len(north), pytest.approx(north["pressure"].sum()), None)
 
 
+def test_rights_are_asked_of_postgresql_alone(tmp_path: Path) -> None:
+    assert DatabaseTable(f"mysql://reader:{PASSWORD}@127.0.0.1/hospital#patients").write_rights() is None
+    assert DatabaseTable(f"sqlite:///{tmp_path / 'rows.db'}#patients").write_rights() is None
+
+
 def test_a_database_that_is_away_or_refuses_the_password_says_neither_address_nor_password(
     home: NodeSettings, postgres: str
 ) -> None:
@@ -318,7 +322,7 @@ def test_a_database_that_is_away_or_refuses_the_password_says_neither_address_no
         assert PASSWORD not in said
         assert "postgresql://" not in said
         with pytest.raises(DataTrustError) as wrong:
-            writes_allowed(address, "")
+            DatabaseTable(address).write_rights()
         assert PASSWORD not in str(wrong.value)
 
 

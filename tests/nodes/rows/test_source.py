@@ -285,7 +285,7 @@ BAD_FILES = {
     "a declared column is absent": (HEAD.replace("bmi,", "") + LINE.replace("25.5,", ""), "no column 'bmi'"),
     "two columns are absent": (
         "pid,age,income\n1,2,3\n",
-        "no column 'bmi' and 4 more; expected it among the table's 3 columns; to mend",
+        "no column 'bmi' and 4 more; expected it among the table's 3 columns; to fix",
     ),
     "an absent column has a near name": (
         HEAD.replace("bmi", "bmi2") + LINE,

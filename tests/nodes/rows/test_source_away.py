@@ -20,7 +20,7 @@ import sqlalchemy
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from coordinator.study.conductor import Coordinator, StudyOutcome, conduct
-from nodes.rows.from_database import SourceAway, database_columns, read_database
+from nodes.rows.from_database import DatabaseTable, SourceAway
 from nodes.rows.opt_outs import opted_out
 from nodes.rows.source import Source
 from nodes.study.sessions import Sessions
@@ -137,12 +137,12 @@ def test_killed_while_its_rows_are_read(mortal: Server) -> None:
         killer = threading.Thread(target=kill)
         killer.start()
         with pytest.raises(SourceAway, match="refused the question"):
-            read_database(mortal.url, "slow", ["x", "y"], None)
+            DatabaseTable(mortal.url, "slow").read(["x", "y"])
         killer.join()
     with pytest.raises(SourceAway, match="cannot be reached"):
-        read_database(mortal.url, "slow", ["x"], None)
+        DatabaseTable(mortal.url, "slow").read(["x"])
     mortal.start()
-    assert database_columns(mortal.url, "slow") == ["x", "y"]
+    assert DatabaseTable(mortal.url, "slow").names() == ["x", "y"]
 
 
 def test_one_that_stays_away_is_refused_while_the_coordinator_still_waits(trust: Trust) -> None:
