@@ -1,38 +1,40 @@
-"""What the service manager is told: that all is ready, and that we are alive.  Nothing where there is none.
-
-Source: sd_notify(3), the protocol in its last section: datagrams to the Unix socket that NOTIFY_SOCKET names.
-"""
+"""What systemd is told about the service: that it is ready, and that it is alive.  Does nothing under anything else."""
 
 from __future__ import annotations
 
 import os
-import socket
 import time
-from contextlib import suppress
 
-__all__ = ["Notifier"]
+from sdnotify import SystemdNotifier
+
+__all__ = ["ServiceNotifier"]
 
 
-class Notifier:
-    """One service's socket, from the environment at the time when it is made."""
+class ServiceNotifier:
+    """A process's notifications, with the socket and the watchdog's period that its environment names.
+
+    Source: sd_notify(3), sd_watchdog_enabled(3).
+    """
 
     def __init__(self) -> None:
-        self._place = os.environ.get("NOTIFY_SOCKET", "")
+        self._notifier = SystemdNotifier() if os.environ.get("NOTIFY_SOCKET") else None
         period = os.environ.get("WATCHDOG_USEC", "")
-        ours = os.environ.get("WATCHDOG_PID", "") in ("", str(os.getpid()))
-        self._period = int(period) / 2e6 if period.isdigit() and ours else 0.0
+        is_for_us = os.environ.get("WATCHDOG_PID", "") in ("", str(os.getpid()))
+        self._period_seconds = int(period) / 2e6 if period.isdigit() and is_for_us else 0.0
         self._next = 0.0
 
-    def tell(self, *lines: str) -> None:
-        """Such as `READY=1`; lost where nobody listens."""
-        if not self._place:
-            return
-        place = "\0" + self._place[1:] if self._place.startswith("@") else self._place
-        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as to:
-            to.sendto("\n".join(lines).encode(), place)
+    def notify(self, *lines: str) -> None:
+        """Send lines such as `READY=1`; they are lost where nobody listens."""
+        if self._notifier:
+            self._notifier.notify("\n".join(lines))
 
-    def alive(self) -> None:
-        """To be called often: a sign of life at half of the time after which the manager would end us."""
-        if self._period and time.monotonic() >= self._next:
-            self._next = time.monotonic() + self._period
-            self.tell("WATCHDOG=1")
+    def keep_alive(self) -> None:
+        """Send a sign of life at half of the watchdog's period; to be called more often than that."""
+        if self._period_seconds and time.monotonic() >= self._next:
+            self._next = time.monotonic() + self._period_seconds
+            self.notify("WATCHDOG=1")
+
+    def close(self) -> None:
+        """Close the socket."""
+        if self._notifier and self._notifier.socket:
+            self._notifier.socket.close()

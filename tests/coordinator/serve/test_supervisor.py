@@ -23,7 +23,7 @@ from coordinator.operate.certificates import Authority, new_server_key
 from coordinator.serve.logs import logger, of_line
 from coordinator.serve.processes import PARTS, main, not_listening, run_part
 from coordinator.serve.supervisor import LOCK, pids, supervise
-from coordinator.serve.systemd import Notifier
+from coordinator.serve.systemd import ServiceNotifier
 from coordinator.settings import CoordinatorSettings
 from tests.coordinator.test_settings import home
 from trust.errors import InvalidInput
@@ -81,17 +81,18 @@ def test_the_service_manager_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyP
         manager.settimeout(5)
         monkeypatch.setenv("NOTIFY_SOCKET", str(place))
         monkeypatch.setenv("WATCHDOG_USEC", "60000000")
-        notifier = Notifier()
-        notifier.tell("READY=1", "STATUS=ready")
-        notifier.alive()
-        notifier.alive()  # it is not yet time for another
+        notifier = ServiceNotifier()
+        notifier.notify("READY=1", "STATUS=ready")
+        notifier.keep_alive()
+        notifier.keep_alive()  # it is not yet time for another
         assert [manager.recv(100), manager.recv(100)] == [b"READY=1\nSTATUS=ready", b"WATCHDOG=1"]
         manager.setblocking(False)
         with pytest.raises(BlockingIOError):
             manager.recv(100)
-    notifier.tell("STOPPING=1")  # nobody listens any more: nothing happens
+    notifier.notify("STOPPING=1")  # nobody listens any more: nothing happens
+    notifier.close()
     monkeypatch.delenv("NOTIFY_SOCKET")
-    Notifier().tell("READY=1")
+    ServiceNotifier().notify("READY=1")
 
 
 # ---- what cannot start
