@@ -76,8 +76,8 @@ def check_persons(settings: NodeSettings) -> Finding:
     """As many persons as the smallest group may have; with fewer no study is answered.  How many is not said."""
     dataset, charter = settings.dataset(), settings.charter()
     k = floor_of(charter, settings.policy(charter)).persons
-    edition = freeze(dataset, _source(settings), [_first(dataset)], None)
-    if edition.persons < k:
+    frozen = freeze(dataset, _source(settings), [_first(dataset)], None)
+    if frozen.persons < k:
         return failure("persons", f"fewer than {k} persons", "every study would be refused here: look at the source")
     return ok("persons", f"{k} or more")
 

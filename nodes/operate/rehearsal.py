@@ -137,9 +137,9 @@ def rehearse(settings: NodeSettings, papers: Told) -> Rehearsal:
                 parts.append(("after rows", Decisions([_no("rows", wrong)])))
                 return Rehearsal(tuple(parts), tuple(notes))
             differs = AnsweredCohorts(state.answered, editions).judge(cohort_rows, names, study.protections.persons)
-            parts.append(("after rows", gate.after_rows(study, scope, cohort_rows.edition, differs)))
+            parts.append(("after rows", gate.after_rows(study, scope, cohort_rows.frozen, differs)))
             if parts[-1][1].ok:
-                rows = cohort_rows.edition.rows
+                rows = cohort_rows.frozen.rows
                 rows = partner_rows(rows, partners.index(settings.name)) if PARTNER in names else rows
                 parts.append(("first sums", Decisions(_first_sums(study, scope, rows))))
     return Rehearsal(tuple(parts), tuple(notes))

@@ -1,4 +1,4 @@
-"""An edition: the rows of one study at one partner, validated, restricted to the cohort, and frozen as arrays.
+"""The rows of one study at one partner, validated, restricted to the cohort, and frozen as arrays.
 
 Every value is read as the dataset's type, its level or its bounds demand; what does not fit refuses, or counts as
 missing where the source says so.  The cohort's meaning is DuckDB's, on these typed values.
@@ -74,7 +74,7 @@ def freeze(
         for problem in table.problems():
             if not problem.ok:
                 raise SourceInvalid(f"{problem.rule}: {problem.text}", remedy=problem.remedy)
-        return table.edition(columns)
+        return table.frozen_rows(columns)
 
 
 def check_source(dataset: Dataset, source: Source) -> Decisions:
@@ -264,7 +264,7 @@ class _Table:
 
     # ---- the rows
 
-    def edition(self, names: list[str]) -> FrozenRows:
+    def frozen_rows(self, names: list[str]) -> FrozenRows:
         chosen = [f'{_fetched(self._dataset.column(name))} AS "c {index}"' for index, name in enumerate(names)]
         chosen.append('rowid AS "place"')
         several = self._dataset.person != "row" and self._dataset.rows_per_person > 1

@@ -1,4 +1,4 @@
-"""An extract: all of the dataset's columns that a source has, as they stood at one moment, and who is in it.
+"""An edition: all of the dataset's columns that a source has, as they stood at one moment, and who is in it.
 
 A copy in memory, read once; kept over a restart as a Parquet file.  It is a source like any other, so that everything
 that is asked of a source can be asked of it.
@@ -84,10 +84,10 @@ def _physical(source: Source, dataset: Dataset) -> dict[str, str]:
 
 
 class Edition:
-    """An extract with its number and date.
+    """A copy of the dataset's columns, with its number and date.
 
     Attributes:
-        number: of the edition that it is or may become, from 1.
+        number: from 1; it is given for good with the first answer.
         taken: when, `YYYY-MM-DDTHH:MM:SSZ`.
         source: the frozen columns.
         seen: what the partner's source looked like when they were taken.
@@ -121,12 +121,12 @@ class Edition:
         """The persons' ids; for a dataset that has them."""
         return frozenset(self._people[1])
 
-    def persons(self, edition: FrozenRows) -> Bits:
-        """The set of the persons of an edition of this extract, over all persons of the extract."""
+    def persons(self, frozen: FrozenRows) -> Bits:
+        """The set of the persons of rows that were frozen from this edition, over all its persons."""
         if self._dataset.person == "row":
-            return bits(edition.places, edition.height)
+            return bits(frozen.places, frozen.height)
         codes, ids = self._people
-        return bits(codes[edition.places], len(ids))
+        return bits(codes[frozen.places], len(ids))
 
     def tokens(self, key: bytes) -> npt.NDArray[np.uint64]:
         """For each person 64 bits by which another edition's can be known again, shape (persons,).
@@ -163,7 +163,7 @@ def _ids(source: Source, dataset: Dataset) -> npt.NDArray[np.object_]:
 
 
 def come_or_gone(first: Edition, second: Edition, dataset: Dataset, gone: Collection[str]) -> int:
-    """How many persons are in one extract and not in the other, those who have opted out left aside.
+    """How many persons are in one edition and not in the other, those who have opted out left aside.
 
     Where each row is a person, equal rows are counted: three of them against one are two persons; and a row that has
     changed is one that went and one that came.
@@ -172,7 +172,7 @@ def come_or_gone(first: Edition, second: Edition, dataset: Dataset, gone: Collec
         return len((first.ids ^ second.ids) - frozenset(gone))
     with database() as connection:
         names = [
-            _open_rows(connection, which, extract.source, dataset) for which, extract in enumerate((first, second))
+            _open_rows(connection, which, edition.source, dataset) for which, edition in enumerate((first, second))
         ]
         if names[0] != names[1]:
             row = connection.execute('SELECT (SELECT count(*) FROM "rows 0") + (SELECT count(*) FROM "rows 1")')

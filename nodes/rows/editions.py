@@ -1,22 +1,22 @@
-"""The editions of one node: a dated extract, frozen, used by all studies until k persons have come or gone.
+"""The editions of one node: a dated copy of the table, used by all studies until k persons have come or gone.
 
 With a live table each study would see a few persons more or less than the last, and two results, subtracted, would tell
-of those few.  So a node answers from one extract and takes the next when at least k persons differ, k being the persons
+of those few.  So a node answers from one edition and takes the next when at least k persons differ, k being the persons
 of the charter's floor.  Until then values that were changed do not enter either.  Persons who have opted out are
 removed at once, from a kept edition too, and are not counted as gone.
 
 What is read, and when:
 
-- the first study takes all of the dataset's columns that the source has into memory.  An extract from which nothing was
+- the first study takes all of the dataset's columns that the source has into memory.  An edition from which nothing was
   answered is taken anew as soon as the source may have changed, so that an operator who corrects a value need not wait
   for k persons;
 - each later study first asks whether the source has changed.  Of a DataFrame (compared value by value) and of a file or
   SQLite (dates and size; content too while it is quite new) an answer no is proof, and nothing more is read.  Else the
   ids are read and compared; where each row is a person, all columns are;
-- with a state that is kept, the extract goes to the disk before the first answer leaves: `editions/` holds
+- with a state that is kept, the edition goes to the disk before the first answer leaves: `editions/` holds
   `edition.json`, the rows `000001.parquet`, each edition's tokens `000001.tokens`, and `key`, for the owner only.  The
   rows of the last edition go when the next one comes; its tokens stay, since cohorts that were answered are compared
-  over editions (`answered.py`).
+  over editions (`nodes/study/answered_cohorts.py`).
 
 Limits: a value that one person changed enters with the next edition, and a cohort whose persons are the same in both
 then tells of the change.  Of rows without an id, a row that changed counts twice.
@@ -60,27 +60,27 @@ _LEFT_BEHIND = 86_400
 
 @dataclass(frozen=True)
 class CohortRows:
-    """An edition's rows for one study, and which edition they are of.
+    """Rows of one study, and the edition that they are of.
 
     Attributes:
-        edition: rows of the cohort.
-        extract: what they were taken from.
-        persons: the cohort's persons, over all persons of the extract.
+        frozen: rows of the cohort.
+        edition: what they were taken from.
+        persons: the cohort's persons, over all persons of the edition.
     """
 
-    edition: FrozenRows
-    extract: Edition = field(repr=False)
+    frozen: FrozenRows
+    edition: Edition = field(repr=False)
     persons: Bits = field(repr=False)
 
     @property
     def number(self) -> int:
         """Of the edition, from 1."""
-        return self.extract.number
+        return self.edition.number
 
     @property
     def date(self) -> str:
         """When the edition was taken, `YYYY-MM-DDTHH:MM:SSZ`."""
-        return self.extract.taken
+        return self.edition.taken
 
 
 class EditionKeeper:
@@ -121,10 +121,10 @@ class EditionKeeper:
         source = source.checked(self.dataset)
         gone = opted_out(source, self.dataset)
         self._reload(source)
-        extract = self._current(source, needed(self.dataset, source, columns), gone, now)
-        frozen = source.model_copy(update={"url": extract.source.url, "table": "", "opt_out": None})
-        edition = freeze(self.dataset, frozen, names, cohort, gone)
-        rows = CohortRows(edition, extract, extract.persons(edition))
+        edition = self._current(source, needed(self.dataset, source, columns), gone, now)
+        edition_source = source.model_copy(update={"url": edition.source.url, "table": "", "opt_out": None})
+        frozen = freeze(self.dataset, edition_source, names, cohort, gone)
+        rows = CohortRows(frozen, edition, edition.persons(frozen))
         self._rows_in_use = [reference for reference in self._rows_in_use if reference() is not None] + [
             weakref.ref(rows)
         ]
@@ -133,28 +133,28 @@ class EditionKeeper:
     def keep(self, rows: CohortRows) -> None:
         """All studies from now on use this edition; to be called before its first answer leaves.
 
-        Raises: Fault where another study has made the same edition from another extract.
+        Raises: Fault where another study has made the same edition from another copy.
         """
-        extract = rows.extract
-        self._reload(extract.source)
-        if extract.kept:
+        edition = rows.edition
+        self._reload(edition.source)
+        if edition.kept:
             return  # one that gave way meanwhile has its tokens
-        if extract.number <= self._last:
+        if edition.number <= self._last:
             raise Fault("another study has made this edition meanwhile", remedy="run the study again")
         try:
             if self._current_edition is not None:
                 self._write_tokens(self._current_edition)
             if self._durable:
-                self._write(extract)
+                self._write(edition)
         except OSError as wrong:
             raise Fault(f"the edition cannot be kept ({type(wrong).__name__})") from None
-        extract.kept = True
-        self._current_edition, self._last, self._next = extract, extract.number, None
+        edition.kept = True
+        self._current_edition, self._last, self._next = edition, edition.number, None
         self._proof = None
 
-    def identity(self, extract: Edition) -> bytes:
-        """Which persons an extract has, in which order: 32 bytes, of the keyed tokens."""
-        return hashlib.sha256(extract.tokens(self._key).tobytes()).digest()
+    def identity(self, edition: Edition) -> bytes:
+        """Which persons an edition has, in which order: 32 bytes, of the keyed tokens."""
+        return hashlib.sha256(edition.tokens(self._key).tobytes()).digest()
 
     def placed(self, number: int, persons: Bits, among: Edition) -> tuple[Bits, int]:
         """A set of persons of edition `number` as one of the persons of `among`, and how many are not there.
@@ -170,17 +170,17 @@ class EditionKeeper:
         places_there = moved_rows[places(persons, len(moved_rows))]
         return bits(places_there[places_there >= 0], self._size(among)), int(np.count_nonzero(places_there < 0))
 
-    def _size(self, extract: Edition) -> int:
-        return len(extract.tokens(self._key))
+    def _size(self, edition: Edition) -> int:
+        return len(edition.tokens(self._key))
 
     # ---- which edition
 
     def _current(self, source: Source, names: list[str], gone: frozenset[str], now: datetime) -> Edition:
         if self._next is not None:  # taken for a study that was then refused, or is about to be answered
-            extract, fingerprint_then = self._next
-            is_unchanged = self._is_unchanged(source, extract.seen) or self._in_use(extract)
-            if fingerprint_then == gone and extract.number == self._last + 1 and is_unchanged:
-                return extract
+            edition, fingerprint_then = self._next
+            is_unchanged = self._is_unchanged(source, edition.seen) or self._in_use(edition)
+            if fingerprint_then == gone and edition.number == self._last + 1 and is_unchanged:
+                return edition
         entry = self._current_edition
         if entry is None or entry.of != self._source_id(source):
             return self._take(source, names, gone, now)
@@ -192,33 +192,33 @@ class EditionKeeper:
         if self.dataset.person != "row" and len((entry.ids ^ ids_of(source, self.dataset)) - gone) < self._k:
             self._proof = fingerprint, gone
             return entry
-        extract = self._take(source, names, gone, now)
-        if come_or_gone(entry, extract, self.dataset, gone) < self._k:
+        edition = self._take(source, names, gone, now)
+        if come_or_gone(entry, edition, self.dataset, gone) < self._k:
             self._next = None
-            self._proof = extract.seen, gone
+            self._proof = edition.seen, gone
             return entry
-        return extract
+        return edition
 
     def _is_unchanged(self, source: Source, since: SourceFingerprint) -> bool:
         return table_of(source).is_unchanged(since, table_columns(source, self.dataset))
 
-    def _in_use(self, extract: Edition) -> bool:
+    def _in_use(self, edition: Edition) -> bool:
         """Whether another study is about to be answered from it, and nothing tells if the source has changed since: of
-        two extracts only one could be the next edition.
+        two copies only one could be the next edition.
         """
-        if extract.seen.is_proof:
+        if edition.seen.is_proof:
             return False
         return any(
-            rows is not None and rows.extract is extract for rows in (reference() for reference in self._rows_in_use)
+            rows is not None and rows.edition is edition for rows in (reference() for reference in self._rows_in_use)
         )
 
     def _take(self, source: Source, names: list[str], gone: frozenset[str], now: datetime) -> Edition:
         frozen, fingerprint = take(source, self.dataset, names)
-        extract = Edition(
+        edition = Edition(
             self._last + 1, write_time(now), frozen, self.dataset, fingerprint, source_id=self._source_id(source)
         )
-        self._next = extract, gone
-        return extract
+        self._next = edition, gone
+        return edition
 
     # ---- on the disk
 
@@ -240,24 +240,24 @@ class EditionKeeper:
                 f"the tokens of edition {number} are lost", remedy="put the file back into the folder of editions"
             ) from None
 
-    def _write_tokens(self, extract: Edition) -> None:
-        path = self._folder / f"{extract.number:06d}.tokens"
+    def _write_tokens(self, edition: Edition) -> None:
+        path = self._folder / f"{edition.number:06d}.tokens"
         if not path.exists():
-            _write_private(path, extract.tokens(self._key).astype("<u8").tobytes(), self._durable)
+            _write_private(path, edition.tokens(self._key).astype("<u8").tobytes(), self._durable)
 
-    def _write(self, extract: Edition) -> None:
+    def _write(self, edition: Edition) -> None:
         """Rows and tokens first, `edition.json` last: what it names is complete."""
-        with unfinished.making(self._folder, extract.number):
-            self._write_all(extract)
+        with unfinished.making(self._folder, edition.number):
+            self._write_all(edition)
 
-    def _write_all(self, extract: Edition) -> None:
-        path = self._rows(extract.number)
-        write_parquet(extract.source, physical_names(extract.source), path)
-        if isinstance(extract.source.url, TableInMemory):
-            extract.source = extract.source.model_copy(update={"url": path})
-        self._write_tokens(extract)
+    def _write_all(self, edition: Edition) -> None:
+        path = self._rows(edition.number)
+        write_parquet(edition.source, physical_names(edition.source), path)
+        if isinstance(edition.source.url, TableInMemory):
+            edition.source = edition.source.model_copy(update={"url": path})
+        self._write_tokens(edition)
         unfinished.synced(self._folder)
-        entry = {"date": extract.taken, "number": extract.number, "of": extract.of}
+        entry = {"date": edition.taken, "number": edition.number, "of": edition.of}
         _write_private(self._folder / "edition.json", json.dumps(entry, sort_keys=True).encode(), durable=True)
         for old in self._folder.glob("[0-9]*.parquet"):
             if old != path:

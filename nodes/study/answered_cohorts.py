@@ -68,12 +68,12 @@ class AnsweredCohorts:
         """
         self._editions.keep(rows)
         dataset = self._editions.dataset
-        extract, cohort, digest = self._names_of(rows)
+        edition_id, cohort, digest = self._names_of(rows)
         read = " ".join(sorted(columns_read(dataset, columns)))
         with _mapped():
             self._database.execute(
                 "INSERT OR IGNORE INTO cohort VALUES (?, ?, ?, ?, ?)",
-                (digest, dataset.id, rows.number, extract, cohort),
+                (digest, dataset.id, rows.number, edition_id, cohort),
             )
             self._database.execute(
                 "INSERT OR REPLACE INTO answered_cohort VALUES (?, ?, ?, ?)", (study, digest, read, persons)
@@ -88,8 +88,12 @@ class AnsweredCohorts:
     def _names_of(self, rows: CohortRows) -> tuple[bytes, bytes, bytes]:
         """Which persons the edition has, which of them are in the cohort, and a digest of both."""
         dataset = self._editions.dataset
-        extract, cohort = self._editions.identity(rows.extract), rows.persons.tobytes()
-        return extract, cohort, hashlib.sha256(f"{dataset.id}\0{rows.number}\0".encode() + extract + cohort).digest()
+        edition_id, cohort = self._editions.identity(rows.edition), rows.persons.tobytes()
+        return (
+            edition_id,
+            cohort,
+            hashlib.sha256(f"{dataset.id}\0{rows.number}\0".encode() + edition_id + cohort).digest(),
+        )
 
     def _earlier(self, cohort_rows: CohortRows, columns_asked: frozenset[str]) -> Iterator[Earlier]:
         """Each set that was answered for a shared column, once, as persons of the edition now in use."""
@@ -106,11 +110,11 @@ class AnsweredCohorts:
         for cohort, (read, most) in shared.items():
             with _mapped():
                 row = self._database.execute("SELECT edition, extract, persons FROM cohort WHERE digest = ?", (cohort,))
-                number, extract, persons = row.fetchone()
-            if number == cohort_rows.number and extract != self._editions.identity(cohort_rows.extract):
+                number, edition_id, persons = row.fetchone()
+            if number == cohort_rows.number and edition_id != self._editions.identity(cohort_rows.edition):
                 raise Fault("an edition under the number of another", remedy="put the folder of editions back")
             stored = np.frombuffer(persons, dtype=np.uint8)
-            places_there, elsewhere = self._editions.placed(number, stored, cohort_rows.extract)
+            places_there, elsewhere = self._editions.placed(number, stored, cohort_rows.edition)
             yield Earlier(frozenset(read), places_there, elsewhere, most)
 
 

@@ -65,7 +65,7 @@ def begin(
         names: the columns that the analyses read.
     """
     mandate, study, scope = request.mandate, request.study, request.scope
-    partners, rows = mandate.mandate.partners, cohort_rows.edition.rows
+    partners, rows = mandate.mandate.partners, cohort_rows.frozen.rows
     rows = partner_rows(rows, partners.index(node.name)) if PARTNER in names else rows
     plans = plan(study, scope)
     keys = {name: Ed25519PublicKey.from_public_bytes(bytes.fromhex(root.root.partners[name].sign)) for name in partners}

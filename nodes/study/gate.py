@@ -152,23 +152,23 @@ def _same_fields(rule: str, signed_mandate: Mandate, own_draft: Mandate, fields:
     return Decision(rule, not differing, text, "the study must be signed again, with the same version at all actors")
 
 
-def after_rows(study: Study, scope: Scope, edition: FrozenRows, differs: Decision) -> Decisions:
+def after_rows(study: Study, scope: Scope, frozen: FrozenRows, differs: Decision) -> Decisions:
     """Steps 6 to 8.
 
     Args:
-        edition: the rows of my cohort.
+        frozen: the rows of my cohort.
         differs: what the rule on differencing says of it (`nodes/study/answered_cohorts.py`).
     """
     decisions = [
         # 6 opt-outs
-        Decision("opt-outs", True, "those who opted out are not among the rows"),  # or the edition is not read at all
+        Decision("opt-outs", True, "those who opted out are not among the rows"),  # or the table is not read at all
         # 7 persons
-        persons(edition.persons, study.protections),
+        persons(frozen.persons, study.protections),
     ]
     for name in sorted({c for a in study.analyses.values() for c in a.reads() if c != PARTNER}):
         column = scope.dataset.column(name)
         if column.magnitude:
-            decisions.append(dominance(edition.rows, name, study.protections))
+            decisions.append(dominance(frozen.rows, name, study.protections))
     # 8 differencing
     return Decisions([*decisions, differs])
 

@@ -249,7 +249,7 @@ class Session:
     def _require_allowed(self, request: gate.MandateRequest, rows: CohortRows, names: list[str]) -> Decisions:
         """The rules on these rows, which are to be recorded as answered before the first answer."""
         differing = self._answered_cohorts.judge(rows, names, request.study.protections.persons)
-        decisions = require(gate.after_rows(request.study, request.scope, rows.edition, differing))
+        decisions = require(gate.after_rows(request.study, request.scope, rows.frozen, differing))
         self._to_record = rows, names
         return decisions
 

@@ -144,14 +144,14 @@ def test_the_first_studies_of_a_database_share_an_edition(tmp_path: Path) -> Non
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(DatabaseTable, "fingerprint", lambda *_: SourceFingerprint())  # as of PostgreSQL
         first, second = (made.freeze(source, ["x"], None, now=at) for _ in range(2))
-        assert second.extract is first.extract
+        assert second.edition is first.edition
         made.keep(second)
         made.keep(first)
         assert first.number == second.number == 1
         other = EditionKeeper(tmp_path / "other", made.dataset, persons=5)
-        taken = weakref.ref(other.freeze(source, ["x"], None, now=at).extract)  # the control: its study was refused
+        taken = weakref.ref(other.freeze(source, ["x"], None, now=at).edition)  # the control: its study was refused
         again = other.freeze(source, ["x"], None, now=at)
-        assert taken() is not again.extract
+        assert taken() is not again.edition
 
 
 def same(one: dict[str, dict[str, Any]], other: dict[str, dict[str, Any]]) -> None:

@@ -246,7 +246,7 @@ def _look_back(made: Callable[[Path], EditionKeeper], folder: Path) -> None:
     """Open what has lost a file, take two more editions, and ask where the persons of the second are in the last."""
     here = made(folder / "lost")
     persons = here.freeze(as_source(rows(folder, 40)), ["x"], None, now=AT).persons
-    here.placed(2, persons, here.freeze(as_source(rows(folder, 60)), ["x"], None, now=AT).extract)
+    here.placed(2, persons, here.freeze(as_source(rows(folder, 60)), ["x"], None, now=AT).edition)
 
 
 def test_an_older_edition_json_beside_newer_tokens_is_refused(tmp_path: Path) -> None:

@@ -94,4 +94,4 @@ class Table:
 
 def values(taken: CohortRows | None) -> list[float]:
     assert taken is not None
-    return sorted(taken.edition.rows.columns["x"].tolist())
+    return sorted(taken.frozen.rows.columns["x"].tolist())

@@ -38,7 +38,7 @@ class TestOfEverySource:
         node = Table(tmp_path / "node", durable=durable)
         first = node.ask(place.write(people()))
         assert first is not None
-        assert (first.number, first.date, first.edition.persons) == (1, "2026-11-24T00:00:00Z", N)
+        assert (first.number, first.date, first.frozen.persons) == (1, "2026-11-24T00:00:00Z", N)
         later = node.ask(place.write(people(N + K - 1)))
         assert later is not None
         assert later.number == 1
@@ -46,13 +46,13 @@ class TestOfEverySource:
         next_one = node.ask(place.write(people(N + K)))
         assert next_one is not None
         assert next_one.number == 2
-        assert next_one.edition.persons == N + K
+        assert next_one.frozen.persons == N + K
 
     def test_persons_who_go_count_like_those_who_come(self, place: Place, table: Table) -> None:
         table.ask(place.write(people()))
         taken = table.ask(place.write(people(N - 1, 2)))  # 2 gone, 1 come
         assert taken is not None
-        assert (taken.number, taken.edition.persons) == (1, N)
+        assert (taken.number, taken.frozen.persons) == (1, N)
         taken = table.ask(place.write(people(N, 3)))  # 3 gone, 3 come
         assert taken is not None
         assert taken.number == 2
@@ -84,10 +84,10 @@ class TestOfEverySource:
         four_more = pd.concat([twins, people(K - 1)], ignore_index=True)  # equal rows are counted
         taken = node.ask(place.write(four_more))
         assert taken is not None
-        assert (taken.number, taken.edition.persons) == (1, N + 3)
+        assert (taken.number, taken.frozen.persons) == (1, N + 3)
         taken = node.ask(place.write(pd.concat([twins, people(K)], ignore_index=True)))
         assert taken is not None
-        assert (taken.number, taken.edition.persons) == (2, N + 3 + K)
+        assert (taken.number, taken.frozen.persons) == (2, N + 3 + K)
 
     def test_a_restarted_node_uses_the_same_edition(self, place: Place, tmp_path: Path) -> None:
         node = Table(tmp_path / "node", durable=True)
@@ -118,7 +118,7 @@ def test_a_file_that_is_written_anew_within_one_tick_is_seen(table: Table, tmp_p
     text = path.read_text().replace("0,20,0.0", "9,20,0.0").replace("1,21,0.25", "8,21,0.25")
     path.write_text(text)
     source = Source(path)
-    assert not table_of(source).is_unchanged(table.taken(path).extract.seen, table_columns(source, BY_ID))
+    assert not table_of(source).is_unchanged(table.taken(path).edition.seen, table_columns(source, BY_ID))
 
 
 def test_an_unchanged_source_is_not_read_again(table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +142,7 @@ def test_a_value_may_be_corrected_while_nothing_was_answered(table: Table) -> No
 def test_a_study_that_is_refused_keeps_no_edition(table: Table) -> None:
     table.taken(people())
     taken = table.taken(people(N + 1))
-    assert (taken.number, taken.edition.persons) == (1, N + 1)
+    assert (taken.number, taken.frozen.persons) == (1, N + 1)
 
 
 def test_two_extracts_do_not_become_the_same_edition(table: Table) -> None:
@@ -252,7 +252,7 @@ def test_another_process_that_made_the_next_edition_is_followed(tmp_path: Path) 
     other.ask(people(N + K))
     taken = node.ask(people(N + K))
     assert taken is not None
-    assert (taken.number, taken.edition.persons) == (2, N + K)
+    assert (taken.number, taken.frozen.persons) == (2, N + K)
 
 
 @pytest.mark.parametrize("cohort", ["", "age >= 30", "age >= 30 and x > 2"])

@@ -87,7 +87,7 @@ class TestAListInADatabase:
             connection.exec_driver_sql("INSERT INTO optouts VALUES ('7', NULL)")
         engine.dispose()
         taken = table.taken(source, "age >= 0")
-        assert (taken.number, taken.edition.persons) == (1, N - 3)
+        assert (taken.number, taken.frozen.persons) == (1, N - 3)
 
     def test_without_a_column_of_the_id_is_refused(self, address: str) -> None:
         with pytest.raises(SourceInvalid, match="opt-outs"):
@@ -161,13 +161,13 @@ def test_what_they_hold_is_not_validated_either() -> None:
 def test_they_leave_a_kept_edition_at_once_and_come_back_with_it(table: Table) -> None:
     gone: list[int] = []
     source = Source(people(), opt_out=gone)
-    assert table.taken(source).edition.persons == N
+    assert table.taken(source).frozen.persons == N
     table.ask(source, "age >= 30")
     gone.append(3)
     taken = table.taken(source)
-    assert (taken.number, taken.edition.persons) == (1, N - 1)
+    assert (taken.number, taken.frozen.persons) == (1, N - 1)
     gone.clear()
-    assert table.taken(source).edition.persons == N
+    assert table.taken(source).frozen.persons == N
 
 
 def test_they_are_not_counted_as_gone(table: Table) -> None:
@@ -175,7 +175,7 @@ def test_they_are_not_counted_as_gone(table: Table) -> None:
     table.ask(Source(people(), opt_out=gone))
     gone.extend(range(4))
     taken = table.taken(Source(people(N - 4, 4), opt_out=gone))  # the partner has deleted them too
-    assert (taken.number, taken.edition.persons) == (1, N - 4)
+    assert (taken.number, taken.frozen.persons) == (1, N - 4)
     taken = table.taken(Source(people(N - 5, 5), opt_out=gone))
     assert taken.number == 1
     taken = table.taken(Source(people(N - 4 - K, 4 + K), opt_out=gone))
