@@ -253,7 +253,7 @@ def follow(envelopes, pinned):
     return current
 
 
-def in_force(what, begins, at, ends):
+def require_in_force(what, begins, at, ends):
     need(time(begins) <= at < time(ends), f"{what} has expired, or is not in force yet")
 
 
@@ -266,8 +266,8 @@ def read_mandate(signed, root, at):
     for name in set(root.roles) - set(FOUR_ROLES):
         enough = len(who & set(root.roles[name]["keys"])) >= root.roles[name]["threshold"]
         need(enough, f"the mandate is not signed by as many of role {name!r} as are needed")
-    in_force("the trust root", root.issued, at, root.expires)
-    in_force("the mandate", mandate["not_before"], at, mandate["expires"])
+    require_in_force("the trust root", root.issued, at, root.expires)
+    require_in_force("the mandate", mandate["not_before"], at, mandate["expires"])
     need(mandate["charter"] == root.charter, "the mandate is under another charter than the trust root's")
     need(set(mandate["partners"]) <= set(root.partners), "the mandate names a partner that the root does not have")
     return mandate

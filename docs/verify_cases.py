@@ -12,7 +12,6 @@ from verify import (
     envelope,
     fits,
     follow,
-    in_force,
     need,
     quorum,
     read_canonical,
@@ -21,6 +20,7 @@ from verify import (
     read_mandate,
     read_roots,
     read_study,
+    require_in_force,
     root_by_path,
     sha,
     steps,
@@ -50,7 +50,7 @@ def case(kind, folder):
     elif kind == "root":
         numbered = sorted((path for path in folder.glob("*.json") if path.stem.isdigit()), key=lambda p: int(p.stem))
         root = follow([envelope(read_json(path.read_bytes())) for path in numbered], pinned)
-        in_force("the trust root", root.issued, now, root.expires)
+        require_in_force("the trust root", root.issued, now, root.expires)
     elif kind == "mandate":
         signed = envelope(read_json(file("mandate.json")))
         read_study(envelope(read_json(file("study.json"))), read_mandate(signed, pinned, now), pinned, now)

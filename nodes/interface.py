@@ -23,10 +23,10 @@ from trust.signing.json_text import read_json
 
 __all__ = ["CoordinatorReader", "tls_context", "why"]
 
-_PATIENCE = 10.0
-_WHOLE = 30.0
+_CONNECT_SECONDS = 10.0
+_ANSWER_SECONDS = 30.0
 """Seconds for a whole answer, however small its pieces: whoever asks must not be held up, nor taken for dead."""
-_LARGEST = 1 << 24
+_LARGEST_BYTES = 1 << 24
 _MOST_PAGES, _MOST_BYTES = 10_000, 1 << 28
 
 
@@ -56,7 +56,7 @@ class CoordinatorReader:
     url: str
     authority: bytes
     proxy: str = ""
-    patience: float = _PATIENCE
+    patience: float = _CONNECT_SECONDS
 
     def roots(self) -> list[Any]:
         """Envelopes of every version, as JSON values.  Raises: Fault, MessageInvalid."""
@@ -83,7 +83,7 @@ class CoordinatorReader:
         bytes_left = _MOST_BYTES
         for _ in range(_MOST_PAGES):
             raw = self.get(f"/v1/register/entries?start={len(entries_read)}&limit=100")[0]
-            page = read_json(raw, largest=_LARGEST)
+            page = read_json(raw, largest=_LARGEST_BYTES)
             entries, size = (page.get("entries"), page.get("size")) if isinstance(page, dict) else (None, None)
             whole = isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries)
             if not isinstance(entries, list) or not whole or type(size) is not int:
@@ -128,20 +128,20 @@ class CoordinatorReader:
                 body = bytearray()
                 for piece in answer.iter_raw():
                     body += piece
-                    if len(body) > _LARGEST:
-                        raise MessageInvalid(f"an answer of more than {_LARGEST} bytes", expected="less")
+                    if len(body) > _LARGEST_BYTES:
+                        raise MessageInvalid(f"an answer of more than {_LARGEST_BYTES} bytes", expected="less")
                 if watch.over:  # an answer without a length ends wherever it is cut off
                     raise httpx.ReadTimeout("over")
                 return bytes(body), answer.headers
         except httpx.HTTPError as wrong:
-            text = f"an answer that takes longer than {_WHOLE:.0f} s" if watch.over else why(wrong)
+            text = f"an answer that takes longer than {_ANSWER_SECONDS:.0f} s" if watch.over else why(wrong)
             raise Fault(
                 f"{self.url} cannot be reached ({text})",
                 remedy="ask who runs the coordinator, and look at the firewall for outgoing connections",
             ) from None
 
     def _json(self, path: str) -> Any:
-        return read_json(self.get(path)[0], largest=_LARGEST)
+        return read_json(self.get(path)[0], largest=_LARGEST_BYTES)
 
 
 class _Watch:
@@ -160,7 +160,7 @@ class _Watch:
     @contextmanager
     def timed(self) -> Iterator[None]:
         """While a request is under way."""
-        timer = threading.Timer(_WHOLE, self._end)
+        timer = threading.Timer(_ANSWER_SECONDS, self._end)
         timer.daemon = True
         timer.start()
         try:

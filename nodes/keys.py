@@ -38,7 +38,7 @@ _PLACES = ("keys/sign.pem", "keys/seal.pem", "connection/node.pem")
 _NEXT = ("keys/next/sign.pem", "keys/next/seal.pem", "keys/next/node.pem")
 _CONTEXT = b"datatrust partner.json rotation 1\n"
 """What a rotation's signature is over, before the file's bytes: it fits nothing else."""
-_LARGEST = 1 << 14
+_LARGEST_BYTES = 1 << 14
 
 
 class PartnerFile(Model):
@@ -142,8 +142,8 @@ def check_rotation(partner: bytes, signature: bytes, earlier: Mapping[str, Partn
 
     Raises: Refused (`signature`), InvalidInput, MessageInvalid.
     """
-    file = read_model(PartnerFile, read_json(partner, largest=_LARGEST), InvalidInput, "partner.json")
-    document = read_json(signature, largest=_LARGEST)
+    file = read_model(PartnerFile, read_json(partner, largest=_LARGEST_BYTES), InvalidInput, "partner.json")
+    document = read_json(signature, largest=_LARGEST_BYTES)
     public = bytes.fromhex(earlier[file.name].sign) if file.name in earlier else b""
     try:
         ok = document["keyid"] == key_id(public) and valid(

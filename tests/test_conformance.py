@@ -50,7 +50,7 @@ def pinned(folder: Path) -> TrustRoot:
 
 def mandate(folder: Path) -> None:
     root, at, signed = pinned(folder), now(folder), envelope(folder / "mandate.json")
-    root.in_force(at)
+    root.require_in_force(at)
     found = check_mandate(signed, root, at)
     check_study(envelope(folder / "study.json"), found.mandate, root, at)
     if (folder / "revocation.json").exists() and revoked(folder, signed, root):
@@ -69,7 +69,7 @@ def revoked(folder: Path, signed: Envelope, root: TrustRoot) -> bool:
 def root(folder: Path) -> None:
     numbered = sorted((path for path in folder.glob("*.json") if path.stem.isdigit()), key=lambda path: int(path.stem))
     held = pinned(folder) if (folder / "root.json").exists() else None
-    check_roots([envelope(path) for path in numbered], held).in_force(now(folder))
+    check_roots([envelope(path) for path in numbered], held).require_in_force(now(folder))
 
 
 def release(folder: Path) -> None:

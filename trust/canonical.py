@@ -66,11 +66,11 @@ def canonical(value: Any) -> bytes:
     Raises: ValueError for what has no canonical form: a float, null, a large integer, a key that is no string, a text
     that is no Unicode.
     """
-    _check(value, 0)
+    _check_value(value, 0)
     return _ENCODER.encode(value).encode("ascii")
 
 
-def _check(value: Any, depth: int) -> None:
+def _check_value(value: Any, depth: int) -> None:
     """Raises: ValueError.  Texts come first: nearly every value is one."""
     if isinstance(value, str):
         if not value.isascii():
@@ -81,11 +81,11 @@ def _check(value: Any, depth: int) -> None:
         for key, inner in value.items():
             if not isinstance(key, str):
                 raise ValueError("an object's keys are strings")
-            _check(key, depth + 1)
-            _check(inner, depth + 1)
+            _check_value(key, depth + 1)
+            _check_value(inner, depth + 1)
     elif isinstance(value, list | tuple):
         for inner in value:
-            _check(inner, depth + 1)
+            _check_value(inner, depth + 1)
     elif not isinstance(value, int):
         raise ValueError(f"{type(value).__name__} has no canonical form")
     elif abs(value) >= LARGEST_INTEGER:

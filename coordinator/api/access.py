@@ -23,10 +23,10 @@ from trust.documents.filed_study import TrustDocuments
 from trust.documents.root import Root
 from trust.errors import Refused
 from trust.signing.envelope import Envelope, key_id
-from trust.signing.http_signatures import TOLERANCE, Signed, normal, verify_request
+from trust.signing.http_signatures import CLOCK_TOLERANCE_SECONDS, Signed, normal, verify_request
 from trust.times import read_time
 
-__all__ = ["EVERYBODY", "Asker", "Directory", "Door", "Nonces", "Role", "json_only", "only"]
+__all__ = ["EVERYBODY", "Asker", "Directory", "Door", "Nonces", "Role", "require_json", "require_role"]
 
 Role: TypeAlias = Literal["researcher", "member", "partner", "operator", "auditor"]
 EVERYBODY: Final[tuple[Role, ...]] = ("researcher", "member", "partner", "operator", "auditor")
@@ -100,16 +100,19 @@ class Nonces:
         self._most, self._lock, self._next = most, threading.Lock(), 0.0
 
     def take(self, request: Signed, now: datetime) -> None:
-        """Raises: Refused (`request-replayed`); Http (`too-many`) where no more can be remembered."""
+        """Remember the request.
+
+        Raises: Refused (`request-replayed`); Http (`too-many`) where no more can be remembered.
+        """
         name, seconds = (request.keyid, request.nonce), now.timestamp()
         with self._lock:
             if name in self._expiries:
                 raise Refused("request-replayed", "the request was received before", remedy="sign it anew")
             if seconds >= self._next or len(self._expiries) >= self._most:
                 self._expiries = {key: expires for key, expires in self._expiries.items() if expires >= seconds}
-                self._next = seconds + TOLERANCE
+                self._next = seconds + CLOCK_TOLERANCE_SECONDS
             if len(self._expiries) >= self._most:
-                raise too_many(TOLERANCE)
+                raise too_many(CLOCK_TOLERANCE_SECONDS)
             self._expiries[name] = request.until
 
 
@@ -152,7 +155,7 @@ class Door:
         return signed_request
 
 
-def only(asker: Asker, *roles_allowed: Role) -> Asker:
+def require_role(asker: Asker, *roles_allowed: Role) -> Asker:
     """Raises: Refused (`request-role`) where the asker is none of these."""
     if not asker.roles & set(roles_allowed):
         text = f"this is for {', '.join(roles_allowed)}; the key is {', '.join(sorted(asker.roles))}"
@@ -160,7 +163,7 @@ def only(asker: Asker, *roles_allowed: Role) -> Asker:
     return asker
 
 
-def json_only(request: Request) -> None:
+def require_json(request: Request) -> None:
     """Raises: Http (`media-type`) for a body that says that it is something else than JSON."""
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type != "application/json":

@@ -11,7 +11,7 @@ from fastapi import Depends, Request, Security
 from fastapi.routing import APIRoute
 from fastapi.security import APIKeyHeader
 
-from coordinator.api.access import Asker, Door, json_only
+from coordinator.api.access import Asker, Door, require_json
 from coordinator.api.dockets import Dockets, Writing
 from coordinator.api.policies import Published
 from coordinator.api.problems import Http
@@ -83,7 +83,7 @@ Asking: TypeAlias = Annotated[Asker, Depends(_asker)]
 
 
 def _envelope(request: Request, office: Office, raw: Raw, asker: Asking) -> Envelope:
-    json_only(request)
+    require_json(request)
     return Envelope.read(read_json(raw, largest=office.largest))
 
 

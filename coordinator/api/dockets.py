@@ -19,8 +19,8 @@ from trust.errors import Fault, InvalidInput
 
 __all__ = ["Dockets", "Writing"]
 
-_LOOK = 0.01
-_TRY, _STALE = 5.0, 15.0
+_POLL_SECONDS = 0.01
+_PROOF_SECONDS, _STALE_SECONDS = 5.0, 15.0
 """Seconds between two proofs that docket and register can be written, and for how long one counts."""
 
 
@@ -48,7 +48,7 @@ class Dockets:
         while (docket := await run_in_threadpool(self.take)) is None:
             if time.monotonic() > deadline:
                 raise Fault("all dockets are in use; the coordinator is too busy")
-            await asyncio.sleep(_LOOK)
+            await asyncio.sleep(_POLL_SECONDS)
         try:
             await run_in_threadpool(_usable, docket)
             yield docket
@@ -88,11 +88,11 @@ class Writing:
     """Whether docket and register can be written: proved once in a while, by one request at a time, whoever asks."""
 
     def __init__(self) -> None:
-        self._proved, self._proof_lock = -_STALE, threading.Lock()
+        self._proved, self._proof_lock = -_STALE_SECONDS, threading.Lock()
 
     def works(self, docket: Docket) -> bool:
         """Whether it could be written just now; while somebody tries, what the last one has found."""
-        if time.monotonic() - self._proved > _TRY and self._proof_lock.acquire(blocking=False):
+        if time.monotonic() - self._proved > _PROOF_SECONDS and self._proof_lock.acquire(blocking=False):
             try:
                 docket.check_writable()
                 self._proved = time.monotonic()
@@ -100,7 +100,7 @@ class Writing:
                 return False
             finally:
                 self._proof_lock.release()
-        return time.monotonic() - self._proved < _STALE
+        return time.monotonic() - self._proved < _STALE_SECONDS
 
 
 def _usable(docket: Docket) -> None:

@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from fastapi import APIRouter, Response
 
-from coordinator.api.access import only
+from coordinator.api.access import require_role
 from coordinator.api.context import Asking, Body, Lent, Office
 from coordinator.api.documents import Online, RegisterHead, Run, StatusDocument
 from coordinator.api.public import checkpoint_of
@@ -37,7 +37,7 @@ router = APIRouter()
 )
 def accept(office: Office, docket: Lent, asker: Asking, root: Body, response: Response) -> Envelope:
     """Signed by a quorum of the root in force and of its own; as it is kept."""
-    only(asker, "operator", "member")
+    require_role(asker, "operator", "member")
     count_before = len(docket.trust.roots)
     roots_now = docket.accept_root(root).roots
     stored_root = next(envelope for envelope in reversed(roots_now) if envelope.payload == root.payload)
@@ -57,7 +57,7 @@ def _keep(path: Path, envelope: Envelope) -> None:
 @router.get("/v1/status", operation_id="status", summary="How everything stands")
 def status(docket: Lent, asker: Asking) -> StatusDocument:
     """Counts of studies, those that run, partners' connections, the register."""
-    only(asker, "operator", "member", "partner")
+    require_role(asker, "operator", "member", "partner")
     studies_running = []
     for study in docket.ids("running"):
         report, reported_at = docket.notes.read(study)

@@ -18,7 +18,7 @@ __all__ = ["router"]
 
 router = APIRouter()
 
-_LEAST_DISK = 256 << 20
+_LEAST_DISK_BYTES = 256 << 20
 _LEAST_DAYS = 1
 _AHEAD = timedelta(minutes=5)
 
@@ -93,7 +93,7 @@ def _clock(docket: Docket, now: datetime) -> tuple[bool, str]:
 
 def _disk(office: ApiContext) -> tuple[bool, str]:
     free = shutil.disk_usage(office.settings.folder).free
-    return free >= _LEAST_DISK, f"{free >> 20} MiB free"
+    return free >= _LEAST_DISK_BYTES, f"{free >> 20} MiB free"
 
 
 def _certificate(office: ApiContext, now: datetime) -> tuple[bool, str]:

@@ -23,7 +23,7 @@ from trust.files import check_closed_to_others, read_file
 __all__ = ["ApiServer", "serve"]
 
 _MOST_CONNECTIONS = 256
-_LARGEST_HEAD = 1 << 14
+_LARGEST_HEAD_BYTES = 1 << 14
 """Bytes of a request's first line and header fields."""
 _HEAD_SECONDS, _IDLE_SECONDS, _SLOW_SECONDS, _END_SECONDS = 15, 10, 30, 6
 """Seconds for a request's head to arrive; between two requests; for the last answer of a connection to be taken; for
@@ -135,7 +135,7 @@ class ApiServer(uvicorn.Server):
             server_header=False,
             proxy_headers=False,
             limit_concurrency=_MOST_CONNECTIONS,
-            h11_max_incomplete_event_size=_LARGEST_HEAD,
+            h11_max_incomplete_event_size=_LARGEST_HEAD_BYTES,
             timeout_keep_alive=_IDLE_SECONDS,
             timeout_graceful_shutdown=_END_SECONDS,
         )

@@ -6,7 +6,7 @@ from typing import Annotated, Any, TypeAlias
 
 from fastapi import APIRouter, Path, Query, Response
 
-from coordinator.api.access import EVERYBODY, Asker, only
+from coordinator.api.access import EVERYBODY, Asker, require_role
 from coordinator.api.context import Asking, Body, Lent, Now, Office, Raw
 from coordinator.api.documents import FiledDocument, StudiesDocument
 from coordinator.api.problems import Http, respond
@@ -59,7 +59,7 @@ _PAGE: dict[int | str, dict[str, Any]] = {
 )
 def file(office: Office, docket: Lent, asker: Asking, now: Now, study: Body, response: Response) -> Any:
     """Signed by the researcher who asks.  A refusal by the charter is recorded, and says what would pass."""
-    only(asker, "researcher")
+    require_role(asker, "researcher")
     study_document, study = docket.trust.signed(study)
     if study_document.researcher not in asker.researchers:
         raise _of_another()
@@ -69,7 +69,7 @@ def file(office: Office, docket: Lent, asker: Asking, now: Now, study: Body, res
         if refusal is not None:
             _record(docket, study, refusal, study_document.id)
             return respond(refusal, explanation=office.published.explained(study_document, docket.trust, now))
-        _room(docket, asker)
+        _require_room(docket, asker)
         try:
             return FiledDocument.of(docket.file(study), docket)
         except StudyInvalid:
@@ -84,7 +84,7 @@ def file(office: Office, docket: Lent, asker: Asking, now: Now, study: Body, res
     return FiledDocument.of(study_before, docket)
 
 
-def _room(docket: Docket, asker: Asker) -> None:
+def _require_room(docket: Docket, asker: Asker) -> None:
     """Raises: Http (`too-many`) where as many studies of hers wait for the committee as one researcher may have."""
     waiting = [docket.find(name) for name in docket.ids("filed")]
     if (
@@ -126,7 +126,7 @@ def studies(
     As many as were asked for, or about 4 MiB of them.  Where there are more, the answer has `next`: ask again with that
     as `after`.  A study that is filed meanwhile comes last.
     """
-    only(asker, *EVERYBODY)
+    require_role(asker, *EVERYBODY)
     documents: list[FiledDocument] = []
     bytes_left, last = _MOST_BYTES, after
     for place, filed_study in docket.after(after, None if asker.sees_all else asker.researchers):
@@ -147,7 +147,7 @@ def studies(
 )
 def one(docket: Lent, asker: Asking, study: Name) -> Any:
     """By its id or its number."""
-    only(asker, *EVERYBODY)
+    require_role(asker, *EVERYBODY)
     return FiledDocument.of(_find_visible(docket, asker, study), docket)
 
 
@@ -160,7 +160,7 @@ def one(docket: Lent, asker: Asking, study: Name) -> Any:
 )
 def result(office: Office, docket: Lent, asker: Asking, study: Name) -> Response:
     """Its bytes, as they were signed."""
-    only(asker, *EVERYBODY)
+    require_role(asker, *EVERYBODY)
     filed_study = _find_visible(docket, asker, study)
     if filed_study.state != "released":
         raise no_such_move(filed_study.id, filed_study.state, "; only a released study has a result")
@@ -179,7 +179,7 @@ def result(office: Office, docket: Lent, asker: Asking, study: Name) -> Response
 )
 def cancel(docket: Lent, asker: Asking, study: Name, raw: Raw) -> Any:
     """By the researcher whose it is, or by the operator; before it is released."""
-    only(asker, "researcher", "operator")
+    require_role(asker, "researcher", "operator")
     if raw:
         raise Http("request", "a body where none is expected")
     filed_study = _find(docket, study)
@@ -201,7 +201,7 @@ def cancel(docket: Lent, asker: Asking, study: Name, raw: Raw) -> Any:
 )
 def sign(docket: Lent, asker: Asking, study: Name, mandate: Body) -> Any:
     """The mandate's envelope, with the signature of the member who asks."""
-    only(asker, "member")
+    require_role(asker, "member")
     filed_study = _find(docket, study)
     signers = signers_of("mandate", mandate, docket.trust.root.root.keys_of("committee"))
     if asker.keyid not in signers:
@@ -224,7 +224,7 @@ def sign(docket: Lent, asker: Asking, study: Name, mandate: Body) -> Any:
 )
 def vote(docket: Lent, asker: Asking, against: Body) -> Any:
     """Signed by the member who asks."""
-    only(asker, "member")
+    require_role(asker, "member")
     vote_given = read_refusal(against, docket.trust.root.root)
     _require_own_key(asker, vote_given.member)
     if against.payload in {envelope.payload for envelope in docket.votes(vote_given.mandate)}:
@@ -242,7 +242,7 @@ def vote(docket: Lent, asker: Asking, against: Body) -> Any:
 )
 def revoke(docket: Lent, asker: Asking, revocation: Body) -> Any:
     """Signed by the member who asks."""
-    only(asker, "member")
+    require_role(asker, "member")
     parsed_revocation = read_revocation(revocation, docket.trust.root.root)
     _require_own_key(asker, parsed_revocation.member)
     if revocation.payload in {envelope.payload for envelope in docket.revocations(parsed_revocation.mandate)}:

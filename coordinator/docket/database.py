@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Database", "Postgres", "Sqlite", "open_database"]
 
-_PATIENCE = 30
+_LOCK_SECONDS = 30
 """Seconds that a writer waits for another."""
-_CONNECT = 10
+_CONNECT_SECONDS = 10
 """Seconds for a connection to PostgreSQL."""
-_LOCK = 0x6461746174727573
+_ADVISORY_LOCK = 0x6461746174727573
 """Of PostgreSQL's advisory locks, the one that writers take: the letters `datatrus`."""
 _MIGRATING = threading.Lock()
 _ADDRESS_FORM = "a folder, or postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
@@ -167,7 +167,7 @@ class Sqlite(Database):
 
     def _write_ahead(self) -> None:
         """A new file's journal becomes a write-ahead log; SQLite does not wait for another that does so."""
-        end = time.monotonic() + _PATIENCE
+        end = time.monotonic() + _LOCK_SECONDS
         while True:
             try:
                 self.execute("PRAGMA journal_mode=WAL")
@@ -178,7 +178,7 @@ class Sqlite(Database):
             time.sleep(0.01)
 
     def _connect(self) -> sqlite3.Connection:
-        return sqlite3.connect(self._file, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
+        return sqlite3.connect(self._file, timeout=_LOCK_SECONDS, isolation_level=None, check_same_thread=False)
 
     @property
     def in_transaction(self) -> bool:
@@ -220,7 +220,7 @@ class Postgres(Database):
     A connection that is lost between two transactions is made again; one that is lost inside undoes it.
     """
 
-    _first = f"SELECT pg_advisory_xact_lock({_LOCK})"
+    _first = f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"
 
     def __init__(self, url: str, *, durable: bool) -> None:
         """Raises: InvalidInput for no such URL, no driver, a user who is not let in; Fault where nobody answers."""
@@ -269,13 +269,19 @@ class Postgres(Database):
 
     def _connect(self) -> psycopg.Connection[tuple[Any, ...]]:
         """A connection whose single transactions see one state throughout.  Raises: InvalidInput, Fault."""
-        options = {"connect_timeout": _CONNECT, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+        options = {
+            "connect_timeout": _CONNECT_SECONDS,
+            "keepalives_idle": 30,
+            "keepalives_interval": 10,
+            "keepalives_count": 3,
+        }
         commit = "on" if self._durable else "off"
         try:
             connection = self._psycopg.connect(**{**options, **self._arguments}, autocommit=True)
             connection.execute(
                 "SET default_transaction_isolation = 'repeatable read';"
-                f"SET lock_timeout = '{_PATIENCE}s'; SET idle_in_transaction_session_timeout = '{2 * _PATIENCE}s';"
+                f"SET lock_timeout = '{_LOCK_SECONDS}s';"
+                f"SET idle_in_transaction_session_timeout = '{2 * _LOCK_SECONDS}s';"
                 f"SET synchronous_commit = {commit}"
             )
         except self._psycopg.Error as wrong:
@@ -326,7 +332,7 @@ class Postgres(Database):
     def _drop(self) -> None:
         with suppress(self._psycopg.Error):
             if self._connection.info.transaction_status == self._psycopg.pq.TransactionStatus.ACTIVE:
-                self._connection.cancel_safe(timeout=_CONNECT)
+                self._connection.cancel_safe(timeout=_CONNECT_SECONDS)
         self._connection.close()
 
     def _reconnect(self) -> None:

@@ -39,7 +39,7 @@ _NUMBER = re.compile(r"[0-9]{4}-[0-9]{4,}")
 _STUDIES = "SELECT id, number, state, study, mandate, at, ended, seq FROM study"
 _PROBE = "/"
 """The name under which `check_writable` writes; no study's id has a slash."""
-_AT_ONCE = 20
+_ROWS_AT_ONCE = 20
 """Rows that are read at once: each holds two signed documents."""
 
 
@@ -120,8 +120,8 @@ class Docket:
         with self.register.transaction():
             trust = self.trust
             study_document, study = trust.signed(study)
-            trust.may_be_filed(study_document, now)
-            self._new(study_document)
+            trust.require_fileable(study_document, now)
+            self._claim_id(study_document)
             place = self._db.rows("SELECT count(*) FROM study")[0][0] + 1
             number = f"{now:%Y}-{place:04d}"
             envelope = sign(
@@ -143,7 +143,7 @@ class Docket:
         """
         with self.register.transaction():
             study_document, study = self.trust.signed(study)
-            self._new(study_document)
+            self._claim_id(study_document)
             self._write("study", study_document.id, {"envelope": study.document()})
             self._record_refusal(study_document.id, refusal)
 
@@ -170,7 +170,7 @@ class Docket:
                 )
             if signers <= filed_study.signers and filed_study.state in ("filed", "mandated"):
                 return filed_study
-            filed_study.open_for_votes()
+            filed_study.require_open_for_votes()
             against = {vote.member for vote in filed_study.against}
             if signers <= against:
                 raise Refused("vote-against", "a member has voted against this mandate", remedy="file the study again")
@@ -196,7 +196,7 @@ class Docket:
             vote = read_refusal(envelope, root)
             envelope = valid_only("vote", envelope, {vote.member: root.keys_of("committee")[vote.member]})
             filed_study = self.of_mandate(vote.mandate)
-            filed_study.open_for_votes()
+            filed_study.require_open_for_votes()
             if vote.member in filed_study.signers:
                 text = "the member has signed this mandate"
                 raise Refused("vote-against", text, remedy="revoke the mandate once it is in force")
@@ -271,7 +271,7 @@ class Docket:
             self._db.execute("DELETE FROM said WHERE study = ?", (study,))
 
     def move(self, study: str, next_state: State) -> None:
-        """Raises: Refused where the table of states has no such move."""
+        """Move the study to that state.  Raises: Refused where the table of states has no such move."""
         with self.register.transaction():
             self._move(self.find(study), next_state)
 
@@ -319,7 +319,7 @@ class Docket:
         They are read as they are asked for; one that is filed meanwhile comes last.
         Args: researchers: whose; None: everybody's.
         """
-        while rows := self._db.rows(_STUDIES + " WHERE seq > ? ORDER BY seq LIMIT ?", place, _AT_ONCE):
+        while rows := self._db.rows(_STUDIES + " WHERE seq > ? ORDER BY seq LIMIT ?", place, _ROWS_AT_ONCE):
             for row in rows:
                 place = row[7]
                 if researchers is None or _researcher(row[3]) in researchers:
@@ -375,7 +375,7 @@ class Docket:
             raise _revoked()
         if filed_study.ended:
             raise filed_study.ended
-        filed_study.still_timely()
+        filed_study.require_not_lapsed()
         if filed_study.state == "filed":
             missing_roles = "".join(
                 f", {n} of role {role!r} lacking" for role, n in self.trust.lacking(filed_study.signers).items()
@@ -385,7 +385,7 @@ class Docket:
             raise Refused("mandate-missing", text + missing_roles, remedy="wait for the committee")
         if filed_study.state != "mandated":
             raise no_such_move(filed_study.id, filed_study.state)
-        SignedMandate(filed_study.mandate, self.trust.root).in_force(self._clock())
+        SignedMandate(filed_study.mandate, self.trust.root).require_in_force(self._clock())
         return filed_study.mandate
 
     # ---- inside a transaction
@@ -393,8 +393,11 @@ class Docket:
     def _write(self, kind: str, study: str, body: Mapping[str, Any]) -> int:
         return self.register.append(kind, study, write_time(self._clock()), body)
 
-    def _new(self, study: Study) -> None:
-        """Raises: StudyInvalid where the id was used, filed or turned away, or would be taken for a number."""
+    def _claim_id(self, study: Study) -> None:
+        """Take the id of a new study.
+
+        Raises: StudyInvalid where the id was used, filed or turned away, or would be taken for a number.
+        """
         if _NUMBER.fullmatch(study.id):
             raise StudyInvalid(f"the study's id {study.id!r} looks like a mandate's number", expected="words in it")
         if self.used(study.id):

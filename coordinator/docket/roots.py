@@ -39,7 +39,7 @@ class Roots:
         if newer:
             roots = (*self._trust.roots, *(read_text(text) for (text,) in newer))
             self._trust = TrustDocuments(roots, self._trust.dataset, self._trust.charter)
-        _same_charter(self._trust, self._trust.root.root)
+        _check_charter(self._trust, self._trust.root.root)
         return self._trust
 
     def accept(self, envelope: Envelope, now: datetime) -> None:
@@ -53,8 +53,8 @@ class Roots:
         if envelope.unverified_payload in {accepted.unverified_payload for accepted in trust.roots}:
             return
         new = trust.root.next(envelope)
-        new.in_force(now)
-        _same_charter(trust, new.root)
+        new.require_in_force(now)
+        _check_charter(trust, new.root)
         self._tell(valid_only("root", envelope, trust.root.root.keys_of("root") | new.root.keys_of("root")))
 
     def untold(self) -> bool:
@@ -136,7 +136,7 @@ def _another(told_count: int) -> InvalidInput:
     )
 
 
-def _same_charter(trust: TrustDocuments, root: Root) -> None:
+def _check_charter(trust: TrustDocuments, root: Root) -> None:
     """Raises: InvalidInput where the root names another charter than the one that is here."""
     if trust.charter.folder_digest != root.charter:
         raise InvalidInput(

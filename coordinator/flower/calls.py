@@ -11,9 +11,9 @@ import httpx
 
 from trust.errors import Fault
 
-__all__ = ["PATIENCE", "Bearer", "Retry", "of_certificate"]
+__all__ = ["RETRY_SECONDS", "Bearer", "Retry", "of_certificate"]
 
-PATIENCE = 30.0
+RETRY_SECONDS = 30.0
 """Seconds for which a SuperLink that does not answer is asked again."""
 
 T = TypeVar("T")
@@ -34,7 +34,7 @@ class Retry:
         self._stop = stop or threading.Event()
 
     def invoke(self, function: Callable[..., T], *arguments: Any, **keywords: Any) -> T:
-        wait, end = 0.1, time.monotonic() + PATIENCE
+        wait, end = 0.1, time.monotonic() + RETRY_SECONDS
         while True:
             try:
                 return function(*arguments, **keywords)

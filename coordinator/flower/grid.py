@@ -52,7 +52,7 @@ from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supercore.task_identity import TaskIdentity
 from flwr.superlink.grid import http_grid
 
-from coordinator.flower.calls import PATIENCE, Bearer, Retry, of_certificate
+from coordinator.flower.calls import RETRY_SECONDS, Bearer, Retry, of_certificate
 from trust.errors import Fault
 from trust.protocol.messages import from_parts, in_parts
 
@@ -187,9 +187,9 @@ def _through_wire(message: Message) -> Message:
 
 # ---- on a SuperLink
 
-_POLL, _LONGEST_POLL, _PULL = 0.02, 1.0, 5.0
+_POLL_SECONDS, _LONGEST_POLL_SECONDS, _PULL_SECONDS = 0.02, 1.0, 5.0
 """Seconds between two looks for answers: a twentieth of the wait so far, within these; for content of one announced."""
-_BEAT = 15.0
+_HEARTBEAT_SECONDS = 15.0
 """Seconds between signs of life; without one for 60 s the SuperLink ends the run."""
 _NO_CODE = {
     "pyproject.toml": b"""[project]\nname = "datatrust"\nversion = "1.0.0"\ndescription = ""\nlicense = "Apache-2.0"
@@ -219,7 +219,9 @@ class _RunGrid(http_grid.HttpGrid):
 
     def __init__(self, address: str, authority: bytes, token: str) -> None:
         # its first wait for an object that is still on its way up is a whole second, its last one five minutes long
-        vars(http_grid)["pull_objects"] = partial(pull_objects, initial_backoff=0.01, backoff_cap=0.25, max_time=_PULL)
+        vars(http_grid)["pull_objects"] = partial(
+            pull_objects, initial_backoff=0.01, backoff_cap=0.25, max_time=_PULL_SECONDS
+        )
         super().__init__(address, False, authority, token=token)
         self._retry_invoker = cast(Any, Retry())
         self._lock = threading.Lock()
@@ -252,7 +254,7 @@ class _RunGrid(http_grid.HttpGrid):
             lost = (lost & waiting.keys()) - twice
             ids |= self._send(Message(waiting[node].content, node, "query") for node in lost)
             twice |= lost
-            time.sleep(min(max(_POLL, waited / 20), _LONGEST_POLL))
+            time.sleep(min(max(_POLL_SECONDS, waited / 20), _LONGEST_POLL_SECONDS))
         return replies
 
     def _send(self, messages: Iterable[Message]) -> dict[str, int]:
@@ -354,14 +356,14 @@ class FlowerRun:
 
     def _task(self, run: int) -> tuple[str, int]:
         """The task of our own run: its token and its id."""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + RETRY_SECONDS
         while time.monotonic() < end:
             reply = self._ask(
                 self._executor.AcquireTask, AcquireTaskRequest(supported_task_types=[TaskType.SERVER_APP])
             )
             if reply.HasField("task") and reply.token and reply.task.run_id == run:
                 return reply.token, reply.task.task_id
-            time.sleep(_POLL)
+            time.sleep(_POLL_SECONDS)
         raise Fault("the SuperLink does not give out the run's task", remedy="see its log")
 
     def _ask(self, function: Callable[[Any], Any], request: Any) -> Any:
@@ -371,7 +373,7 @@ class FlowerRun:
         return list(self._ask(self._control.ListNodes, ListNodesRequest()).nodes_info)
 
     def _beats(self, grid: _RunGrid, gone: threading.Event) -> None:
-        while not gone.wait(_BEAT):
+        while not gone.wait(_HEARTBEAT_SECONDS):
             try:
                 if not grid._runtime_client.SendTaskHeartbeat(SendTaskHeartbeatRequest()).success:
                     gone.set()

@@ -35,7 +35,7 @@ from google.protobuf.message import DecodeError
 from trust.errors import DataTrustError
 from trust.files import read_secret
 
-__all__ = ["FLEET", "LONGEST", "Gate", "main"]
+__all__ = ["FLEET", "LONGEST_BYTES", "Gate", "main"]
 
 FLEET = frozenset(
     f"/v1/fleet/{call}"
@@ -51,11 +51,11 @@ FLEET = frozenset(
     )
 )
 """What a node asks for."""
-LONGEST = 16 * 2**20
+LONGEST_BYTES = 16 * 2**20
 """Bytes of a request; our longest part of a message has 8 MiB."""
 _PUSH = "/v1/fleet/push-messages"
 _LOOPBACK = ("127.0.0.1", "::1")
-_END = 2
+_END_SECONDS = 2
 """Seconds from SIGTERM for requests that are under way."""
 
 Scope = MutableMapping[str, Any]
@@ -122,7 +122,9 @@ def own_reply(body: bytes) -> bool:
 def _short(headers: Sequence[tuple[bytes, bytes]]) -> bool:
     """Whether a body has a length that is said, once, and not too long; a request without one has no body."""
     values = [value for name, value in headers if name == b"content-length"]
-    return len(values) < 2 and all(value.isdigit() and len(value) < 12 and int(value) <= LONGEST for value in values)
+    return len(values) < 2 and all(
+        value.isdigit() and len(value) < 12 and int(value) <= LONGEST_BYTES for value in values
+    )
 
 
 async def _whole(receive: Receive) -> bytes | None:
@@ -135,7 +137,7 @@ async def _whole(receive: Receive) -> bytes | None:
             return None
         parts.append(event.get("body", b""))
         more_body = bool(event.get("more_body", False))
-        if sum(map(len, parts)) > LONGEST:
+        if sum(map(len, parts)) > LONGEST_BYTES:
             return None
     return b"".join(parts)
 
@@ -176,7 +178,7 @@ def _serve(run: Callable[..., None], control: bytes, app: App, **options: Any) -
         "proxy_headers": False,
         "server_header": False,
         "access_log": False,
-        "timeout_graceful_shutdown": _END,
+        "timeout_graceful_shutdown": _END_SECONDS,
     }
     run(Gate(app, control), **{**options, **uvicorn_options})
 

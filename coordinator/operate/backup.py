@@ -151,11 +151,11 @@ def restore(
     Refused (`state-rolled-back`) where the register is behind the checkpoint or another.
     """
     files, partner_files = read_backup(file, passphrase)
-    _whole(file, {**files, **partner_files})
+    _check_whole(file, {**files, **partner_files})
     about = read_model(About, _json(files["about.json"]), InvalidInput, f"{str(file)!r}, about.json")
     entries = files["register.jsonl"].splitlines()
     if checkpoint is not None:
-        _contains(checkpoint, entries, files)
+        _check_contains(checkpoint, entries, files)
     with fresh(home) as beside:
         for name, raw in {**files, **partner_files}.items():
             if name in _PLAIN or name in _SECRETS or _NAME.fullmatch(name):
@@ -173,13 +173,13 @@ def restore(
     return CoordinatorSettings(home), about, broken
 
 
-def _whole(file: Path, files: Mapping[str, bytes]) -> None:
+def _check_whole(file: Path, files: Mapping[str, bytes]) -> None:
     """Raises: InvalidInput for a backup of something else."""
     if lacking := {"about.json", "register.jsonl", "docket.jsonl", *_PLAIN[:1], *_SECRETS} - files.keys():
         raise InvalidInput(f"{str(file)!r} has no {min(lacking)}", expected="a backup of a coordinator")
 
 
-def _contains(note: str, entries: list[bytes], files: Mapping[str, bytes]) -> None:
+def _check_contains(note: str, entries: list[bytes], files: Mapping[str, bytes]) -> None:
     """Raises: Refused where the register does not contain what somebody else has seen of it."""
     names = sorted((name for name in files if name.startswith("roots/")), key=lambda name: (len(name), name))
     versions = [TrustRoot(Envelope.read(_json(files[name])).unverified_payload) for name in names]

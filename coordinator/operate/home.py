@@ -157,7 +157,7 @@ def fresh(home: Path) -> Iterator[Path]:
 def _check(request: Wanted, now: datetime) -> _Checked:
     roots = _roots(request.roots)
     root = check_roots(roots, None)
-    root.in_force(now)
+    root.require_in_force(now)
     charter, dataset = Charter.load(request.charter), read_file(request.dataset)
     Dataset.load(request.dataset)
     if charter.folder_digest != root.root.charter:
@@ -226,7 +226,7 @@ def _from_anywhere(database: str) -> str:
 
 
 def _write(folder: Path, checked: _Checked, hosts: Sequence[str], now: datetime) -> None:
-    """Raises: OSError, InvalidInput."""
+    """Write the home's files.  Raises: OSError, InvalidInput."""
     engine = folder / "coordinator" / "engine"
     for folder_ in (folder / "charter", folder / "roots", folder / "results", folder / "keys", engine.parent, engine):
         folder_.mkdir(mode=0o700)

@@ -16,7 +16,7 @@ from trust.words.safe import escaped
 
 __all__ = ["in_words", "status"]
 
-_SOON = 30
+_RENEW_DAYS = 30
 """Days before an end from which on it is called soon."""
 
 
@@ -103,4 +103,4 @@ def _days(view: dict[str, Any], mend: str) -> str:
     days = view["days_left"]
     if days < 0:
         return f"EXPIRED {view['expires']}: {mend}"
-    return f"{days} days left, until {view['expires']}" + (f": soon; {mend}" if days < _SOON else "")
+    return f"{days} days left, until {view['expires']}" + (f": soon; {mend}" if days < _RENEW_DAYS else "")

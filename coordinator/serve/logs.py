@@ -20,7 +20,7 @@ __all__ = ["KEYS", "Say", "logger", "of_line"]
 
 KEYS = frozenset({"code", "days", "event", "level", "part", "partner", "pid", "rule", "seconds", "study", "time"})
 """All that a line can have."""
-_LONGEST = 2000
+_LONGEST_CHARACTERS = 2000
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _LEVEL = re.compile(r"(?:\S+Z )?(DEBUG|INFO|WARNING|ERROR)\b(?: \[[\w.]+\]|\s*:)?\s+(.*)")
 """How Flower and uvicorn write a line: a level, after a time or before a colon."""
@@ -66,7 +66,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, bool | int | float):
         return value
     text = str(value)
-    return escaped(text if len(text) <= _LONGEST else text[:_LONGEST] + "…")
+    return escaped(text if len(text) <= _LONGEST_CHARACTERS else text[:_LONGEST_CHARACTERS] + "…")
 
 
 def _json(_: Any, __: str, event: MutableMapping[str, Any]) -> str:

@@ -30,7 +30,7 @@ SUPERVISOR = "DATATRUST_SUPERVISOR"
 """The environment's variable that names the process that a part must not outlive."""
 _OPEN_STATES = ("ready", "waiting")
 """What a line of the worker begins with once it has opened its run at the SuperLink."""
-_TIMEOUT = 2.0
+_PROBE_SECONDS = 2.0
 
 
 def run_part(settings: CoordinatorSettings, part: str) -> int:
@@ -90,7 +90,7 @@ def not_listening(settings: CoordinatorSettings, part: str) -> str:
         context = ssl.create_default_context(cafile=str(settings.engine / "ca.pem"))
         if part == "api":
             return _api_state(host, int(port), context)
-        with socket.create_connection((host, int(port)), _TIMEOUT) as plain:
+        with socket.create_connection((host, int(port)), _PROBE_SECONDS) as plain:
             context.wrap_socket(plain, server_hostname=host).close()
     except ssl.SSLCertVerificationError as wrong:
         return f"what listens at {address} has another certificate ({wrong.verify_message})"
@@ -100,7 +100,7 @@ def not_listening(settings: CoordinatorSettings, part: str) -> str:
 
 
 def _api_state(host: str, port: int, context: ssl.SSLContext) -> str:
-    connection = http.client.HTTPSConnection(host, port, timeout=_TIMEOUT, context=context)
+    connection = http.client.HTTPSConnection(host, port, timeout=_PROBE_SECONDS, context=context)
     try:
         connection.request("GET", "/readyz")
         status = connection.getresponse().status

@@ -27,17 +27,17 @@ from trust.documents.study_states import ENDED, State
 from trust.errors import DataTrustError, Fault
 from trust.words.safe import escaped
 
-__all__ = ["LEASE", "PARKED", "RetryingChannel", "carry", "forget", "main", "say"]
+__all__ = ["LEASE_SECONDS", "PARKED_EXIT_CODE", "RetryingChannel", "carry", "forget", "main", "say"]
 
-LEASE = 20.0
+LEASE_SECONDS = 20.0
 """Seconds: a study is somebody else's after so long without a sign of its process."""
-PARKED = 75
+PARKED_EXIT_CODE = 75
 """Exit code where the study is left as it stands, for another process (sysexits.h: a temporary failure)."""
-_BROKEN = 70
+_FAILURE_EXIT_CODE = 70
 """Exit code after an unexpected failure (sysexits.h)."""
-_RENEW, _PAUSE, _END = 5.0, 0.2, 5.0
+_RENEW_SECONDS, _PAUSE_SECONDS, _END_SECONDS = 5.0, 0.2, 5.0
 """Seconds between two signs; between two looks for nodes that are away; for the end, once the worker is gone."""
-_SLICE = 20.0
+_RESEND_SECONDS = 20.0
 """Seconds after which a message is sent again to a node that has not answered: it may have a new id."""
 
 
@@ -61,7 +61,7 @@ class RetryingChannel:
             try:
                 reachable = self._reachable(waiting)
                 answers = (
-                    self._engine.channel(self._nodes).exchange(reachable, deadline=min(seconds_left, _SLICE))
+                    self._engine.channel(self._nodes).exchange(reachable, deadline=min(seconds_left, _RESEND_SECONDS))
                     if reachable
                     else {}
                 )
@@ -76,7 +76,7 @@ class RetryingChannel:
                 waiting_said = True
                 self._tell(f"waiting for {', '.join(sorted(waiting))}")
             if waiting and not reachable:
-                self._stop.wait(_PAUSE)
+                self._stop.wait(_PAUSE_SECONDS)
         return replies
 
     def _reachable(self, waiting: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -169,14 +169,14 @@ def forget(docket: Docket, study: str, *, unless: Sequence[State] = ("running", 
 def _hold(settings: CoordinatorSettings, study: str, holder: str, stop: threading.Event) -> None:
     """Renew the lease; a process that has lost it ends at once, since another one carries the study out."""
     last, docket = time.monotonic(), None
-    while not stop.wait(_RENEW):
+    while not stop.wait(_RENEW_SECONDS):
         with suppress(Exception):  # a database that is away for a while, or no memory: without a lease it ends
             docket = docket or settings.docket()
-            if not docket.leases.renew(study, holder, LEASE):
-                os._exit(PARKED)
+            if not docket.leases.renew(study, holder, LEASE_SECONDS):
+                os._exit(PARKED_EXIT_CODE)
             last = time.monotonic()
-        if time.monotonic() - last > LEASE:
-            os._exit(PARKED)
+        if time.monotonic() - last > LEASE_SECONDS:
+            os._exit(PARKED_EXIT_CODE)
     if docket is not None:
         docket.close()
 
@@ -185,13 +185,13 @@ def main(folder: Path, address: str, study: str, holder: str) -> None:
     """What such a process does; `holder` is the name under which it has the lease, `address` the SuperLink's."""
     try:
         threading.Thread(target=_end_with_worker, daemon=True).start()
-        code = 0 if carry(CoordinatorSettings(folder), address, study, holder, say) else PARKED
+        code = 0 if carry(CoordinatorSettings(folder), address, study, holder, say) else PARKED_EXIT_CODE
     except DataTrustError as wrong:
         say(f"{study}: {wrong}")
-        code = PARKED
+        code = PARKED_EXIT_CODE
     except Exception as wrong:  # a mistake of ours, or no memory: it ends one study, not the others
         say(f"{study}: an unexpected failure ({type(wrong).__name__})")
-        code = _BROKEN
+        code = _FAILURE_EXIT_CODE
     sys.stdout.flush()
     os._exit(code)  # threads of the transport may still wait for their time
 
@@ -201,8 +201,8 @@ def _end_with_worker() -> None:
     if worker := multiprocessing.parent_process():
         worker.join()
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(_END)
-        os._exit(PARKED)
+        time.sleep(_END_SECONDS)
+        os._exit(PARKED_EXIT_CODE)
 
 
 def say(words: str) -> None:

@@ -32,14 +32,14 @@ __all__ = ["LOCK", "Supervisor", "environment_of", "pids", "supervise"]
 
 LOCK = "run.lock"
 """In the folder `coordinator`: held by the supervisor, with the ids of its processes in it."""
-_SHORTEST, _LONGEST = 0.1, 5.0
+_SHORTEST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 5.0
 """Seconds before a process is started again: twice as many each time, until all are ready."""
-_LOOK = 0.1
-_PROBE, _REMIND = 0.5, 10.0
+_POLL_SECONDS = 0.1
+_PROBE_SECONDS, _REMIND_SECONDS = 0.5, 10.0
 """Seconds between two looks at who answers, and between two reminders of what is missing."""
 _END = {"api": 3.5, "worker": 3.0, "superlink": 2.5}
 """Seconds for a process to end by itself; together less than ten."""
-_SOON = 30
+_RENEW_DAYS = 30
 """Days before the certificate's end from which on it is spoken of."""
 
 
@@ -49,7 +49,7 @@ class _Part:
 
     name: str
     process: subprocess.Popen[str] | None = None
-    wait: float = _SHORTEST
+    wait: float = _SHORTEST_PAUSE_SECONDS
     again: float = 0.0
     opened: bool = False
     ended: str = ""
@@ -67,7 +67,7 @@ class Supervisor:
 
     def __post_init__(self) -> None:
         self._parts = {name: _Part(name) for name in self.parts}
-        self._ready, self._probe, self._remind = False, 0.0, time.monotonic() + _REMIND
+        self._ready, self._probe, self._remind = False, 0.0, time.monotonic() + _REMIND_SECONDS
         self._notifier = ServiceNotifier()
         self._ending = False
 
@@ -83,7 +83,7 @@ class Supervisor:
                         self._gone(part)
                 self._look()
                 self._notifier.keep_alive()
-                self.stop.wait(_LOOK)
+                self.stop.wait(_POLL_SECONDS)
         finally:
             self._notifier.notify("STOPPING=1")
             self.end()
@@ -151,9 +151,9 @@ class Supervisor:
         part.ended = f"it has ended (code {code})"
         self.log.warning("ended; it is started again", part=part.name, code=code, seconds=part.wait)
         part.process, part.again, part.opened = None, time.monotonic() + part.wait, False
-        part.wait = min(2 * part.wait, _LONGEST)
+        part.wait = min(2 * part.wait, _LONGEST_PAUSE_SECONDS)
         if self._ready:
-            self._ready, self._remind = False, time.monotonic() + _REMIND
+            self._ready, self._remind = False, time.monotonic() + _REMIND_SECONDS
         self._probe = 0.0
 
     # ---- all of them
@@ -164,15 +164,15 @@ class Supervisor:
         if self._ready or checked_at < self._probe:
             return
         missing = {name: why for name, part in self._parts.items() if (why := self._missing(part))}
-        self._probe = time.monotonic() + _PROBE
+        self._probe = time.monotonic() + _PROBE_SECONDS
         if not missing:
             self._ready = True
             for part in self._parts.values():
-                part.wait = _SHORTEST
+                part.wait = _SHORTEST_PAUSE_SECONDS
             self.log.info(f"ready: {', '.join(self.parts)}")
             self._notifier.notify("READY=1", "STATUS=ready")
         elif checked_at >= self._remind:
-            self._remind = checked_at + _REMIND
+            self._remind = checked_at + _REMIND_SECONDS
             for name, why in missing.items():
                 self.log.warning(f"not ready: {why}", part=name)
             self._notifier.notify("STATUS=waiting for " + ", ".join(missing))
@@ -214,10 +214,12 @@ def supervise(settings: CoordinatorSettings, *, as_json: bool | None = None) -> 
         supervisor = Supervisor(settings, log)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: supervisor.stop.set())
-        say = log.warning if days < _SOON else log.info
-        say(f"the server's certificate has {days} days left" + (f"; {settings.renew}" if days < _SOON else ""))
+        say = log.warning if days < _RENEW_DAYS else log.info
+        say(f"the server's certificate has {days} days left" + (f"; {settings.renew}" if days < _RENEW_DAYS else ""))
         ends = read_time(settings.trust.root.root.expires)
-        if (days_left := (ends - now()).days) < _SOON:  # it is started all the same: the next version comes through it
+        if (
+            days_left := (ends - now()).days
+        ) < _RENEW_DAYS:  # it is started all the same: the next version comes through it
             log.warning("the trust root ends soon, or has ended: sign the next version", days=days_left)
         for name in without:
             log.warning("the trust root has no key for its connection; it cannot be let in", partner=name)

@@ -27,7 +27,7 @@ from typing import Any
 from coordinator.docket.docket import Docket
 from coordinator.flower.grid import FlowerRun
 from coordinator.serve import study_process as process
-from coordinator.serve.study_process import LEASE, PARKED, say
+from coordinator.serve.study_process import LEASE_SECONDS, PARKED_EXIT_CODE, say
 from coordinator.settings import CoordinatorSettings
 from coordinator.study.replay import LeaveForAnother
 from trust.documents.study_states import ENDED
@@ -38,12 +38,12 @@ __all__ = ["READY", "CrashLoop", "Worker", "main"]
 
 READY = "ready"
 """What the line begins with that says that all partners' nodes are connected."""
-_LOOK, _OFTEN, _SELDOM, _TELL = 0.05, 0.1, 2.0, 10.0
+_POLL_SECONDS, _WAITING_SECONDS, _CONNECTED_SECONDS, _TELL_SECONDS = 0.05, 0.1, 2.0, 10.0
 """Seconds between two looks: at the docket; at who is connected, while somebody is missing and afterwards; and between
 two notes of it in the docket, and two looks for studies that have ended and of which something is kept."""
-_AGAIN, _SOON = 30.0, 2.0
+_RETRY_SECONDS, _SIGNS_SECONDS = 30.0, 2.0
 """Seconds after which a study is tried again whose process could not begin it, or was left by it as it stands."""
-_END = 5.0
+_END_SECONDS = 5.0
 _UNKNOWN = 255
 """What multiprocessing says of a process whose starter has died; it may go on, with its lease."""
 _MOST_CRASHES = 5
@@ -141,7 +141,7 @@ class Worker:
                         if not self.stop.is_set():
                             self._report(str(wrong))
                         self.stop.wait(0.5)
-                    self.stop.wait(_LOOK)
+                    self.stop.wait(_POLL_SECONDS)
             finally:
                 self._end()
 
@@ -180,9 +180,9 @@ class Worker:
         ):
             partners = {n: {"online": n in online, "since": self._online.get(n, "")} for n in self._partners}
             docket.notes.write("", json.dumps({"partners": partners}))
-            self._tell_at = time.monotonic() + _TELL
+            self._tell_at = time.monotonic() + _TELL_SECONDS
         self._online_count = online_count
-        self._look = time.monotonic() + (_SELDOM if all_there else _OFTEN)
+        self._look = time.monotonic() + (_CONNECTED_SECONDS if all_there else _WAITING_SECONDS)
 
     def _hand_out(self, docket: Docket) -> None:
         """A process for each study that waits for one, as far as there is room."""
@@ -191,22 +191,22 @@ class Worker:
         studies_here = {child.study for child in self._children}
         if time.monotonic() >= self._next_left:
             self._to_close = [study for study in docket.messages.studies() if docket.find(study).state in ENDED]
-            self._next_left = time.monotonic() + _TELL
+            self._next_left = time.monotonic() + _TELL_SECONDS
         for study in (*docket.ids("running"), *docket.ids("mandated"), *self._to_close):
             if study in studies_here or self._later.get(study, 0.0) > time.monotonic():
                 continue
             holder = secrets.token_hex(8)
-            if docket.find(study).lapsed or not docket.leases.acquire(study, holder, LEASE):
+            if docket.find(study).lapsed or not docket.leases.acquire(study, holder, LEASE_SECONDS):
                 self._later[study] = time.monotonic() + 1.0
                 continue
-            self._later[study] = time.monotonic() + _AGAIN
+            self._later[study] = time.monotonic() + _RETRY_SECONDS
             arguments = (self._settings.folder, self._address, study, holder)
             child_process = self._processes.Process(target=process.main, args=arguments, name=f"study {study}")
             try:
                 child_process.start()
             except (OSError, EOFError) as wrong:  # no memory, or no file descriptor, for one more
                 docket.leases.release(study, holder)
-                self._later[study] = time.monotonic() + _SOON
+                self._later[study] = time.monotonic() + _SIGNS_SECONDS
                 raise Fault(f"no process can be started for {study} ({type(wrong).__name__})") from None
             self._children.append(_StudyChild(study, holder, child_process))
             return
@@ -218,22 +218,22 @@ class Worker:
             code = child.process.exitcode
             if code:
                 self._say(f"{child.study}: its process has ended (code {code}); another goes on with what is left")
-                self._later[child.study] = time.monotonic() + (_SOON if code > 0 else 0.0)
+                self._later[child.study] = time.monotonic() + (_SIGNS_SECONDS if code > 0 else 0.0)
             self._next_left = 0.0  # what it has kept is gone now, or is to be gone on with
-            if code in (0, PARKED, _UNKNOWN):
+            if code in (0, PARKED_EXIT_CODE, _UNKNOWN):
                 continue
-            if wait := self._crash_loop.next_start(docket, child.study, child.holder, LEASE):
+            if wait := self._crash_loop.next_start(docket, child.study, child.holder, LEASE_SECONDS):
                 self._later[child.study] = time.monotonic() + wait
 
     def _kill_who_hangs(self, docket: Docket) -> None:
         """A process that gives no sign ends by itself; one that cannot, because it has no memory, is killed."""
         if time.monotonic() < self._next_signs:
             return
-        self._next_signs = time.monotonic() + _SELDOM
+        self._next_signs = time.monotonic() + _CONNECTED_SECONDS
         leased = docket.leases.holders() if self._children else {}
         for child in self._children:
             holder, lease_end = leased.get(child.study, ("", None))
-            if holder == child.holder and lease_end and lease_end + timedelta(seconds=LEASE) < now():
+            if holder == child.holder and lease_end and lease_end + timedelta(seconds=LEASE_SECONDS) < now():
                 child.process.kill()
                 child.process.join(1.0)
 
@@ -241,7 +241,7 @@ class Worker:
         """Whoever runs leaves its study as it stands, and ends."""
         for child in self._children:
             child.process.terminate()
-        end = time.monotonic() + _END
+        end = time.monotonic() + _END_SECONDS
         for child in self._children:
             child.process.join(max(0.1, end - time.monotonic()))
             if child.process.is_alive():

@@ -72,7 +72,9 @@ def carry_out(
         least = _least(study_text, trust.charter)
         coordinator = Coordinator(identity, trust.root, docket, trust.roots[1:], least)
         if replay is not None:
-            coordinator = replace(coordinator, book=replay, go_on=replay.go_on, salt=replay.salt)
+            coordinator = replace(
+                coordinator, book=replay, require_not_withdrawn=replay.require_not_withdrawn, salt=replay.salt
+            )
         deadline = _ROLL_CALL_SECONDS if patience is None else min(_ROLL_CALL_SECONDS, patience)
         conducted = conduct(
             coordinator,

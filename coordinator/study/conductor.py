@@ -40,7 +40,7 @@ be the total of the partner that refused."""
 _THRESHOLDS = frozenset({"persons", "dominance", "too-few-effective-records"})
 """Refusals that do the same where the study's thresholds are stricter than the charter's: the same study was answered,
 or could be, with the charter's."""
-_CLOSING = 10.0
+_CLOSING_SECONDS = 10.0
 """Seconds for the answers to a close, on which nothing depends."""
 
 
@@ -51,7 +51,7 @@ class Coordinator:
     Attributes:
         roots: signed versions of the root, for nodes that have an older one.
         least: the protections that the charter asks for.
-        go_on: asked before each sum; raises where the study is to end.
+        require_not_withdrawn: asked before each sum; raises where the study is to end.
         salt: 32 bytes for the record of a sum, by its number.
     """
 
@@ -60,7 +60,7 @@ class Coordinator:
     book: Book | None = None
     roots: tuple[Envelope, ...] = ()
     least: Protections | None = None
-    go_on: Callable[[], None] = lambda: None
+    require_not_withdrawn: Callable[[], None] = lambda: None
     salt: Callable[[int], bytes] = lambda r: os.urandom(32)
 
 
@@ -231,7 +231,7 @@ def conduct(
 def _close(study_run: _StudyRun) -> None:
     """Everybody forgets rows and keys; nothing depends on the answers, and the heads of journals are kept."""
     closing = dict.fromkeys(study_run.open, study_run.message("close", study_run.of))
-    for name, raw in study_run.channel.exchange(closing, deadline=min(study_run.deadline, _CLOSING)).items():
+    for name, raw in study_run.channel.exchange(closing, deadline=min(study_run.deadline, _CLOSING_SECONDS)).items():
         with suppress(MessageInvalid):
             header, _ = unpack(raw, UP)
             study_run.keep_head(name, header)
@@ -267,7 +267,7 @@ def _roll_call(study_run: _StudyRun) -> tuple[tuple[str, ...], dict[str, Refused
     for name, (header, _) in _require_all(participants, answers, "approval").items():
         approvals.append(_approval(study_run, name, header))
         study_run.keep_head(name, header)
-    _not_revoked(study_run)
+    _require_not_revoked(study_run)
     approvals_sent = [{"name": a.name, "E": a.key.hex(), "sig": a.sig.hex()} for a in approvals]
     start = study_run.message("start", {**study_run.of, "approvals": approvals_sent})
     study_run.transcript = transcript(
@@ -281,9 +281,9 @@ def _roll_call(study_run: _StudyRun) -> tuple[tuple[str, ...], dict[str, Refused
     return participants, absent
 
 
-def _not_revoked(study_run: _StudyRun) -> None:
+def _require_not_revoked(study_run: _StudyRun) -> None:
     """Raises: Refused.  Nodes refuse as well; they are told with the close."""
-    study_run.coordinator.go_on()
+    study_run.coordinator.require_not_withdrawn()
     if study_run.revocations():
         raise Refused(
             "mandate-revoked", "a member of the committee has revoked the mandate", remedy="ask for a new one"
@@ -333,7 +333,7 @@ def _sums(study_run: _StudyRun, participants: tuple[str, ...]) -> dict[str, Valu
         while True:
             asks: dict[str, Ask] = run.send(total)
             r = len(study_run.records)
-            _not_revoked(study_run)
+            _require_not_revoked(study_run)
             study_run.tell(f"sum {r + 1} of at most {study_run.parameters.sums}")
             totals_shown = (
                 _totals_for(study_run, participants, last) if last and need_totals(asks, study_run.plans) else {}
@@ -386,7 +386,7 @@ def _one_sum(
         extra, sealed = totals_shown.get(name, ({}, b""))
         messages[name] = study_run.message("ask", {**header, **extra}, body + sealed)
     answers = _require_all(participants, study_run.exchange(messages), "upload")
-    _not_revoked(study_run)  # meanwhile: then the total is not opened
+    _require_not_revoked(study_run)  # meanwhile: then the total is not opened
     for header_sent, words in answers.values():
         opening.add(Upload.parse(header_sent, words, asked_question.layout))
     study_run.uploads.append({name: words for name, (_, words) in answers.items()})

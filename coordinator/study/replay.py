@@ -21,7 +21,7 @@ from trust.signing.envelope import Envelope
 __all__ = ["LeaveForAnother", "Replay", "answers_kept"]
 
 T = TypeVar("T")
-_MOST = 3 << 28
+_MOST_ANSWER_BYTES = 3 << 28
 """Bytes of all answers to one message, in equal shares: SQLite keeps less than 10^9 in one place."""
 
 
@@ -48,7 +48,7 @@ class Replay:
         kept = self._durably(lambda: self._docket.messages.read(self._study, f"answers {step}"))
         if kept is None:
             sent = _read(self._keep(f"messages {step}", _write(messages)))
-            share = _MOST // max(1, len(sent))
+            share = _MOST_ANSWER_BYTES // max(1, len(sent))
             answers = self._channel.exchange(sent, deadline=deadline)
             # what could not be kept would be asked again for ever; no bytes are no message, and that ends the study
             short = {name: raw if len(raw) <= share else b"" for name, raw in answers.items()}
@@ -59,7 +59,7 @@ class Replay:
         """Of the record of sum `r`: the same one again after a restart."""
         return self._keep(f"salt {r}", os.urandom(32))
 
-    def go_on(self) -> None:
+    def require_not_withdrawn(self) -> None:
         """Raises: Refused (`cancelled`) where the study was withdrawn meanwhile."""
         if self._durably(lambda: self._docket.find(self._study)).state == "cancelled":
             raise Refused("cancelled", "the study was withdrawn", remedy="file it again if it is wanted after all")

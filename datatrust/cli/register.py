@@ -38,7 +38,7 @@ Folder = Annotated[Path | None, typer.Option("--state", metavar="DIR", help='The
 
 register = group()
 
-_LONGEST_NOTE = 1 << 14
+_LONGEST_NOTE_BYTES = 1 << 14
 
 
 @register.command("show", cls=Command)
@@ -121,7 +121,7 @@ def _read(location: TrustLocation) -> Iterator[tuple[sqlite3.Connection, Sequenc
 def _note(file: Path) -> str:
     try:
         with file.open("rb") as opened_file:
-            return opened_file.read(_LONGEST_NOTE).decode("utf-8")
+            return opened_file.read(_LONGEST_NOTE_BYTES).decode("utf-8")
     except (OSError, UnicodeDecodeError) as wrong:
         raise InvalidInput(
             f"{str(file)!r} cannot be read ({type(wrong).__name__})", expected="a checkpoint that --out has written"

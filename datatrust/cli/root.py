@@ -34,7 +34,7 @@ from trust.words.language import check_language
 
 __all__ = ["root"]
 
-_LARGEST = 1 << 24
+_LARGEST_BYTES = 1 << 24
 
 root = group()
 
@@ -102,7 +102,7 @@ def root_sign(
     now = datetime.now(UTC)
     envelope, earlier = _read_one(file), _envelopes(old) if old else ()
     view = shown(envelope, earlier, now)
-    _may_be_signed(view, earlier, now)
+    _check_signable(view, earlier, now)
     typer.echo(in_words(view, verdict=False), err=True)
     if not yes:
         _confirm(file)
@@ -151,7 +151,7 @@ root.command("publish", cls=Command)(root_publish)
 # ---- what must hold before anybody signs
 
 
-def _may_be_signed(view: Shown, earlier: Sequence[Envelope], now: datetime) -> None:
+def _check_signable(view: Shown, earlier: Sequence[Envelope], now: datetime) -> None:
     """Raises: Refused, InvalidInput."""
     version = view.root.version
     if now >= read_time(view.root.expires):
@@ -202,12 +202,12 @@ def _envelopes(path: Path) -> tuple[Envelope, ...]:
     name = repr(str(path))
     try:
         with path.open("rb") as file:
-            raw = file.read(_LARGEST + 1)
+            raw = file.read(_LARGEST_BYTES + 1)
     except (OSError, ValueError) as wrong:
         why = getattr(wrong, "strerror", None) or "no path"
         raise InvalidInput(f"{name} cannot be read ({why})", remedy="correct the path") from None
     try:
-        envelopes_read = read_envelopes(raw, largest=_LARGEST)
+        envelopes_read = read_envelopes(raw, largest=_LARGEST_BYTES)
         if not envelopes_read:
             raise MessageInvalid("an empty list", expected="a trust root")
         for envelope in envelopes_read:

@@ -81,5 +81,5 @@ def _newest(pin: TrustRoot, envelopes: Sequence[Envelope]) -> TrustRoot:
         elif version == newest.root.version and envelope.unverified_payload != newest.payload:
             text = f"another trust root of version {version} is pinned here, or shown by the coordinator"
             raise Refused("root-pinned", text, remedy="ask the members which one is theirs")
-    newest.in_force(now())
+    newest.require_in_force(now())
     return newest

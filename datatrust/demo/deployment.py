@@ -31,9 +31,9 @@ __all__ = ["DeployedTrust", "Processes"]
 
 _HOST = "127.0.0.1"
 _FIRST_PORT = 9443
-_START, _END, _STUDY = 60.0, 5.0, 300.0
+_START_SECONDS, _END_SECONDS, _STUDY_SECONDS = 60.0, 5.0, 300.0
 """Seconds for everything to be connected, for a process to end by itself, for a study."""
-_LOOK = 0.03
+_POLL_SECONDS = 0.03
 _LISTENING, _ADDRESS_IN_USE = "Uvicorn running on", "address already in use"
 """What stands in the SuperLink's log once it has its port, and where another process was first."""
 
@@ -68,7 +68,7 @@ class DeployedTrust(LocalTrust):
 
     def answer(self, study: str, say: Say = lambda words: None) -> Result:
         """Wait for the coordinator, which carries out whatever is in force.  Raises: as `LocalTrust.answer`."""
-        end = time.monotonic() + _STUDY
+        end = time.monotonic() + _STUDY_SECONDS
         while time.monotonic() < end:
             filed_study = self.docket.find(study)
             file = self._home / "results" / f"{filed_study.id}.json"
@@ -77,8 +77,10 @@ class DeployedTrust(LocalTrust):
                     return self._read_release(file, filed_study)
             elif filed_study.lapsed or filed_study.state not in ("mandated", "running"):
                 self.docket.mandate(study)  # raises: why it has not run, or how it has ended
-            time.sleep(_LOOK)
-        raise Fault(f"the coordinator did not carry out {study!r} in {_STUDY:.0f} seconds", remedy="see its log")
+            time.sleep(_POLL_SECONDS)
+        raise Fault(
+            f"the coordinator did not carry out {study!r} in {_STUDY_SECONDS:.0f} seconds", remedy="see its log"
+        )
 
 
 def _toml(source: Source) -> bytes:
@@ -167,10 +169,10 @@ class Processes:
             for process in group:
                 _wait(process)
         for reader in self._readers:
-            reader.join(_END)
+            reader.join(_END_SECONDS)
 
     def check(self) -> None:
-        """Raises: Fault where one has ended by itself."""
+        """Look at all processes.  Raises: Fault where one has ended by itself."""
         for name, process in self._processes.items():
             if process.poll() is not None:
                 log = self._log(name)
@@ -218,31 +220,34 @@ class Processes:
 
         Raises: Fault.
         """
-        engine, port, end = self._folder / "coordinator" / "engine", _FIRST_PORT, time.monotonic() + _START
+        engine, port, end = self._folder / "coordinator" / "engine", _FIRST_PORT, time.monotonic() + _START_SECONDS
         while True:
             port = free_port(port)
             self._start("superlink", "coordinator.flower.superlink", str(engine), _HOST, str(port))
             process = self._processes["superlink"]
-            while not self._listening.wait(_LOOK) and process.poll() is None and time.monotonic() < end:
+            while not self._listening.wait(_POLL_SECONDS) and process.poll() is None and time.monotonic() < end:
                 pass
             if self._listening.is_set():
                 return port
             if process.poll() is not None:
-                self._readers[-1].join(_END)  # its last words
+                self._readers[-1].join(_END_SECONDS)  # its last words
             if process.poll() is None or _ADDRESS_IN_USE not in self._log("superlink").read_text("utf-8"):
                 self.check()
                 raise Fault(
-                    f"the SuperLink does not listen after {_START:.0f} seconds", remedy=f"see {self._log('superlink')}"
+                    f"the SuperLink does not listen after {_START_SECONDS:.0f} seconds",
+                    remedy=f"see {self._log('superlink')}",
                 )
             self._log("superlink").unlink()
             port += 1
 
     def _wait_until_ready(self) -> None:
-        end = time.monotonic() + _START
+        end = time.monotonic() + _START_SECONDS
         while not self._ready.wait(0.05):
             self.check()
             if time.monotonic() > end:
-                raise Fault(f"not all partners were connected within {_START:.0f} seconds", remedy=f"see {self._logs}")
+                raise Fault(
+                    f"not all partners were connected within {_START_SECONDS:.0f} seconds", remedy=f"see {self._logs}"
+                )
 
 
 def free_port(first: int = _FIRST_PORT) -> int:
@@ -258,7 +263,7 @@ def free_port(first: int = _FIRST_PORT) -> int:
 def _wait(process: subprocess.Popen[str]) -> None:
     """Until it has ended; killed where it does not end by itself."""
     try:
-        process.wait(_END)
+        process.wait(_END_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

@@ -39,8 +39,8 @@ __all__ = [
     "read_toml",
 ]
 
-_LARGEST = 1 << 20
-_LONGEST = 3650
+_LARGEST_BYTES = 1 << 20
+_LONGEST_DAYS = 3650
 M = TypeVar("M", "Founding", "Changes")
 
 
@@ -155,11 +155,11 @@ def read_toml(model: type[M], path: Path) -> M:
     name = repr(str(path))
     try:
         with path.open("rb") as file:
-            raw = file.read(_LARGEST + 1)
+            raw = file.read(_LARGEST_BYTES + 1)
     except OSError as wrong:
         raise InvalidInput(f"{name} cannot be read ({wrong.strerror})", remedy="correct the path") from None
-    if len(raw) > _LARGEST:
-        raise InvalidInput(f"{name} is too large", expected=f"at most {_LARGEST} bytes")
+    if len(raw) > _LARGEST_BYTES:
+        raise InvalidInput(f"{name} is too large", expected=f"at most {_LARGEST_BYTES} bytes")
     try:
         value = tomllib.loads(raw.decode("utf-8"))
     except UnicodeDecodeError:
@@ -213,7 +213,7 @@ def read_partner(path: Path, name: str) -> Partner:
     subject = repr(str(path))
     try:
         with path.open("rb") as file:
-            value = json.loads(file.read(_LARGEST))
+            value = json.loads(file.read(_LARGEST_BYTES))
     except OSError as wrong:
         raise InvalidInput(f"{subject} cannot be read ({wrong.strerror})", remedy="correct the path") from None
     except (ValueError, RecursionError):
@@ -234,9 +234,9 @@ def moment(value: str | int, subject: str, now: datetime, since: datetime | None
     Raises: InvalidInput for what is no time, and for one that is past.
     """
     if isinstance(value, int) or value.isdigit():
-        days = int(value) if isinstance(value, int) or len(value) < 9 else _LONGEST + 1
-        if since is None or not 1 <= days <= _LONGEST:
-            least = f"a date, or 1 to {_LONGEST} days" if since else "a date, such as 2027-11-24"
+        days = int(value) if isinstance(value, int) or len(value) < 9 else _LONGEST_DAYS + 1
+        if since is None or not 1 <= days <= _LONGEST_DAYS:
+            least = f"a date, or 1 to {_LONGEST_DAYS} days" if since else "a date, such as 2027-11-24"
             raise InvalidInput(f"{subject}: {value}", expected=least)
         time = since + timedelta(days=days)
     else:

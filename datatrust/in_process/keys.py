@@ -162,7 +162,7 @@ class RoleKeys:
             envelope = envelope.with_signature(member)
         return envelope
 
-    def may_vote(self) -> None:
+    def require_votes(self) -> None:
         """Raises: InvalidInput where the members' keys are not open here, or too few of them are."""
         if len(self.members) < self.quorum:
             raise InvalidInput(
@@ -172,7 +172,7 @@ class RoleKeys:
             )
 
     def _quorum(self) -> list[Signer]:
-        self.may_vote()
+        self.require_votes()
         return self.members[: self.quorum]
 
 

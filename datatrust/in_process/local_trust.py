@@ -17,7 +17,7 @@ from coordinator.study.channel import Channel
 from datatrust.in_process.folder import TrustFolder
 from datatrust.in_process.keys import RESEARCHER, RoleKeys
 from datatrust.person.pins import read_file
-from datatrust.research.any_trust import AnyTrust, expect
+from datatrust.research.any_trust import AnyTrust, check_type
 from datatrust.research.job import Job, Standing
 from datatrust.research.progress import Say
 from datatrust.research.result import ReleaseContext, Result, provenance_of
@@ -71,7 +71,7 @@ def local(
     """
     description = dataset if isinstance(dataset, Dataset) else Dataset.load(dataset)
     policy = charter if isinstance(charter, Charter) else Charter.load(charter)
-    expect("sources", sources, Mapping, "a mapping of partners to their sources")
+    check_type("sources", sources, Mapping, "a mapping of partners to their sources")
     if not sources:
         raise StudyInvalid("no sources", expected="a mapping of partners to their sources")
     sources_by_name = {_partner(n): as_source(s) for n, s in sources.items()}
@@ -217,7 +217,7 @@ class LocalTrust(AnyTrust):
         A study is run once; run again, it is a new study with an id of its own.
         Raises: Refused, AnalysisFailed, SourceInvalid.
         """
-        self._keys.may_vote()
+        self._keys.require_votes()
         if self.docket.used(study.id):
             study = study.model_copy(update={"id": self._new_id(study.title)})
         job = self.submit(study)

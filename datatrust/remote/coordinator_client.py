@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from trust import errors
 from trust.canonical import canonical
-from trust.documents.result import LARGEST
+from trust.documents.result import LARGEST_BYTES
 from trust.errors import DataTrustError, Fault, InvalidInput, MessageInvalid, Refused, Unreachable
 from trust.signing.envelope import Signer
 from trust.signing.http_signatures import authority_of, sign_request
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
 __all__ = ["CoordinatorClient", "base_url"]
 
-_CONNECT, _SILENCE, _WHOLE = 10.0, 20.0, 60.0
+_CONNECT_SECONDS, _SILENCE_SECONDS, _ANSWER_SECONDS = 10.0, 20.0, 60.0
 """Seconds: for a connection, between two pieces of an answer, and for a whole answer, however small its pieces."""
-_TRIES, _FIRST_PAUSE, _LONGEST_PAUSE = 3, 0.3, 5.0
+_TRIES, _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 3, 0.3, 5.0
 """How often what may be asked twice is asked, and the seconds between."""
-_MOST: Final = 1 << 23
-"""Bytes of an answer, where nothing else is said: 8 MiB.  A result may have `trust.result.LARGEST`."""
+_MOST_BYTES: Final = 1 << 23
+"""Bytes of an answer, where nothing else is said: 8 MiB.  A result may have `trust.result.LARGEST_BYTES`."""
 _PROBLEM = "application/problem+json"
 _LONGEST_TEXT = 600
 _BY_CODE: Final = {
@@ -86,22 +86,22 @@ class CoordinatorClient:
 
     # ---- what is asked
 
-    def json(self, path: str, *, most: int = _MOST) -> Any:
+    def json(self, path: str, *, most: int = _MOST_BYTES) -> Any:
         """The JSON value at a path.  Raises: Unreachable, Refused, InvalidInput, MessageInvalid, Fault."""
         return _value(self.get(path, most=most), most)
 
-    def text(self, path: str, *, most: int = _MOST) -> str:
+    def text(self, path: str, *, most: int = _MOST_BYTES) -> str:
         """The text at a path.  Raises: as `json`."""
         try:
             return self.get(path, most=most).decode("utf-8")
         except UnicodeDecodeError:
             raise MessageInvalid("the coordinator's answer is no text", expected="UTF-8") from None
 
-    def get(self, path: str, *, most: int = _MOST) -> bytes:
+    def get(self, path: str, *, most: int = _MOST_BYTES) -> bytes:
         """The bytes at a path.  Raises: as `json`."""
         return self._answer_bytes("GET", path, b"", most)
 
-    def post(self, path: str, document: Any = None, *, most: int = _MOST) -> Any:
+    def post(self, path: str, document: Any = None, *, most: int = _MOST_BYTES) -> Any:
         """The JSON value that answers a document, or an order without one.  Raises: as `json`.
 
         What is handed in twice counts once, so that it may be sent again.
@@ -111,14 +111,14 @@ class CoordinatorClient:
 
     def _answer_bytes(self, method: str, path: str, body: bytes, most: int) -> bytes:
         """Sent again, a few times, where the connection fails or the coordinator is busy; each time signed anew."""
-        pause = _FIRST_PAUSE
+        pause = _FIRST_PAUSE_SECONDS
         for last in (*(False,) * (_TRIES - 1), True):
             try:
                 return self._once(method, path, body, most)
             except Unreachable as away:
                 if last or isinstance(away, _TooSlow):
                     raise
-            time.sleep(min(pause, _LONGEST_PAUSE))
+            time.sleep(min(pause, _LONGEST_PAUSE_SECONDS))
             pause *= 3
         raise AssertionError("a loop that ends by itself")
 
@@ -155,7 +155,7 @@ class _Watch:
     def __init__(self) -> None:
         self.over = False
         self._stream: Any = None
-        self._timer = threading.Timer(_WHOLE, self._end)
+        self._timer = threading.Timer(_ANSWER_SECONDS, self._end)
         self._timer.daemon = True
 
     def trace(self, event: str, info: dict[str, Any]) -> None:
@@ -191,7 +191,7 @@ def _client(url: str, authority: str) -> httpx.Client:
         proxy=proxy or None,
         trust_env=False,  # no password of a .netrc is sent
         follow_redirects=False,
-        timeout=httpx.Timeout(_SILENCE, connect=_CONNECT),
+        timeout=httpx.Timeout(_SILENCE_SECONDS, connect=_CONNECT_SECONDS),
         limits=httpx.Limits(max_keepalive_connections=0),  # none that has gone stale is used for a POST
         headers={"User-Agent": "datatrust"},
     )
@@ -211,7 +211,9 @@ def _mapped(url: str, watch: _Watch) -> Iterator[None]:
         raise _unreachable(url, wrong) from None
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as wrong:
         if watch.over:
-            raise _TooSlow(f"the answer of {url} takes longer than {_WHOLE:.0f} s; nothing of it is used") from None
+            raise _TooSlow(
+                f"the answer of {url} takes longer than {_ANSWER_SECONDS:.0f} s; nothing of it is used"
+            ) from None
         raise Unreachable(f"the connection to {url} broke ({type(wrong).__name__})", remedy="try again") from None
 
 
@@ -245,7 +247,7 @@ def _body(answer: httpx.Response, most: int) -> bytes:
 
 def _value(raw: bytes, most: int) -> Any:
     try:
-        return read_json(raw, largest=min(most, LARGEST))
+        return read_json(raw, largest=min(most, LARGEST_BYTES))
     except MessageInvalid as wrong:
         got = wrong.text.replace("a file", "an answer")
         raise MessageInvalid(f"the coordinator sends {got}", expected=wrong.expected) from None

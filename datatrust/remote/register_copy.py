@@ -24,8 +24,8 @@ from trust.logs.merkle import Entry
 
 __all__ = ["copied", "keep_checkpoint", "kept_checkpoint", "page"]
 
-_PAGE, _LARGEST = 1000, 1 << 24
-_MOST = 10_000_000
+_PAGE_ENTRIES, _LARGEST_PAGE_BYTES = 1000, 1 << 24
+_MOST_ENTRIES = 10_000_000
 _ASK = "ask who runs the trust, and tell its auditor"
 
 
@@ -38,16 +38,16 @@ def copied(verified: VerifiedTrust) -> Iterator[sqlite3.Connection]:
     """
     note = verified.link.text("/v1/register/checkpoint")
     checkpoint = _read_signed(note, verified)
-    if checkpoint.size > _MOST:
-        raise Fault(f"a register of {checkpoint.size} entries; at most {_MOST} are fetched")
+    if checkpoint.size > _MOST_ENTRIES:
+        raise Fault(f"a register of {checkpoint.size} entries; at most {_MOST_ENTRIES} are fetched")
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
         prepare(db)
         db.execute("CREATE TABLE checkpoint (one INTEGER PRIMARY KEY, note TEXT NOT NULL) STRICT")
         db.execute("INSERT INTO checkpoint VALUES (0, ?)", (note,))
         log = Logbook(db, "register", KINDS)
         db.execute("BEGIN")
-        for start in range(0, checkpoint.size, _PAGE):
-            for entry in page(verified, start, min(start + _PAGE, checkpoint.size)):
+        for start in range(0, checkpoint.size, _PAGE_ENTRIES):
+            for entry in page(verified, start, min(start + _PAGE_ENTRIES, checkpoint.size)):
                 _append(log, entry)
         db.execute("COMMIT")
         if log.head() != (checkpoint.size, checkpoint.root):
@@ -61,7 +61,7 @@ def page(verified: VerifiedTrust, start: int, end: int) -> list[Entry]:
     page_entries: list[Entry] = []
     while (first_missing := start + len(page_entries)) < end:
         document: Any = verified.link.json(
-            f"/v1/register/entries?start={first_missing}&limit={end - first_missing}", most=_LARGEST
+            f"/v1/register/entries?start={first_missing}&limit={end - first_missing}", most=_LARGEST_PAGE_BYTES
         )
         entries = document.get("entries") if isinstance(document, dict) else None
         if not isinstance(entries, list) or not 0 < len(entries) <= end - first_missing:

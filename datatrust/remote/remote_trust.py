@@ -17,12 +17,12 @@ from datatrust.remote.register_copy import page
 from datatrust.remote.verified_study import VerifiedStudy, read_filed, shown_studies
 from datatrust.remote.verified_trust import VerifiedTrust, meet
 from datatrust.research.any_trust import AnyTrust
-from datatrust.research.job import PATIENCE, Job, Standing
+from datatrust.research.job import WAIT_SECONDS, Job, Standing
 from datatrust.research.progress import Say
 from datatrust.research.result import ReleaseContext, Result
 from trust.charters.partner_policy import PartnerPolicy
 from trust.decision import Decision, Decisions, require
-from trust.documents.result import LARGEST, read_result
+from trust.documents.result import LARGEST_BYTES, read_result
 from trust.documents.root import Root
 from trust.documents.study import Study, signed_study
 from trust.documents.study_states import ENDED
@@ -35,11 +35,11 @@ from trust.times import now
 
 __all__ = ["RemoteTrust", "connect"]
 
-_ROOTS_AGE = 60.0
+_ROOTS_SECONDS = 60.0
 """Seconds after which the trust is asked for a newer root."""
-_KEPT_BY, _LOOK = 10.0, 0.3
+_KEPT_SECONDS, _POLL_SECONDS = 10.0, 0.3
 """Seconds from a release until its file must be there, and between two looks."""
-_PAGE = 100
+_PAGE_STUDIES = 100
 _MOST_PAGES = 10_000
 _ASK = "ask who runs the trust"
 
@@ -80,7 +80,7 @@ def connect(
 class RemoteTrust(AnyTrust):
     """Partners, a dataset and a charter behind an address."""
 
-    patience = PATIENCE
+    patience = WAIT_SECONDS
     watched = True
 
     def __init__(self, verified: VerifiedTrust, signer: Signer | None = None) -> None:
@@ -238,7 +238,7 @@ class RemoteTrust(AnyTrust):
                 raise Refused(
                     "mandate-revoked", "a member of the committee has revoked the mandate", remedy="file a new study"
                 )
-            filed_study.still_timely()
+            filed_study.require_not_lapsed()
             words = standing(self._verified.trust, filed_study)
             raise Refused(
                 "study-state", f"the study {filed_study.id!r} has no result: {words}", remedy="wait for its end"
@@ -294,7 +294,7 @@ class RemoteTrust(AnyTrust):
 
     def _read(self, document: object) -> VerifiedStudy:
         """What it is worth; where the trust may have a newer root by now, that is asked for first."""
-        if time.monotonic() - self._read_at > _ROOTS_AGE:
+        if time.monotonic() - self._read_at > _ROOTS_SECONDS:
             self._use(self._verified.again())
         verified_study = read_filed(document, self._verified.trust, self._verified.versions, now())
         if verified_study.filed.drafted.root > max(self._verified.versions):
@@ -304,14 +304,14 @@ class RemoteTrust(AnyTrust):
 
     def _file(self, study: str) -> bytes:
         """The signed file of a released study; the coordinator writes it a moment after the register's entry."""
-        end = time.monotonic() + _KEPT_BY
+        end = time.monotonic() + _KEPT_SECONDS
         while True:
             try:
-                return self._verified.link.get(f"/v1/studies/{quote(study, safe='')}/result", most=LARGEST)
+                return self._verified.link.get(f"/v1/studies/{quote(study, safe='')}/result", most=LARGEST_BYTES)
             except (InvalidInput, Refused):
                 if time.monotonic() > end:
                     raise
-            time.sleep(_LOOK)
+            time.sleep(_POLL_SECONDS)
 
     def _check_drafted(self, verified_study: VerifiedStudy) -> None:
         """Raises: Refused where the mandate of a study is not the one that follows from it."""
@@ -331,7 +331,7 @@ class RemoteTrust(AnyTrust):
         """
         end = release + 1
         for _ in range(_MOST_PAGES):
-            start = max(0, end - _PAGE)
+            start = max(0, end - _PAGE_STUDIES)
             for entry in reversed(page(self._verified, start, end)):
                 if entry.study == study:
                     yield entry

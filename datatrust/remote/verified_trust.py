@@ -203,7 +203,7 @@ def _learn(link: CoordinatorClient, first: Envelope, home: Path | None) -> Verif
             roots.append(envelope)
     if versions[max(versions)].payload != latest.payload:
         raise Refused("root-pinned", "the trust root does not follow from the one of the invitation", remedy=_ASK)
-    latest.in_force(now())
+    latest.require_in_force(now())
     if latest.root.version > pin.root.version:
         pins.pin(latest, replace=True, home=home)
     charter = _charter(link.json("/v1/charter"), latest)

@@ -33,7 +33,7 @@ from trust.times import now, write_time
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["AnyTrust", "expect"]
+__all__ = ["AnyTrust", "check_type"]
 
 
 class AnyTrust(ABC):
@@ -110,11 +110,11 @@ class AnyTrust(ABC):
 
         Raises: StudyInvalid, FormulaInvalid, CohortInvalid: what cannot be a study, before anything is asked.
         """
-        expect("analyses", analyses, Mapping, "such as {'table': dt.Describe(['age'])}")
-        expect("protections", protections or {}, Mapping, "such as {'persons': 20}")
-        expect("cohort", cohort, str, 'a text, such as "age >= 40"')
+        check_type("analyses", analyses, Mapping, "such as {'table': dt.Describe(['age'])}")
+        check_type("protections", protections or {}, Mapping, "such as {'persons': 20}")
+        check_type("cohort", cohort, str, 'a text, such as "age >= 40"')
         for name, time in (("not_before", not_before), ("expires", expires)):
-            expect(name, time, datetime | None, "a datetime, such as datetime(2027, 2, 22, tzinfo=UTC)")
+            check_type(name, time, datetime | None, "a datetime, such as datetime(2027, 2, 22, tzinfo=UTC)")
         begins = not_before or now()
         ends = expires or begins + timedelta(days=self.charter.floor.longest_days)
         if (expiry := write_time(ends)) <= write_time(now()):  # the order of these texts is that of the times
@@ -240,7 +240,7 @@ def _described(column: Column, dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def expect(name: str, value: Any, kind: Any, example: str) -> None:
+def check_type(name: str, value: Any, kind: Any, example: str) -> None:
     """Raises: StudyInvalid for an argument of another type."""
     if not isinstance(value, kind):
         raise StudyInvalid(f"{name} is a {type(value).__name__}", expected=example)

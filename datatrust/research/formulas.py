@@ -21,7 +21,7 @@ from trust.errors import FormulaInvalid, nearest
 
 __all__ = ["parse_formula"]
 
-_LONGEST, _MOST_PARENTHESES, _MOST_TERMS = 4_000, 40, 1_000
+_LONGEST_CHARACTERS, _MOST_PARENTHESES, _MOST_TERMS = 4_000, 40, 1_000
 _NEED_DATA = {"poly", "bs", "cr", "cc", "cs", "te", "center", "scale", "standardize", "hashed", "lag"}
 
 
@@ -66,7 +66,7 @@ def parse_formula(text: str, dataset: Dataset) -> tuple[Any, tuple[Term, ...], b
 
 
 def _guard(text: str) -> None:
-    if len(text) > _LONGEST or text.count("(") > _MOST_PARENTHESES:
+    if len(text) > _LONGEST_CHARACTERS or text.count("(") > _MOST_PARENTHESES:
         raise FormulaInvalid(f"a formula of {len(text)} characters", expected="at most 4,000, and 40 parentheses")
     if text.count("~") != 1:
         raise FormulaInvalid(f"{text.count('~')} times '~' in a formula", expected="one: outcome ~ terms")

@@ -14,9 +14,9 @@ from trust.errors import Cancelled, DataTrustError, InvalidInput, TimedOut, Unre
 if TYPE_CHECKING:
     from datatrust.research.result import Result
 
-__all__ = ["PATIENCE", "Job", "Standing", "StudyService"]
+__all__ = ["WAIT_SECONDS", "Job", "Standing", "StudyService"]
 
-PATIENCE = 600.0
+WAIT_SECONDS = 600.0
 """Seconds that a wait takes at most where nothing else is said."""
 _FIRST, _LONGEST, _GROWS = 0.2, 2.0, 1.3
 """Seconds between two questions to a coordinator: the first, the longest, and by which factor they grow."""
@@ -102,7 +102,7 @@ class Job:
 
     # ---- waiting
 
-    def wait(self, timeout: float = PATIENCE, *, progress: bool = True) -> Job:
+    def wait(self, timeout: float = WAIT_SECONDS, *, progress: bool = True) -> Job:
         """Wait until there is nothing to wait for; this job.
 
         Args:

@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
-__all__ = ["EVERY", "Say", "saying"]
+__all__ = ["LINE_SECONDS", "Say", "saying"]
 
 Say: TypeAlias = Callable[[str], None]
 """Takes the words to show; they must be safe to show already."""
 
-EVERY = 5.0
+LINE_SECONDS = 5.0
 """Seconds between two plain lines."""
-_QUIET = 2.0
+_QUIET_SECONDS = 2.0
 """Seconds before the first of them: what is over by then needs no words."""
 
 
@@ -61,11 +61,11 @@ def _cell() -> Say:
 
 
 def _plain() -> Say:
-    last = time.monotonic() - EVERY + _QUIET
+    last = time.monotonic() - LINE_SECONDS + _QUIET_SECONDS
 
     def say(words: str) -> None:
         nonlocal last
-        if time.monotonic() - last >= EVERY and sys.stderr is not None:
+        if time.monotonic() - last >= LINE_SECONDS and sys.stderr is not None:
             last = time.monotonic()
             print(words, file=sys.stderr, flush=True)
 

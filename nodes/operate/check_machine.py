@@ -40,8 +40,8 @@ __all__ = [
 ]
 
 DISTRIBUTION = "datatrust-federation"
-_SOON = 30
-_DISK_FAILURE, _DISK_WARNING = 100 << 20, 2 << 30
+_RENEW_DAYS = 30
+_DISK_FAILURE_BYTES, _DISK_WARNING_BYTES = 100 << 20, 2 << 30
 """Bytes that must be free: below the first nothing is computed."""
 _TELEMETRY = ("FLWR_TELEMETRY_ENABLED", "FLWR_DISABLE_UPDATE_CHECK")
 
@@ -95,10 +95,10 @@ def check_keys(settings: NodeSettings) -> Finding:
 
 def check_root(root: TrustRoot, now: datetime) -> Finding:
     """The newest version that is pinned here is in force, and for a while."""
-    root.in_force(now)
+    root.require_in_force(now)
     days = (read_time(root.root.expires) - now) // timedelta(days=1)
     text = f"version {root.root.version} of {root.root.trust}, {days} days left"
-    if days < _SOON:
+    if days < _RENEW_DAYS:
         return warning("root", text, "ask the committee for the next version, and enrol it")
     return ok("root", text)
 
@@ -152,9 +152,9 @@ def check_disk(own_folder: Path) -> Finding:
     """Room for uploads, editions and the journal."""
     free = shutil.disk_usage(own_folder).free
     text = f"{free / (1 << 30):.1f} GiB free"
-    if free < _DISK_FAILURE:
+    if free < _DISK_FAILURE_BYTES:
         return failure("disk", text, "free some room: without a journal nothing is computed")
-    if free < _DISK_WARNING:
+    if free < _DISK_WARNING_BYTES:
         return warning("disk", text, "free some room")
     return ok("disk", text)
 

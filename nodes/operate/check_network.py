@@ -24,14 +24,14 @@ __all__ = [
     "interface",
 ]
 
-_PATIENCE = 5.0
-_SOON = 30
-_LARGEST_OFFSET = 5.0
+_CONNECT_SECONDS = 5.0
+_RENEW_DAYS = 30
+_LARGEST_OFFSET_SECONDS = 5.0
 """Seconds by which the clocks may differ: `Node.on_time` allows as many."""
 _ASK = "ask who runs the coordinator, and look at the firewall for outgoing connections"
 
 
-def interface(settings: NodeSettings, patience: float = _PATIENCE) -> CoordinatorReader:
+def interface(settings: NodeSettings, patience: float = _CONNECT_SECONDS) -> CoordinatorReader:
     """The coordinator's, as this node reaches it.  Raises: InvalidInput before the node is enrolled."""
     toml = settings.toml
     if toml is None or not toml.coordinator:
@@ -85,13 +85,13 @@ def check_clock(settings: NodeSettings) -> Finding:
     server_time = interface(settings).date()
     latest = datetime.now(UTC)
     offset = max((server_time - latest).total_seconds(), (earliest - server_time).total_seconds() - 1.0, 0.0)
-    if offset >= _LARGEST_OFFSET:
+    if offset >= _LARGEST_OFFSET_SECONDS:
         text = f"this machine's clock and the coordinator's differ by {offset:.0f} s"
         return failure("clock", text, "synchronise this clock (chrony, systemd-timesyncd); if it is right, tell them")
-    return ok("clock", f"within {_LARGEST_OFFSET:.0f} s of the coordinator's")
+    return ok("clock", f"within {_LARGEST_OFFSET_SECONDS:.0f} s of the coordinator's")
 
 
-def certificate_days(settings: NodeSettings, address: str, patience: float = _PATIENCE) -> int:
+def certificate_days(settings: NodeSettings, address: str, patience: float = _CONNECT_SECONDS) -> int:
     """Days that a server's certificate lasts; a verified handshake.  Raises: Fault where there is none."""
     host, port = place_of(address)
     try:
@@ -113,6 +113,6 @@ def _server(check: str, settings: NodeSettings, address: str) -> Finding:
         return ok(check, f"{address}: reached through {settings.toml.proxy}; see `interface`")
     days = certificate_days(settings, address)
     text = f"{address} answers over TLS; its certificate lasts {days} days"
-    if days < _SOON:
+    if days < _RENEW_DAYS:
         return warning(check, text, "ask who runs the coordinator to renew it")
     return ok(check, text)

@@ -220,7 +220,7 @@ def enrol(home: Path, invitation: Invitation, shared: Callable[[TrustRoot], Shar
     """
     settings = NodeSettings.at(home)
     root, _ = newer_of(home, invitation)
-    _names_this_node(home, settings.name, root)
+    _check_names_node(home, settings.name, root)
     shared_files = shared(root)
     toml = settings.toml or NodeToml(name=settings.name)
     new_settings = toml.model_copy(update={"coordinator": invitation.url, "superlink": invitation.nodes})
@@ -263,7 +263,7 @@ def _new_history(home: Path, name: str, invitation: Invitation, root: TrustRoot)
     return [f"a new history: what {name} has answered under its keys before is not known here"]
 
 
-def _names_this_node(home: Path, name: str, root: TrustRoot) -> None:
+def _check_names_node(home: Path, name: str, root: TrustRoot) -> None:
     """Raises: Refused (`partner`) where the root names neither the keys in use nor the next ones."""
     wrong = named(root, name, NodeKeys.read(home))
     coming = next_keys(home) if wrong else None

@@ -42,7 +42,7 @@ from trust.times import now, read_time
 
 __all__ = ["Rehearsal", "Told", "asked_of", "from_register", "rehearse"]
 
-_LARGEST = 1 << 22
+_LARGEST_BYTES = 1 << 22
 _NUMBER = "0000-rehearsal"
 _TABLES = ("cohort", "answered_cohort")
 
@@ -80,7 +80,7 @@ class _Draft(SignedMandate):
 
 def asked_of(raw: bytes) -> Told:
     """From a file: a study, or an envelope of one.  Raises: InvalidInput, MessageInvalid, StudyInvalid."""
-    value = read_json(raw, largest=_LARGEST)
+    value = read_json(raw, largest=_LARGEST_BYTES)
     if isinstance(value, dict) and "payload" in value:
         envelope = Envelope.read(value)
         payload = envelope.unverified_payload

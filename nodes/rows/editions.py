@@ -54,7 +54,7 @@ from trust.times import write_time
 
 __all__ = ["CohortRows", "EditionKeeper"]
 
-_LEFT_BEHIND = 86_400
+_LEFTOVER_SECONDS = 86_400
 """Seconds after which an unfinished file is no other process's."""
 
 
@@ -106,7 +106,7 @@ class EditionKeeper:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             for path in folder.glob("new-*"):  # of a process that ended while it wrote
-                if path.stat().st_mtime < time.time() - _LEFT_BEHIND:
+                if path.stat().st_mtime < time.time() - _LEFTOVER_SECONDS:
                     path.unlink()
             self._key = self._read_key()
         except OSError as wrong:

@@ -67,15 +67,15 @@ __all__ = ["FIELD", "RECORD", "FleetNode", "SuperLinkAddress", "client_app", "pa
 
 RECORD, FIELD = "datatrust", "message"
 """Where the bytes are in a Flower message; the parts of a long one are in `datatrust`, `datatrust-1`, …"""
-_BEAT = 10.0
+_HEARTBEAT_SECONDS = 10.0
 """Seconds between signs of life: the least that Flower takes; it calls a node dead after two."""
 _MOST_OBJECTS = 1024
 """A message may not make the node fetch more."""
-_PULL, _PULL_AGAIN, _INCOMPLETE = 3.0, 0.5, 180.0
+_PULL_SECONDS, _PULL_AGAIN_SECONDS, _INCOMPLETE_SECONDS = 3.0, 0.5, 180.0
 """Seconds for which content that is not there yet is waited for: at first; each time later; in all."""
 _MOST_ASIDE = 64
 """Messages whose content is waited for."""
-_POLL, _LONGEST_POLL = 0.02, 1.0
+_POLL_SECONDS, _LONGEST_POLL_SECONDS = 0.02, 1.0
 """Seconds between two looks for a message: a tenth of the silence so far, within these."""
 
 Asked = TypeVar("Asked")
@@ -218,7 +218,7 @@ class FleetNode:
             if node_id and self._beat(node := Node(node_id=node_id)):
                 return node
             try:
-                request = ActivateNodeRequest(public_key=self._public, heartbeat_interval=_BEAT)
+                request = ActivateNodeRequest(public_key=self._public, heartbeat_interval=_HEARTBEAT_SECONDS)
                 node = Node(node_id=self._call(self._client.ActivateNode, request).node_id)
                 self._keep_id(node)
                 return node
@@ -246,13 +246,15 @@ class FleetNode:
     def _beat(self, node: Node) -> bool:
         try:
             return bool(
-                self._client.SendNodeHeartbeat(SendNodeHeartbeatRequest(node=node, heartbeat_interval=_BEAT)).success
+                self._client.SendNodeHeartbeat(
+                    SendNodeHeartbeatRequest(node=node, heartbeat_interval=_HEARTBEAT_SECONDS)
+                ).success
             )
         except httpx.HTTPError:
             return False
 
     def _beats(self, node: Node, leaving: threading.Event) -> None:
-        while not leaving.wait(_BEAT * 0.8):
+        while not leaving.wait(_HEARTBEAT_SECONDS * 0.8):
             self._beat(node)
 
     def _serve(self, node: Node) -> None:
@@ -260,18 +262,18 @@ class FleetNode:
         while not self.stop.is_set():
             reply = self._call(self._client.PullMessages, PullMessagesRequest(node=node))
             if reply.messages_list:
-                pulled, wait = _Pulled(reply.messages_list[0], reply.message_object_trees[0]), _PULL
+                pulled, wait = _Pulled(reply.messages_list[0], reply.message_object_trees[0]), _PULL_SECONDS
             elif aside:
-                pulled, wait = aside.popleft(), _PULL_AGAIN
+                pulled, wait = aside.popleft(), _PULL_AGAIN_SECONDS
             else:
-                self.stop.wait(min(max(_POLL, (time.monotonic() - last) / 10), _LONGEST_POLL))
+                self.stop.wait(min(max(_POLL_SECONDS, (time.monotonic() - last) / 10), _LONGEST_POLL_SECONDS))
                 continue
             started_at = time.monotonic()
             try:
                 self._answer(node, message_from_proto(pulled.head), pulled.tree, wait)
             except ObjectPullError:  # at once where the SuperLink does not have it any more
                 waited, seconds_known = time.monotonic() - started_at, time.monotonic() - pulled.since
-                if waited >= wait and seconds_known < _INCOMPLETE and len(aside) < _MOST_ASIDE:
+                if waited >= wait and seconds_known < _INCOMPLETE_SECONDS and len(aside) < _MOST_ASIDE:
                     aside.append(pulled)
                 else:
                     self._tell(MessageLeftOut("incomplete"))

@@ -29,11 +29,11 @@ from trust.times import now, read_time
 
 __all__ = ["Health", "Watch"]
 
-_EVERY, _RARELY = 10.0, 60.0
+_CHECK_SECONDS, _REMOTE_CHECK_SECONDS = 10.0, 60.0
 """Seconds between two rounds, and between two looks at what is far away."""
-_STALE = 60.0
-_SOON = 30
-_MOST, _WHOLE = 16, 5.0
+_STALE_SECONDS = 60.0
+_RENEW_DAYS = 30
+_MOST_REQUESTS, _REQUEST_SECONDS = 16, 5.0
 """Questions at once, and the seconds that one may take."""
 
 
@@ -44,7 +44,9 @@ class Watch:
         connected: whether the SuperLink has let this node in; set by whoever serves.
     """
 
-    def __init__(self, settings: NodeSettings, on_change: Callable[[Watch], None], *, every: float = _EVERY) -> None:
+    def __init__(
+        self, settings: NodeSettings, on_change: Callable[[Watch], None], *, every: float = _CHECK_SECONDS
+    ) -> None:
         """Args: told: is called after each round, in the thread of the checks."""
         self._settings, self._on_change, self._every = settings, on_change, every
         self._findings: dict[str, Finding] = {}
@@ -72,7 +74,7 @@ class Watch:
     def findings(self) -> dict[str, Finding]:
         """What the last round has found, and whether the node is connected."""
         findings_now = dict(self._findings)
-        if not self._round or time.monotonic() - self._round > _STALE:
+        if not self._round or time.monotonic() - self._round > _STALE_SECONDS:
             findings_now["checks"] = failure(
                 "checks", "the checks have not been asked within a minute", "restart the node"
             )
@@ -118,7 +120,7 @@ class Watch:
         }
         findings = dict(self._findings)
         well = all(self._findings.get(name, failure(name, "", "")).state != "failure" for name in far)
-        if not well or time.monotonic() - self._far > _RARELY:
+        if not well or time.monotonic() - self._far > _REMOTE_CHECK_SECONDS:
             near |= far
             self._far = time.monotonic()
         for name, check in near.items():
@@ -141,7 +143,7 @@ class Watch:
             return ok("superlink", "reached through the proxy")
         days = checks_network.certificate_days(self._settings, self._settings.superlink)
         self.days["certificate"] = days
-        if days < _SOON:
+        if days < _RENEW_DAYS:
             return warning("superlink", f"its certificate lasts {days} days", "ask the coordinator to renew it")
         return ok("superlink", f"its certificate lasts {days} days")
 
@@ -182,7 +184,7 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 64
 
     def __init__(self, *arguments: Any) -> None:
-        self._places = threading.BoundedSemaphore(_MOST)
+        self._places = threading.BoundedSemaphore(_MOST_REQUESTS)
         super().__init__(*arguments)
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -198,7 +200,7 @@ class _Server(ThreadingHTTPServer):
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """As `ThreadingMixIn` does; a request that comes too slowly is cut off."""
-        end = threading.Timer(_WHOLE, _cut, [request])
+        end = threading.Timer(_REQUEST_SECONDS, _cut, [request])
         end.daemon = True
         end.start()
         try:

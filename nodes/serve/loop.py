@@ -26,9 +26,9 @@ from trust.errors import DataTrustError
 
 __all__ = ["Begun", "main", "serve"]
 
-_END = 9.0
+_END_SECONDS = 9.0
 """Seconds from SIGTERM to the end."""
-_AWAY = 45.0
+_AWAY_SECONDS = 45.0
 """Seconds for which a source may be away before a study is refused: a coordinator waits a minute for who takes part,
 and sends its message again every ten seconds."""
 
@@ -44,7 +44,7 @@ def serve(settings: NodeSettings, address: str, tell: Tell, on_begin: Begun) -> 
     node = settings.node()
     try:
         _take_roots(node, settings)
-        sessions = Sessions(node, away=_AWAY, tell=tell)
+        sessions = Sessions(node, away=_AWAY_SECONDS, tell=tell)
         link = SuperLinkAddress(
             address, settings.authority(), settings.connection_key(), settings.connection / "node_id"
         )
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str]) -> int:
     def begun(fleet: FleetNode, sessions: Sessions) -> Callable[[bytes], bytes]:
         def told_to_stop(*_: Any) -> None:
             fleet.stop.set()
-            late = threading.Timer(_END, os._exit, (0,))  # who waits for the network; what is written is whole
+            late = threading.Timer(_END_SECONDS, os._exit, (0,))  # who waits for the network; what is written is whole
             late.daemon = True
             late.start()
 

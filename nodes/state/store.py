@@ -45,9 +45,9 @@ CREATE TABLE IF NOT EXISTS session (
 CREATE TABLE IF NOT EXISTS latest (one INTEGER PRIMARY KEY CHECK (one = 0), at TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS probe (bytes BLOB NOT NULL) STRICT;
 """
-_PATIENCE = 30.0
+_LOCK_SECONDS = 30.0
 """Seconds that one process waits for another's transaction."""
-_PROBE = 1 << 15
+_PROBE_BYTES = 1 << 15
 """Bytes that must fit on the disk before a study begins: some pages of entries."""
 
 
@@ -65,7 +65,7 @@ class SqliteStore:
                 path.mkdir(mode=0o700, parents=True, exist_ok=True)
             file = folder / "state.sqlite"
             file.touch(mode=0o600)
-            self._db = sqlite3.connect(file, timeout=_PATIENCE, isolation_level=None)
+            self._db = sqlite3.connect(file, timeout=_LOCK_SECONDS, isolation_level=None)
         try:
             self._open()
         except BaseException:
@@ -275,7 +275,7 @@ class SqliteStore:
         Raises: StoreUnavailable.
         """
         with self.transaction(), mapped():
-            self._db.execute("INSERT INTO probe VALUES (zeroblob(?))", (_PROBE,))
+            self._db.execute("INSERT INTO probe VALUES (zeroblob(?))", (_PROBE_BYTES,))
             self._db.execute("DELETE FROM probe")
 
     # ---- what the node was told, once and for good

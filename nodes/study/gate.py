@@ -133,7 +133,7 @@ def before_rows(request: MandateRequest, view: NodeView, *, now: datetime) -> De
 
 def _in_force(rule: str, document: TrustRoot | SignedMandate, now: datetime) -> Decision:
     try:
-        document.in_force(now)
+        document.require_in_force(now)
     except Refused as refused:
         return Decision(refused.rule, False, refused.text, refused.remedy)
     return Decision(f"{rule}-expired", True, f"the {rule} is in force")

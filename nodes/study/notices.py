@@ -21,8 +21,8 @@ from trust.times import read_time, write_time
 
 __all__ = ["Notices"]
 
-_MOST = 100
-_LARGEST = 1 << 16
+_MOST_NOTICES = 100
+_LARGEST_BYTES = 1 << 16
 
 
 class Notices:
@@ -109,8 +109,8 @@ class Notices:
         """One file; a revocation that was kept before stays in force whoever is a member now."""
         try:
             raw = path.read_bytes()
-            if len(raw) > _LARGEST:
-                raise MessageInvalid(f"a file of {len(raw)} bytes", expected=f"at most {_LARGEST}")
+            if len(raw) > _LARGEST_BYTES:
+                raise MessageInvalid(f"a file of {len(raw)} bytes", expected=f"at most {_LARGEST_BYTES}")
             envelope = Envelope.read(parse(raw.strip()))
             claimed = read_document(Revocation, envelope.unverified_payload, MessageInvalid, "the revocation")
             if not self._store.revoked(_digest(claimed)):
@@ -134,6 +134,6 @@ def _digest(revocation: Revocation) -> bytes:
 
 
 def _envelopes(documents: Any, subject: str) -> list[Envelope]:
-    if not isinstance(documents, list) or len(documents) > _MOST:
-        raise MessageInvalid(f"{subject} that are no list", expected=f"at most {_MOST}")
+    if not isinstance(documents, list) or len(documents) > _MOST_NOTICES:
+        raise MessageInvalid(f"{subject} that are no list", expected=f"at most {_MOST_NOTICES}")
     return [Envelope.read(document) for document in documents]

@@ -43,7 +43,7 @@ from trust.times import write_time
 
 __all__ = ["Session"]
 
-_LONGEST_BODY = 1 << 16
+_EXTRA_BODY_BYTES = 1 << 16
 """Bytes beyond what the plan says: salt and seal of shown totals, and room to name what is wrong."""
 
 
@@ -147,11 +147,11 @@ class Session:
     def _longest_body(self) -> int:
         """Bytes that a message may carry now, known from the plan; longer ones are not even hashed."""
         if self._state != "started":
-            return _LONGEST_BODY
+            return _EXTRA_BODY_BYTES
         plans, last = self._open_study.plans, self._open_study.progress.last
         ask_bytes = sum(max(size(planned_sum.takes) for planned_sum in sums.values()) for sums in plans.values())
         shown_bytes = last[0].layout.nbytes * len(self._open_study.parameters.partners) if last else 0
-        return _LONGEST_BODY + ask_bytes + shown_bytes
+        return _EXTRA_BODY_BYTES + ask_bytes + shown_bytes
 
     def _refuse(self, wrong: DataTrustError) -> bytes:
         """Why not, in public words.  A message that is none changes nothing; anything else ends the study here."""

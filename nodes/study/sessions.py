@@ -32,11 +32,11 @@ from trust.times import write_time
 
 __all__ = ["Sessions"]
 
-_MOST = 16
+_MOST_STUDIES = 16
 """Studies at once; each holds its rows in memory."""
 _MOST_COPIES = 20_000
 """Messages of a study that are known again when a copy of them comes late."""
-_IDLE = 3600.0
+_IDLE_SECONDS = 3600.0
 """Seconds without a message after which a study is given up: its rows and keys go."""
 
 
@@ -59,8 +59,8 @@ class Sessions:
         self,
         node: Node,
         *,
-        most: int = _MOST,
-        idle: float = _IDLE,
+        most: int = _MOST_STUDIES,
+        idle: float = _IDLE_SECONDS,
         away: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
         tell: Tell = ignore,

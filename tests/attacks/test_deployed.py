@@ -120,7 +120,7 @@ def get(port: int) -> bytes:
 
 @pytest.mark.slow
 def test_another_user_of_the_machine_cannot_fill_a_node_with_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "_WHOLE", 2.0)
+    monkeypatch.setattr(health, "_REQUEST_SECONDS", 2.0)
     server = Health("127.0.0.1:0", Well(), None)
     try:
         assert get(server.port).startswith(b"HTTP/1.0 200")  # the control
@@ -129,7 +129,7 @@ def test_another_user_of_the_machine_cannot_fill_a_node_with_threads(monkeypatch
             held.append(socket.create_connection(("127.0.0.1", server.port), timeout=5))
             with suppress(OSError):
                 held[-1].sendall(b"GET /livez HTTP/1.1\r\n")
-        assert threading.active_count() - before <= 2 * health._MOST
+        assert threading.active_count() - before <= 2 * health._MOST_REQUESTS
         end = time.monotonic() + 4
         while time.monotonic() < end:  # a byte now and then holds no place for longer than its time
             for one in held:
@@ -232,7 +232,7 @@ def test_an_answer_that_never_ends_holds_a_node_up_for_a_bounded_time(
     """A thread that waits for it tells systemd nothing: the node would be restarted whenever a coordinator likes."""
     with answering(whole(b"[]")) as url:
         assert CoordinatorReader(url, b"").roots() == []  # the control
-    monkeypatch.setattr(interface, "_WHOLE", 1.0)
+    monkeypatch.setattr(interface, "_ANSWER_SECONDS", 1.0)
     begun = time.monotonic()
     with answering(drips(where)) as url, pytest.raises(Fault, match="takes longer"):
         CoordinatorReader(url, b"").roots()
@@ -271,7 +271,7 @@ class Answers:
 def test_an_answer_that_is_too_long_to_be_kept_is_not_asked_for_again_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replay, "_MOST", 3_000)
+    monkeypatch.setattr(replay, "_MOST_ANSWER_BYTES", 3_000)
     desk = Desk(tmp_path / "coordinator")
     desk.bring_to("running")
     desk.docket._db._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 4_000)  # type: ignore[attr-defined]

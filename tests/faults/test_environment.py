@@ -176,7 +176,7 @@ def test_a_disk_that_may_only_be_read(disk: Disk) -> None:
 
 def test_a_nodes_database_that_another_process_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """For longer than is waited: 50 ms here, 30 s elsewhere."""
-    monkeypatch.setattr(nodes.state.store, "_PATIENCE", 0.05)
+    monkeypatch.setattr(nodes.state.store, "_LOCK_SECONDS", 0.05)
     places = RestartableTrust(tmp_path)
     calm = run(places, Disturbed(places))
     with closing(sqlite3.connect(places.node("b").store.folder / "state.sqlite", isolation_level=None)) as other:
@@ -312,7 +312,7 @@ def test_the_coordinators_database_is_held_by_another_process(
     folder, study = mandated
     state = folder.with_name("held")
     shutil.copytree(folder, state)
-    monkeypatch.setattr(coordinator.docket.database, "_PATIENCE", 0.05)
+    monkeypatch.setattr(coordinator.docket.database, "_LOCK_SECONDS", 0.05)
     real, count = killer.Straight.exchange, [0]
     other = sqlite3.connect(state / "coordinator" / "state.sqlite", isolation_level=None)
 

@@ -76,9 +76,9 @@ def test_a_node_that_asks_the_interface(tmp_path: Path, when: str) -> None:
 
 @WHEN
 def test_a_client_that_asks_the_interface(tmp_path: Path, when: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coordinator_client, "_SILENCE", 0.3)
-    monkeypatch.setattr(coordinator_client, "_CONNECT", 0.3)
-    monkeypatch.setattr(coordinator_client, "_FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(coordinator_client, "_SILENCE_SECONDS", 0.3)
+    monkeypatch.setattr(coordinator_client, "_CONNECT_SECONDS", 0.3)
+    monkeypatch.setattr(coordinator_client, "_FIRST_PAUSE_SECONDS", 0.01)
     with mute(tmp_path / "server", when) as server:
         begun = time.monotonic()
         with pytest.raises(Unreachable, match="does not answer in time; to fix it: try again later"):
@@ -89,7 +89,7 @@ def test_a_client_that_asks_the_interface(tmp_path: Path, when: str, monkeypatch
 
 def test_a_nodes_checks_of_a_superlink_that_is_mute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """/readyz says so, and that all is well once it speaks."""
-    monkeypatch.setattr(checks_network, "_PATIENCE", 0.3)
+    monkeypatch.setattr(checks_network, "_CONNECT_SECONDS", 0.3)
     monkeypatch.setattr(checks_network.certificate_days, "__defaults__", (0.3,))
     monkeypatch.setattr(checks_network.interface, "__defaults__", (0.3,))
     with tls_server(tmp_path / "server", {"/livez": b"{}"}) as server:
@@ -122,7 +122,7 @@ def _until(holds) -> None:  # type: ignore[no-untyped-def]
 
 
 def test_the_supervisor_that_looks_whether_a_part_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parts, "_TIMEOUT", 0.3)
+    monkeypatch.setattr(parts, "_PROBE_SECONDS", 0.3)
     certify(tmp_path, [])
     with silent() as place:
         (tmp_path / "coordinator.toml").write_text(f'api = "{place}"\nsuperlink = "{place}"\n')

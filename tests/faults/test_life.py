@@ -225,7 +225,7 @@ class Life(RuleBasedStateMachine):
             if opened or self.contributed(study):
                 assert kinds.index("mandate") < min(opened, default=len(kinds))
                 mandate = Envelope.read(life[kinds.index("mandate")].body["envelope"])
-                SignedMandate(mandate, self.docket.trust.root).in_force(now())  # raises without a quorum
+                SignedMandate(mandate, self.docket.trust.root).require_in_force(now())  # raises without a quorum
             ends = [at for at, e in enumerate(life) if e.kind == "revocation" or e.body.get("rule") == "cancelled"]
             assert all(at < min(ends, default=len(life)) for at in opened if kinds[at] != "journal-head"), kinds
             assert self.docket.find(study).state != "released" or count["refusal"] == 0

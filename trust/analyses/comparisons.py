@@ -25,7 +25,7 @@ __all__ = ["Anova", "TTest"]
 
 Floats = npt.NDArray[np.float64]
 _MOST_CELLS = 500
-_RANK = 1e-9
+_RANK_TOLERANCE = 1e-9
 """Singular values below this part of the largest count as 0; the entries are square roots of counts."""
 
 
@@ -352,4 +352,4 @@ def _orthogonal_to(block: Floats, blocks: list[Floats]) -> Floats:
     else:
         scale = np.abs(block).max()
     vectors, values, _ = np.linalg.svd(block, full_matrices=False)
-    return np.asarray(vectors[:, values > _RANK * scale])
+    return np.asarray(vectors[:, values > _RANK_TOLERANCE * scale])

@@ -29,8 +29,8 @@ from trust.privacy.rules import EffectiveRecords, Groups, Leverage, Organisation
 __all__ = ["Glm"]
 
 Floats = npt.NDArray[np.float64]
-_STEPS = 40
-_SETTLED = 1e-22
+_MOST_STEPS = 40
+_SETTLED_DECREMENT = 1e-22
 """Squared Newton decrement, in units of the dispersion: coefficients are then within 1e-11 standard errors."""
 _LEVERAGE = (1 / 3, 0.9)
 """The most that one person may weigh in a fit: a third, as a total of INSEE's is over three units at least; or twice
@@ -131,7 +131,7 @@ class Glm(Analysis):
                 ),
                 keeps=keeps,
                 rules=at_node,
-                at_most=_STEPS,
+                at_most=_MOST_STEPS,
             ),
         }
         if scope.protections.persons > 1:
@@ -275,7 +275,7 @@ class Glm(Analysis):
         history: list[tuple[float, Floats]] = []
         last: tuple[float, Floats] | None = None
         settled = float("inf")
-        for _ in range(_STEPS):
+        for _ in range(_MOST_STEPS):
             total = yield Ask("step", {"beta": beta, "null": np.array(null)})
             objective = float(total["deviance"]) + float(penalty @ beta**2)
             if last is not None and objective > last[0] + 1e-8 * (abs(last[0]) + 0.1) and settled > 1e-12:
@@ -291,7 +291,7 @@ class Glm(Analysis):
             null_settled = null_move**2 * float(total["null"][1]) / null_scale
             rounding = bool((np.abs(move) <= 8 * np.finfo(float).eps * np.abs(beta)).all())
             stalled = settled < 1e-16 and settled > settled_before / 4
-            if (settled <= _SETTLED or rounding or stalled) and null_settled <= 1e-20:
+            if (settled <= _SETTLED_DECREMENT or rounding or stalled) and null_settled <= 1e-20:
                 final = beta + move
                 if scope.protections.persons > 1:
                     most = np.clip(2 * len(final) / n, *_LEVERAGE)
@@ -301,7 +301,7 @@ class Glm(Analysis):
             last = objective, beta
             beta, null = beta + move, null + null_move
         raise NotConverged(
-            f"a {self.family} model did not settle in {_STEPS} steps",
+            f"a {self.family} model did not settle in {_MOST_STEPS} steps",
             remedy="a column may predict the outcome fully (separation): leave it out, merge its levels, or set ridge"
             if self.family == "binomial"
             else "use another link, or rescale the columns",

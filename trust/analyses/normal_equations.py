@@ -10,7 +10,7 @@ from trust.errors import Collinear
 __all__ = ["gram", "invert", "reciprocal", "solve"]
 
 Floats = npt.NDArray[np.float64]
-_SINGULAR = 1e-13
+_SINGULAR_TOLERANCE = 1e-13
 
 
 def gram(x: Floats, weights: Floats) -> Floats:
@@ -41,7 +41,7 @@ def solve(information: Floats, score: Floats, names: tuple[str, ...]) -> Floats:
     """`information^-1 score`, in units in which the diagonal is 1.  Raises: Collinear, naming the columns."""
     scaled, scales = _scaled(information, names)
     values, vectors = np.linalg.eigh(scaled)
-    if values[0] < _SINGULAR * len(names):
+    if values[0] < _SINGULAR_TOLERANCE * len(names):
         weights = np.abs(vectors[:, 0])
         involved = [n for n, w in zip(names, weights, strict=True) if w > 0.1 * weights.max()]
         raise Collinear(f"columns {involved} determine one another", remedy="leave one of them out, or set ridge")

@@ -27,9 +27,9 @@ __all__ = ["Quantiles"]
 
 Floats = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.int64]
-_FIRST = 7
+_FIRST_HALVINGS = 7
 """Halvings that the first sum counts: 128 bins."""
-_LAST = 42
+_MOST_HALVINGS = 42
 """Halvings at most: a bracket is then 2e-13 of the column's range."""
 
 
@@ -57,10 +57,10 @@ class _Grid:
                 f"quantiles of column {name!r} need bounds", expected="a minimum and a maximum", remedy=remedy
             )
         if column.type == "number" or (column.derived and column.type == "integer"):
-            return cls(low, high, (high - low) or 1.0, _LAST, False)
+            return cls(low, high, (high - low) or 1.0, _MOST_HALVINGS, False)
         low, high = math.ceil(low), math.floor(high)
-        halvings = max(_FIRST, math.ceil(math.log2(max(high - low, 0) + 1)))
-        return cls(low, high, 2.0**halvings, min(halvings, _LAST), True)
+        halvings = max(_FIRST_HALVINGS, math.ceil(math.log2(max(high - low, 0) + 1)))
+        return cls(low, high, 2.0**halvings, min(halvings, _MOST_HALVINGS), True)
 
     def edge(self, level: int, cell: int) -> float:
         """The left end of a cell; the last one's right end is above every value."""
@@ -125,16 +125,16 @@ class Quantiles(Analysis):
     def plan(self, scope: Scope) -> dict[str, Sum]:
         if len(set(self.columns)) != len(self.columns):
             raise StudyInvalid("a column stands twice in quantiles", expected="each once")
-        halvings = max(grid.levels for grid in self._grids(scope)) - _FIRST
+        halvings = max(grid.levels for grid in self._grids(scope)) - _FIRST_HALVINGS
         p = len(self.columns)
         rules: tuple[Rule, ...] = (Groups(of="persons_in_all"),)
         if not scope.partner_may_be_shown:
             rules += (Organisations(of="partners_in_all"),)
-        tree = (2 << _FIRST) - 1
+        tree = (2 << _FIRST_HALVINGS) - 1
         first = Sum(
             gives=(
                 count("nobs"),
-                count("rows", p, 1 << _FIRST),
+                count("rows", p, 1 << _FIRST_HALVINGS),
                 count("persons", p, tree),
                 count("partners", p, tree),
                 count("persons_in_all", p),
@@ -174,10 +174,10 @@ class Quantiles(Analysis):
             return self._halve(ready, np.asarray(ask.values["edges"], dtype=float))
         rows, persons = [], []
         for values, person, grid in zip(ready.values, ready.person, self._grids(scope), strict=True):
-            edges = [grid.edge(_FIRST, cell) for cell in range((1 << _FIRST) + 1)]
+            edges = [grid.edge(_FIRST_HALVINGS, cell) for cell in range((1 << _FIRST_HALVINGS) + 1)]
             positions = np.searchsorted(values, edges)
             rows.append(np.diff(positions))
-            starts = [positions[:: 1 << (_FIRST - level)] for level in range(_FIRST + 1)]
+            starts = [positions[:: 1 << (_FIRST_HALVINGS - level)] for level in range(_FIRST_HALVINGS + 1)]
             persons.append(np.concatenate([_persons(person, start[:-1], start[1:]) for start in starts]))
         tree = np.array(persons)
         return {
@@ -272,8 +272,8 @@ def _persons(person: Whole | None, start: Whole, stop: Whole) -> Whole:
 
 def _down_tree(place: _Place, column: int, first: Arrays, k: int, m: int) -> tuple[_Place, bool]:
     """Down the first sum's halvings as far as they hold enough; whether the last one still did."""
-    while place.level < _FIRST:
-        span = 1 << (_FIRST - place.level - 1)
+    while place.level < _FIRST_HALVINGS:
+        span = 1 << (_FIRST_HALVINGS - place.level - 1)
         slot = 2 * place.cell * span
         _, half = place.half(int(first["rows"][column, slot : slot + span].sum()))
         node = (1 << half.level) - 1 + half.cell

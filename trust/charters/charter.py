@@ -20,8 +20,8 @@ from trust.privacy.protections import Protections
 __all__ = ["READY", "Charter", "Committee", "Floor", "folder_of"]
 
 READY = ("research", "sandbox")
-_LARGEST, _MOST_PURPOSES = 1 << 20, 1_000
-_LARGEST_TOML, _LONGEST_LINE = 1 << 16, 1_000
+_LARGEST_BYTES, _MOST_PURPOSES = 1 << 20, 1_000
+_LARGEST_TOML_BYTES, _LONGEST_LINE_CHARACTERS = 1 << 16, 1_000
 
 
 class Floor(Model):
@@ -213,8 +213,8 @@ def toml(raw: bytes, name: str) -> dict[str, Any]:
     A key of many parts takes the parser memory with the square of its length, and files may come from strangers.
     """
     text = _text(raw, name)
-    if len(raw) > _LARGEST_TOML or max(map(len, text.splitlines()), default=0) > _LONGEST_LINE:
-        limits = f"at most {_LARGEST_TOML} bytes, in lines of at most {_LONGEST_LINE} characters"
+    if len(raw) > _LARGEST_TOML_BYTES or max(map(len, text.splitlines()), default=0) > _LONGEST_LINE_CHARACTERS:
+        limits = f"at most {_LARGEST_TOML_BYTES} bytes, in lines of at most {_LONGEST_LINE_CHARACTERS} characters"
         raise CharterInvalid(f"{name} is too long, or has too long a line", expected=limits)
     try:
         return tomllib.loads(text)
@@ -223,8 +223,8 @@ def toml(raw: bytes, name: str) -> dict[str, Any]:
 
 
 def _text(raw: bytes, name: str) -> str:
-    if len(raw) > _LARGEST:
-        raise CharterInvalid(f"{name} of {len(raw)} bytes", expected=f"at most {_LARGEST}")
+    if len(raw) > _LARGEST_BYTES:
+        raise CharterInvalid(f"{name} of {len(raw)} bytes", expected=f"at most {_LARGEST_BYTES}")
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError:

@@ -24,7 +24,7 @@ __all__ = ["Cohort", "Literal"]
 
 Literal: TypeAlias = bool | int | float | str
 
-_LONGEST, _MOST_PARENTHESES, _DEEPEST = 4_000, 20, 120
+_LONGEST_CHARACTERS, _MOST_PARENTHESES, _DEEPEST = 4_000, 20, 120
 _ALLOWED_NODES: tuple[type[exp.Expression], ...] = (
     exp.And, exp.Or, exp.Not, exp.Paren, exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Between, exp.In,
     exp.Is, exp.Null, exp.Column, exp.Identifier, exp.Literal, exp.Neg, exp.Boolean,
@@ -63,7 +63,7 @@ class Cohort:
             raise CohortInvalid(f"{len(statements)} statements in a cohort", expected="exactly one condition")
         tree: Any = statements[0]
         _only_allowed(tree)
-        _condition(tree, dataset)
+        _check_condition(tree, dataset)
         names: list[str] = []
         for column in tree.find_all(exp.Column):
             name = column_name(column)
@@ -123,8 +123,8 @@ def _finite(text: str) -> float:
 
 
 def _guard(text: str) -> None:
-    if len(text) > _LONGEST:
-        raise CohortInvalid(f"a cohort of {len(text)} characters", expected=f"at most {_LONGEST}")
+    if len(text) > _LONGEST_CHARACTERS:
+        raise CohortInvalid(f"a cohort of {len(text)} characters", expected=f"at most {_LONGEST_CHARACTERS}")
     bare = _QUOTED.sub("''", text)
     if bare.count("(") > _MOST_PARENTHESES:
         problem = f"{bare.count('(')} opening parentheses in a cohort"
@@ -160,14 +160,14 @@ def _only_allowed(tree: exp.Expression) -> None:
             raise CohortInvalid(f"{construct} in a cohort", expected="plain comparisons")
 
 
-def _condition(node: Any, dataset: Dataset) -> None:
+def _check_condition(node: Any, dataset: Dataset) -> None:
     """Check that a node is a condition, and that each comparison fits the column's type."""
     match node:
         case exp.And() | exp.Or():
-            _condition(node.this, dataset)
-            _condition(node.expression, dataset)
+            _check_condition(node.this, dataset)
+            _check_condition(node.expression, dataset)
         case exp.Not() | exp.Paren():
-            _condition(node.this, dataset)
+            _check_condition(node.this, dataset)
         case exp.Column():
             column = _column(node, dataset)
             if column.type != "boolean":

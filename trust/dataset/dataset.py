@@ -30,7 +30,7 @@ PARTNER = "partner"
 """Reserved: the partner that holds a row.  Its levels are the roster; no dataset declares it."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,62}")
-_LARGEST, _DEEPEST = 1 << 20, 20
+_LARGEST_BYTES, _DEEPEST = 1 << 20, 20
 _TOP = {"apiVersion", "kind", "id", "name", "version", "status", "description", "domain", "tenant", "tags"} | {
     "dataProduct", "customProperties", "schema",
 }  # fmt: skip
@@ -294,8 +294,8 @@ class Dataset(Model):
 
 
 def _yaml(text: str) -> dict[str, Any]:
-    if len(text) > _LARGEST:
-        raise DatasetInvalid(f"a dataset of {len(text):,} characters", expected=f"at most {_LARGEST:,}")
+    if len(text) > _LARGEST_BYTES:
+        raise DatasetInvalid(f"a dataset of {len(text):,} characters", expected=f"at most {_LARGEST_BYTES:,}")
     try:
         document = yaml.load(text, Loader=_ClosedLoader)  # noqa: S506 - a SafeLoader
     except (yaml.YAMLError, RecursionError, ValueError) as wrong:

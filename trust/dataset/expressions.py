@@ -37,7 +37,7 @@ __all__ = [
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Interval: TypeAlias = tuple[float, float]
-_LONGEST, _DEEPEST = 4_000, 40
+_LONGEST_CHARACTERS, _DEEPEST = 4_000, 40
 _OPERATORS: dict[type[ast.operator], str] = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.Pow: "**"}
 _COMPARISONS: dict[type[ast.cmpop], str] = {
     ast.Gt: ">", ast.GtE: ">=", ast.Lt: "<", ast.LtE: "<=", ast.Eq: "==", ast.NotEq: "!=",
@@ -208,7 +208,7 @@ def parse_expression(text: str, dataset: Dataset) -> Name | Number | Calculate |
 
     Raises: FormulaInvalid for anything outside the closed tree, an unknown column, or log of what may be 0.
     """
-    if len(text) > _LONGEST or text.count("(") > _DEEPEST:
+    if len(text) > _LONGEST_CHARACTERS or text.count("(") > _DEEPEST:
         raise FormulaInvalid(f"an expression of {len(text)} characters", expected="at most 4,000, 40 parentheses")
     try:
         tree = ast.parse(text.strip(), mode="eval").body

@@ -26,7 +26,7 @@ __all__ = ["FiledStudy", "Lapse", "TrustDocuments", "lapse", "read_text", "valid
 
 Lapse: TypeAlias = Literal["expired", "outdated"]
 """A mandate that can no longer come into force: its time is over, or another trust root is."""
-_LARGEST, _LARGEST_STUDY = 1 << 20, 1 << 19
+_LARGEST_BYTES, _LARGEST_STUDY_BYTES = 1 << 20, 1 << 19
 """Bytes of a signed document as it is kept, and of a study before that."""
 
 
@@ -59,17 +59,19 @@ class TrustDocuments:
         Raises: Refused (`researcher`, `signature`), MessageInvalid, StudyInvalid.
         """
         check_signature_count(study)
-        if (size := len(study.unverified_payload)) > _LARGEST_STUDY:  # it goes to nodes with its mandate in one header
-            raise StudyInvalid(f"a study of {size} bytes", expected=f"at most {_LARGEST_STUDY}")
+        if (
+            size := len(study.unverified_payload)
+        ) > _LARGEST_STUDY_BYTES:  # it goes to nodes with its mandate in one header
+            raise StudyInvalid(f"a study of {size} bytes", expected=f"at most {_LARGEST_STUDY_BYTES}")
         root = self.root.root
         parsed_study = signed_study(study, root)
         key = root.researchers[parsed_study.researcher].key
         return parsed_study, valid_only("study", study, {key: bytes.fromhex(root.keys[key])})
 
-    def may_be_filed(self, study: Study, now: datetime) -> None:
+    def require_fileable(self, study: Study, now: datetime) -> None:
         """Raises: Refused where no mandate of it could come into force, whatever the committee thinks."""
         root = self.root.root
-        self.root.in_force(now)
+        self.root.require_in_force(now)
         if now >= read_time(root.researchers[study.researcher].accredited_until):
             text = "the study's researcher is no longer accredited"
             raise Refused("researcher", text, remedy="have the researcher accredited")
@@ -142,13 +144,13 @@ class FiledStudy:
         """`sha256:<hex>` of the mandate's bytes, which votes and revocations name."""
         return sha256(self.mandate.unverified_payload)
 
-    def open_for_votes(self) -> None:
+    def require_open_for_votes(self) -> None:
         """Raises: Refused where it does not wait for the committee (any more)."""
         if self.state != "filed":
             raise no_such_move(self.id, self.state, "; only one that waits for signatures is voted on")
-        self.still_timely()
+        self.require_not_lapsed()
 
-    def still_timely(self) -> None:
+    def require_not_lapsed(self) -> None:
         """Raises: Refused (`mandate-expired`, `root-version`) for a mandate that has lapsed."""
         if self.lapsed == "expired":
             raise Refused("mandate-expired", "the mandate has expired", remedy="file the study again")
@@ -187,11 +189,11 @@ def valid_only(kind: Kind, envelope: Envelope, keys: Mapping[str, bytes]) -> Env
 def write_text(envelope: Envelope) -> str:
     """The envelope as one line of canonical JSON.  Raises: MessageInvalid for one that `read_text` would not read."""
     raw = canonical(envelope.document())
-    if len(raw) > _LARGEST:
-        raise MessageInvalid(f"a signed document of {len(raw)} bytes", expected=f"at most {_LARGEST}")
+    if len(raw) > _LARGEST_BYTES:
+        raise MessageInvalid(f"a signed document of {len(raw)} bytes", expected=f"at most {_LARGEST_BYTES}")
     return raw.decode("ascii")
 
 
 def read_text(text: str) -> Envelope:
     """Raises: MessageInvalid."""
-    return Envelope.read(parse(text.encode("ascii"), largest=_LARGEST))
+    return Envelope.read(parse(text.encode("ascii"), largest=_LARGEST_BYTES))

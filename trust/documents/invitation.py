@@ -20,9 +20,9 @@ from trust.errors import InvalidInput, Refused
 from trust.signing.envelope import Envelope
 from trust.signing.json_text import read_json
 
-__all__ = ["LARGEST", "Invitation"]
+__all__ = ["LARGEST_BYTES", "Invitation"]
 
-LARGEST = 1 << 22
+LARGEST_BYTES = 1 << 22
 """Bytes of an invitation's file."""
 
 _HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])"
@@ -82,7 +82,7 @@ class Invitation(Model):
     @classmethod
     def read(cls, raw: bytes) -> Invitation:
         """From a file's bytes; what it says is not verified, see `root`.  Raises: InvalidInput."""
-        value = read_json(raw, largest=LARGEST)
+        value = read_json(raw, largest=LARGEST_BYTES)
         if not isinstance(value, dict) or value.get("schema") != "datatrust/invitation/1":
             raise InvalidInput(
                 "a file that is no invitation",

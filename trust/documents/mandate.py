@@ -123,7 +123,7 @@ class SignedMandate:
             text = "the mandate was signed for another version of the trust root"
             raise Refused("root-version", text, remedy="have it signed for the root in force")
 
-    def in_force(self, now: datetime) -> None:
+    def require_in_force(self, now: datetime) -> None:
         """Raises: Refused before its time and after it; asked again at each sum."""
         if now >= read_time(self.mandate.expires):
             raise Refused("mandate-expired", "the mandate has expired", remedy="ask the committee for a new one")

@@ -25,7 +25,7 @@ from trust.signing.json_text import read_json
 from trust.times import Time
 
 __all__ = [
-    "LARGEST",
+    "LARGEST_BYTES",
     "Packed",
     "Register",
     "ResultDocument",
@@ -41,7 +41,7 @@ __all__ = [
     "write_envelope",
 ]
 
-LARGEST = 64 << 20
+LARGEST_BYTES = 64 << 20
 """Bytes of a result file, at most."""
 _MOST_ENTRIES = 1 << 26
 _HIDDEN = "hidden"
@@ -269,9 +269,9 @@ def read_result(raw: bytes) -> tuple[Envelope, ResultDocument, Register]:
 
     Raises: MessageInvalid for bytes that are no closed, canonical result of at most 64 MiB.
     """
-    envelope = Envelope.read(read_json(raw, largest=LARGEST))
+    envelope = Envelope.read(read_json(raw, largest=LARGEST_BYTES))
     document = read_model(
-        ResultDocument, parse(envelope.unverified_payload, largest=LARGEST), MessageInvalid, "the result"
+        ResultDocument, parse(envelope.unverified_payload, largest=LARGEST_BYTES), MessageInvalid, "the result"
     )
     if document.register_ is None:
         raise MessageInvalid("the result has no field 'register'", expected="its place in the register")

@@ -211,7 +211,7 @@ class TrustRoot:
             root = root.next(envelope)
         return root
 
-    def in_force(self, now: datetime) -> None:
+    def require_in_force(self, now: datetime) -> None:
         """Raises: Refused where the root has expired or is not yet issued."""
         if now >= read_time(self.root.expires):
             raise Refused("root-expired", "the trust root has expired", remedy="accept the next version")

@@ -160,7 +160,7 @@ def _result(reading: _Reading) -> str:
 
 
 def _mandate(reading: _Reading) -> str:
-    reading.root.in_force(reading.at)
+    reading.root.require_in_force(reading.at)
     reading.mandate = check_mandate(reading.document.mandate, reading.root, reading.at)
     reading.found = replace(reading.found, mandate=reading.mandate.mandate)
     quorum = reading.root.root.roles["committee"].threshold
@@ -264,7 +264,7 @@ def check_mandate(envelope: Envelope, root: TrustRoot, moment: datetime) -> Sign
         if name not in _NAMED_ROLES and len(signed_mandate.signers & set(role.keys)) < role.threshold:
             text = f"the mandate is not signed by {role.threshold} of role {name!r}"
             raise Refused("signature", text, remedy="have it signed by those who may")
-    signed_mandate.in_force(moment)
+    signed_mandate.require_in_force(moment)
     if signed_mandate.mandate.charter != root.root.charter:
         raise Refused("mandate", "the mandate is under another charter than the trust root's", remedy=_ASK)
     if not set(signed_mandate.mandate.partners) <= set(root.root.partners):

@@ -17,7 +17,7 @@ from trust.signing.envelope import Signer, valid
 
 __all__ = ["Checkpoint", "journal_origin", "read_checkpoint", "register_origin", "sign_checkpoint"]
 
-_LONGEST = 16_384
+_LONGEST_BYTES = 16_384
 _LINE = re.compile(r"\N{EM DASH} (\S+) ([A-Za-z0-9+/]+={0,2})")
 _ED25519 = b"\x01"
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -61,7 +61,7 @@ def read_checkpoint(note: str, origin: str, keys: Iterable[bytes]) -> Checkpoint
 
     Raises: MessageInvalid for a text that is no checkpoint; Refused (`checkpoint-signature`, `checkpoint-origin`).
     """
-    if len(note) > _LONGEST or _CONTROL.search(note):
+    if len(note) > _LONGEST_BYTES or _CONTROL.search(note):
         raise MessageInvalid("a checkpoint that is too long or has control characters", expected="a signed note")
     text, blank, signatures = note.rpartition("\n\n")
     lines = text.split("\n")

@@ -24,9 +24,9 @@ from trust.logs.checkpoint import Checkpoint
 from trust.logs.merkle import EMPTY, Entry, Tree, leaf_hash, node_hash
 from trust.times import read_time
 
-__all__ = ["LARGEST_ENTRY", "Connection", "Logbook", "prepare"]
+__all__ = ["LARGEST_ENTRY_BYTES", "Connection", "Logbook", "prepare"]
 
-LARGEST_ENTRY = 1 << 22
+LARGEST_ENTRY_BYTES = 1 << 22
 """Bytes of one entry: a study of 1 MiB in its envelope fits."""
 _VERSION = 1
 """Of the files that hold a log; SQLite's `user_version`."""
@@ -37,7 +37,7 @@ _SCHEMA = (
     "INSERT INTO head VALUES (0, 0, x'') ON CONFLICT DO NOTHING",
     f"PRAGMA user_version={_VERSION}",
 )
-_AT_A_TIME = 1000
+_ROWS_AT_ONCE = 1000
 _LOWEST = -(1 << 63)
 """Of the numbers that a row can have: what was put in before the first entry is read too."""
 _MEND = "keep the file as it is for the trust's auditor; nothing is computed or released on it"
@@ -98,8 +98,8 @@ class Logbook:
         _check_time(time)
         start = b'{"at":"%b","body":%b,"kind":"%b","seq":' % (time.encode(), canonical(dict(body)), kind.encode())
         end = b',"study":%b,"v":1}' % encode_basestring_ascii(study).encode()
-        if len(start) + len(end) + 20 > LARGEST_ENTRY:
-            raise MessageInvalid(f"an entry of {len(start)} bytes", expected=f"at most {LARGEST_ENTRY}")
+        if len(start) + len(end) + 20 > LARGEST_ENTRY_BYTES:
+            raise MessageInvalid(f"an entry of {len(start)} bytes", expected=f"at most {LARGEST_ENTRY_BYTES}")
         for _ in range(2):
             seq, peaks_before = self._size, self._peaks
             entry = b"%b%d%b" % (start, seq, end)
@@ -192,12 +192,12 @@ class Logbook:
     def _rows(self, start: int) -> Iterator[tuple[int, bytes, bytes]]:
         """Rows in order, a thousand at a time: no statement stays open that would hold up a writer."""
         rows = self._db.execute(
-            "SELECT seq, leaf, body FROM log WHERE seq >= ? ORDER BY seq LIMIT ?", (start, _AT_A_TIME)
+            "SELECT seq, leaf, body FROM log WHERE seq >= ? ORDER BY seq LIMIT ?", (start, _ROWS_AT_ONCE)
         ).fetchall()
         while rows:
             yield from rows
             rows = self._db.execute(
-                "SELECT seq, leaf, body FROM log WHERE seq > ? ORDER BY seq LIMIT ?", (rows[-1][0], _AT_A_TIME)
+                "SELECT seq, leaf, body FROM log WHERE seq > ? ORDER BY seq LIMIT ?", (rows[-1][0], _ROWS_AT_ONCE)
             ).fetchall()
 
     def _checked(self, seq: int, row_seq: int, leaf: bytes, body: bytes) -> Entry:
@@ -206,7 +206,7 @@ class Logbook:
         if type(body) is not bytes or leaf_hash(body) != leaf:
             self._corrupt(f"entry {seq} does not have the hash that was kept of it")
         try:
-            entry = read_model(Entry, parse(body, largest=LARGEST_ENTRY), MessageInvalid, f"entry {seq}")
+            entry = read_model(Entry, parse(body, largest=LARGEST_ENTRY_BYTES), MessageInvalid, f"entry {seq}")
         except DataTrustError:
             self._corrupt(f"entry {seq} is no entry in canonical form")
         if entry.seq != seq or entry.kind not in self._kinds:

@@ -103,7 +103,7 @@ def _rule(envelope: Envelope, earlier_versions: Sequence[Envelope], now: datetim
         return "earlier"
     try:
         root = pinned.next(envelope) if pinned else TrustRoot.founding(envelope)
-        root.in_force(now)
+        root.require_in_force(now)
     except Refused as no:
         early = no.rule == "root-expired" and now < read_time(Root.read(envelope.unverified_payload).issued)
         return "early" if early else no.rule

@@ -43,10 +43,10 @@ DOWN = frozenset({"mandate", "start", "ask", "close"})
 UP = frozenset({"approval", "ready", "upload", "refusal"})
 VERSION = 1
 _SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
-_LONGEST_HEADER = 1 << 20
-_LONGEST_BODY = 1 << 31
-_PART = 1 << 23
-_MOST_PARTS = 1 + (_LONGEST_BODY >> 23)
+_LONGEST_HEADER_BYTES = 1 << 20
+_LONGEST_BODY_BYTES = 1 << 31
+_PART_BYTES = 1 << 23
+_MOST_PARTS = 1 + (_LONGEST_BODY_BYTES >> 23)
 
 
 def pack(header: Mapping[str, Any], body: bytes = b"") -> bytes:
@@ -55,12 +55,14 @@ def pack(header: Mapping[str, Any], body: bytes = b"") -> bytes:
     return len(head).to_bytes(4, "big") + head + body
 
 
-def unpack(raw: bytes, kinds: frozenset[str], *, longest_body: int = _LONGEST_BODY) -> tuple[dict[str, Any], bytes]:
+def unpack(
+    raw: bytes, kinds: frozenset[str], *, longest_body: int = _LONGEST_BODY_BYTES
+) -> tuple[dict[str, Any], bytes]:
     """Header and body of a message of one of these kinds.  Raises: MessageInvalid."""
     if len(raw) < 4:
         raise MessageInvalid(f"a message of {len(raw)} bytes", expected="at least 4")
     length = int.from_bytes(raw[:4], "big")
-    if length > _LONGEST_HEADER or 4 + length > len(raw):
+    if length > _LONGEST_HEADER_BYTES or 4 + length > len(raw):
         raise MessageInvalid(f"a header of {length} bytes in a message of {len(raw)}", expected="one that is whole")
     if len(raw) - 4 - length > longest_body:
         raise MessageInvalid(f"a body of {len(raw) - 4 - length} bytes", expected=f"at most {longest_body}")
@@ -73,7 +75,7 @@ def unpack(raw: bytes, kinds: frozenset[str], *, longest_body: int = _LONGEST_BO
 
 def in_parts(raw: bytes) -> list[bytes]:
     """A message in parts of 8 MiB, for a transport that bounds what it carries at once; at least one part."""
-    return [raw[offset : offset + _PART] for offset in range(0, len(raw), _PART)] or [b""]
+    return [raw[offset : offset + _PART_BYTES] for offset in range(0, len(raw), _PART_BYTES)] or [b""]
 
 
 def from_parts(parts: Sequence[Any]) -> bytes:
@@ -90,7 +92,7 @@ def pack_signed(header: Mapping[str, Any], signer: Signer, body: bytes = b"") ->
 
 
 def unpack_signed(
-    raw: bytes, kinds: frozenset[str], keys: Iterable[bytes], *, longest_body: int = _LONGEST_BODY
+    raw: bytes, kinds: frozenset[str], keys: Iterable[bytes], *, longest_body: int = _LONGEST_BODY_BYTES
 ) -> tuple[dict[str, Any], bytes]:
     """Header, without its signature, and body of a message that one of these keys has signed.
 

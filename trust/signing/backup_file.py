@@ -28,13 +28,13 @@ __all__ = ["read_backup", "write_backup"]
 
 _MAGIC = b"datatrust-backup-1\n"
 _SECRETS = "secrets"
-_SALT, _NONCE = 16, 12
-_LARGEST = 1 << 28
+_SALT_BYTES, _NONCE_BYTES = 16, 12
+_LARGEST_BYTES = 1 << 28
 
 
 def write_backup(out: Path, public: Mapping[str, bytes], secret: Mapping[str, bytes], passphrase: str) -> None:
     """Write the file, mode 0600; never over another.  Raises: InvalidInput."""
-    salt, nonce = secrets.token_bytes(_SALT), secrets.token_bytes(_NONCE)
+    salt, nonce = secrets.token_bytes(_SALT_BYTES), secrets.token_bytes(_NONCE_BYTES)
     sealed = AESGCM(_key(passphrase, salt)).encrypt(nonce, _tar(secret), _beside(public))
     try:
         write_new(out, _tar({**public, _SECRETS: _MAGIC + salt + nonce + sealed}), 0o600)
@@ -49,15 +49,15 @@ def read_backup(file: Path, passphrase: str) -> tuple[dict[str, bytes], dict[str
     """
     try:
         with file.open("rb") as stream:
-            public = _untar(stream.read(_LARGEST))
+            public = _untar(stream.read(_LARGEST_BYTES))
     except OSError as wrong:
         raise InvalidInput(f"{str(file)!r} cannot be read ({wrong.strerror})", expected="a backup") from None
     sealed = public.pop(_SECRETS, b"")
     if not sealed.startswith(_MAGIC):
         raise InvalidInput(f"{str(file)!r} is no backup of a node", expected="what `datatrust node backup` has written")
-    salt, rest = sealed[len(_MAGIC) :][:_SALT], sealed[len(_MAGIC) + _SALT :]
+    salt, rest = sealed[len(_MAGIC) :][:_SALT_BYTES], sealed[len(_MAGIC) + _SALT_BYTES :]
     try:
-        raw = AESGCM(_key(passphrase, salt)).decrypt(rest[:_NONCE], rest[_NONCE:], _beside(public))
+        raw = AESGCM(_key(passphrase, salt)).decrypt(rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], _beside(public))
     except (InvalidTag, ValueError):
         raise InvalidInput(
             f"the passphrase does not open {str(file)!r}, or the file was changed",

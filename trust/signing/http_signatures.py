@@ -24,9 +24,9 @@ from trust.errors import InvalidInput, Refused
 from trust.signing.envelope import Signer, key_id, valid
 
 __all__ = [
+    "CLOCK_TOLERANCE_SECONDS",
     "COVERED",
-    "LIFETIME",
-    "TOLERANCE",
+    "LIFETIME_SECONDS",
     "Signed",
     "authority_of",
     "content_digest",
@@ -38,9 +38,9 @@ __all__ = [
 
 COVERED: Final = ("@method", "@authority", "@path", "@query", "content-digest")
 """What a signature is over.  Source: RFC 9421, section 2.2; for the body RFC 9530, section 2."""
-LIFETIME: Final = 60
+LIFETIME_SECONDS: Final = 60
 """Seconds from a request's creation to its expiry."""
-TOLERANCE: Final = 60
+CLOCK_TOLERANCE_SECONDS: Final = 60
 """Seconds by which two clocks may differ."""
 
 _LABEL = "datatrust"
@@ -74,12 +74,12 @@ class Signed:
     @property
     def created(self) -> int:
         """Unix seconds."""
-        return self.expires - LIFETIME
+        return self.expires - LIFETIME_SECONDS
 
     @property
     def until(self) -> int:
         """Unix seconds after which the request is refused as too old, so that its nonce can be forgotten."""
-        return self.expires + TOLERANCE
+        return self.expires + CLOCK_TOLERANCE_SECONDS
 
 
 def content_digest(body: bytes) -> str:
@@ -121,7 +121,7 @@ def sign_request(signer: Signer, method: str, url: str, body: bytes, now: dateti
     authority, path, query = _split(url)
     created, nonce = int(now.timestamp()), _text(secrets.token_bytes(16))
     params = (
-        f"({_COMPONENTS});created={created};expires={created + LIFETIME}"
+        f"({_COMPONENTS});created={created};expires={created + LIFETIME_SECONDS}"
         f';nonce="{nonce}";keyid="{signer.key_id}";alg="ed25519";tag="{_LABEL}"'
     )
     digest = content_digest(body)
@@ -159,8 +159,8 @@ def verify_request(
     if read is None or signature is None:
         raise _bad("the request's signature is written otherwise than the interface asks for")
     created, expires = int(read["created"]), int(read["expires"])
-    if expires - created != LIFETIME:
-        raise _bad(f"the request's signature is not for {LIFETIME} seconds")
+    if expires - created != LIFETIME_SECONDS:
+        raise _bad(f"the request's signature is not for {LIFETIME_SECONDS} seconds")
     if fields["content-digest"] != content_digest(body):
         raise _bad("the request's body is not the one that was signed")
     key = keys.get(read["keyid"])
@@ -177,9 +177,9 @@ def verify_request(
 def _timely(created: int, expires: int, now: datetime) -> None:
     """RFC 9421, section 2.3: `created` and `expires`."""
     seconds = now.timestamp()
-    if seconds > expires + TOLERANCE:
+    if seconds > expires + CLOCK_TOLERANCE_SECONDS:
         raise Refused("request-expired", "the request was signed too long ago", remedy="sign it anew; check the clock")
-    if created > seconds + TOLERANCE:
+    if created > seconds + CLOCK_TOLERANCE_SECONDS:
         raise Refused("request-expired", "the request was signed in a time to come", remedy="check the clock")
 
 

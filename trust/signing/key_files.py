@@ -43,7 +43,7 @@ from trust.signing.envelope import Signer, key_id
 
 __all__ = [
     "ENVIRONMENT",
-    "SHORTEST",
+    "SHORTEST_PASSPHRASE",
     "KeyKind",
     "Passphrase",
     "PrivateKey",
@@ -65,8 +65,8 @@ Passphrase: TypeAlias = Callable[[], str] | str | None
 
 ENVIRONMENT = "DATATRUST_PASSPHRASE"
 """The environment's variable that is read where no file is named."""
-SHORTEST = 8
-_LARGEST = 1 << 16
+SHORTEST_PASSPHRASE = 8
+_LARGEST_BYTES = 1 << 16
 _N, _R, _P = 1 << 14, 8, 5
 _ENCRYPTED = b"-----BEGIN ENCRYPTED PRIVATE KEY-----"
 _OF_KIND = {"sign": "an Ed25519 key, which signs", "seal": "an X25519 key, which messages are sealed to"}
@@ -264,14 +264,14 @@ def _bytes_of(path: Path, *, private: bool) -> bytes:
         with path.open("rb") as file:
             if private:
                 check_closed_to_others(path, os.fstat(file.fileno()).st_mode)
-            raw = file.read(_LARGEST + 1)
+            raw = file.read(_LARGEST_BYTES + 1)
     except FileNotFoundError:
         raise InvalidInput(f"there is no file {str(path)!r}", remedy="correct the path") from None
     except (OSError, ValueError) as wrong:
         why = getattr(wrong, "strerror", None) or "no path"
         raise InvalidInput(f"{str(path)!r} cannot be read ({why})", remedy="correct the path") from None
-    if len(raw) > _LARGEST:
-        raise InvalidInput(f"{str(path)!r} is too large for a key", expected=f"at most {_LARGEST} bytes")
+    if len(raw) > _LARGEST_BYTES:
+        raise InvalidInput(f"{str(path)!r} is too large for a key", expected=f"at most {_LARGEST_BYTES} bytes")
     return raw
 
 
@@ -283,9 +283,11 @@ def _other_kind(path: Path, kind: KeyKind) -> InvalidInput:
 
 
 def _checked(passphrase: str) -> bytes:
-    if len(passphrase) < SHORTEST:
+    if len(passphrase) < SHORTEST_PASSPHRASE:
         raise InvalidInput(
-            "the passphrase is too short", expected=f"at least {SHORTEST} characters", remedy="take several words"
+            "the passphrase is too short",
+            expected=f"at least {SHORTEST_PASSPHRASE} characters",
+            remedy="take several words",
         )
     return _utf8(passphrase)
 

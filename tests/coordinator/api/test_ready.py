@@ -24,8 +24,8 @@ def disk(tmp_path: Path) -> Iterator[Failing]:
 
 @pytest.fixture
 def world(tmp_path: Path, disk: Failing, monkeypatch: pytest.MonkeyPatch) -> Iterator[CoordinatorAtWork]:
-    monkeypatch.setattr(coordinator.docket.database, "_PATIENCE", 0.05)
-    monkeypatch.setattr(desk, "_TRY", 0.0)
+    monkeypatch.setattr(coordinator.docket.database, "_LOCK_SECONDS", 0.05)
+    monkeypatch.setattr(desk, "_PROOF_SECONDS", 0.0)
     with opened(tmp_path / "coordinator") as world:
         yield world
 
@@ -65,7 +65,7 @@ def test_it_is_tried_once_in_a_while_whoever_asks(
     world: CoordinatorAtWork, disk: Failing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert wrong(world) == []
-    monkeypatch.setattr(desk, "_TRY", 60.0)
+    monkeypatch.setattr(desk, "_PROOF_SECONDS", 60.0)
     before = disk.seen
     for _ in range(5):
         assert wrong(world) == []

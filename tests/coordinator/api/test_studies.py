@@ -45,7 +45,7 @@ def test_a_study_goes_its_whole_way(world: CoordinatorAtWork) -> None:
         if document["state"] == "mandated":
             break
     assert document["state"] == "mandated"
-    SignedMandate(Envelope.read(document["mandate"]), TrustRoot.chain(world.versions)).in_force(now())
+    SignedMandate(Envelope.read(document["mandate"]), TrustRoot.chain(world.versions)).require_in_force(now())
     problem(world.ask("GET", f"/v1/studies/{name}/result", by="researcher"), 409, "study-state")
     world.docket.move(name, "running")
     world.docket.notes.write(name, "sum 4 of about 7")

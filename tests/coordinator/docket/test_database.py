@@ -185,7 +185,7 @@ def test_a_server_that_is_not_there_is_a_fault() -> None:
 
 @pytest.mark.slow
 def test_a_server_that_does_not_answer_is_a_fault_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "_CONNECT", 2)
+    monkeypatch.setattr(database, "_CONNECT_SECONDS", 2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         began = time.monotonic()
         with pytest.raises(Fault, match="cannot be reached") as error:
@@ -357,7 +357,7 @@ def test_a_writer_who_waits_too_long_for_another_is_told(
     open_desk: Opened, place: Path | str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = open_desk().docket
-    monkeypatch.setattr(database, "_PATIENCE", 1)
+    monkeypatch.setattr(database, "_LOCK_SECONDS", 1)
     desk = open_desk()
     with other.register.transaction():
         before = desk.docket.register.head()

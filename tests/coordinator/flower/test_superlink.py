@@ -12,7 +12,7 @@ from flwr.proto.fleet_pb2 import PushMessagesRequest
 from flwr.proto.message_pb2 import Message, Metadata
 from flwr.proto.node_pb2 import Node
 
-from coordinator.flower.superlink import FLEET, LONGEST, Gate, main
+from coordinator.flower.superlink import FLEET, LONGEST_BYTES, Gate, main
 
 SECRET = b"a secret of the coordinator"
 BEARER = (b"authorization", b"Bearer " + SECRET)
@@ -120,8 +120,8 @@ def test_runtime_is_for_this_machine(client: tuple[str, int] | None, status: int
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
-        (((b"content-length", str(LONGEST).encode()),), 200),
-        (((b"content-length", str(LONGEST + 1).encode()),), 404),
+        (((b"content-length", str(LONGEST_BYTES).encode()),), 200),
+        (((b"content-length", str(LONGEST_BYTES + 1).encode()),), 404),
         (((b"content-length", b"-1"),), 404),
         (((b"content-length", b"1e3"),), 404),
         (((b"content-length", b"9" * 5000),), 404),
@@ -141,7 +141,7 @@ def test_a_node_answers_for_itself() -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [push(8, 7), push(7, 7, messages=2), push(7, 7, messages=0), b"\xff" * 9, bytes(LONGEST + 1)],
+    [push(8, 7), push(7, 7, messages=2), push(7, 7, messages=0), b"\xff" * 9, bytes(LONGEST_BYTES + 1)],
     ids=["for another", "two at once", "none", "no protobuf", "longer than it says"],
 )
 def test_no_node_answers_for_another(body: bytes) -> None:

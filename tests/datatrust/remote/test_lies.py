@@ -119,7 +119,7 @@ def test_a_redirect_is_not_followed(here: Served, liar: list[Liar]) -> None:
 def test_an_answer_without_an_end_ends(
     here: Served, liar: list[Liar], monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    monkeypatch.setattr(coordinator_client, "_WHOLE", 1.0)
+    monkeypatch.setattr(coordinator_client, "_ANSWER_SECONDS", 1.0)
     begun = time.monotonic()
     if what == "body":
         liar[0].lies["/v1/roots"] = Raw(pieces=slow(), pause=0.02)
@@ -360,4 +360,4 @@ def test_importing_is_light() -> None:
 
 
 def test_a_wait_has_a_limit_where_none_is_given() -> None:
-    assert jobs.PATIENCE == RemoteTrust.patience == 600
+    assert jobs.WAIT_SECONDS == RemoteTrust.patience == 600

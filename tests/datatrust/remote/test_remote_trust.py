@@ -164,7 +164,7 @@ def test_a_wait_ends_and_says_for_what(trust: RemoteTrust, here: Served, capsys:
 def test_a_line_says_what_is_waited_for(
     trust: RemoteTrust, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("datatrust.research.progress._QUIET", 0.0)
+    monkeypatch.setattr("datatrust.research.progress._QUIET_SECONDS", 0.0)
     job = ask(trust).submit()
     with pytest.raises(TimedOut):
         job.wait(timeout=0.5)

@@ -108,7 +108,7 @@ def test_what_is_lost_is_found(what: str, watch: Watch, home: NodeSettings) -> N
 def test_a_journal_that_cannot_be_written_for_a_while(
     what: str, home: NodeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nodes.state.store, "_PATIENCE", 0.05)
+    monkeypatch.setattr(nodes.state.store, "_LOCK_SECONDS", 0.05)
     disk = Failing(home.own, failing=1 << 30)
     with disk.watched():
         watch = Watch(home, lambda _: None, every=0.05)

@@ -18,7 +18,7 @@ from nodes.state.store import SqliteStore
 from tests.support.log_tampering import AT, CHANGES, Change, changed, forget_the_head, shorten, tree, write_anew
 from trust.errors import MessageInvalid
 from trust.logs.checkpoint import Checkpoint, journal_origin, read_checkpoint
-from trust.logs.logbook import LARGEST_ENTRY
+from trust.logs.logbook import LARGEST_ENTRY_BYTES
 from trust.logs.merkle import EMPTY, Entry
 from trust.secure_sum.errors import JournalCorrupt, StateRolledBack
 from trust.signing.envelope import Signer
@@ -109,12 +109,12 @@ def test_what_could_not_be_read_back_is_not_written(
 
 
 def test_an_entry_that_is_too_long_is_refused_and_the_largest_is_read_back(at: Open) -> None:
-    store, room = at(), LARGEST_ENTRY - 200
+    store, room = at(), LARGEST_ENTRY_BYTES - 200
     with store.transaction() as tx:
         tx.journal("revoked", "s", AT, {"x": "a" * room})
     store.verify_journal()
     with pytest.raises(MessageInvalid, match="an entry of"), store.transaction() as tx:
-        tx.journal("revoked", "s", AT, {"x": "a" * LARGEST_ENTRY})
+        tx.journal("revoked", "s", AT, {"x": "a" * LARGEST_ENTRY_BYTES})
     assert store.head()[0] == 1
 
 

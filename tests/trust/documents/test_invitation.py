@@ -10,7 +10,7 @@ from hypothesis import given
 
 from tests.support.committee import KEYS, rotated
 from tests.support.strategies import json_values
-from trust.documents.invitation import LARGEST, Invitation
+from trust.documents.invitation import LARGEST_BYTES, Invitation
 from trust.errors import DataTrustError, InvalidInput, Refused
 
 FIELDS: dict[str, Any] = {
@@ -65,7 +65,7 @@ def test_a_missing_field_and_too_many_bytes_are_refused() -> None:
     with pytest.raises(InvalidInput):
         Invitation.read(json.dumps({k: v for k, v in FIELDS.items() if k != "schema"}).encode())
     with pytest.raises(InvalidInput, match="at most"):
-        Invitation.read(b" " * (LARGEST + 1))
+        Invitation.read(b" " * (LARGEST_BYTES + 1))
 
 
 def test_roots_of_another_trust_or_out_of_order_are_refused() -> None:

@@ -252,8 +252,8 @@ def test_a_mandate_is_in_force_from_its_first_second_to_the_last_before_its_expi
     signed = read(OF.keys.mandate(MANDATE))
     now = read_time(getattr(MANDATE, when)) + after
     if stands:
-        signed.in_force(now)
+        signed.require_in_force(now)
         return
     with pytest.raises(Refused) as error:
-        signed.in_force(now)
+        signed.require_in_force(now)
     assert error.value.rule == "mandate-expired"

@@ -221,7 +221,7 @@ def _base64(raw: bytes) -> str:
 def test_a_file_above_the_limit_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     raw = write_envelope(SIGNED)
     assert read_result(raw)
-    monkeypatch.setattr("trust.documents.result.LARGEST", len(raw) - 1)
+    monkeypatch.setattr("trust.documents.result.LARGEST_BYTES", len(raw) - 1)
     with pytest.raises(MessageInvalid, match="a file of"):
         read_result(raw)
 

@@ -154,10 +154,10 @@ def test_a_root_is_in_force_from_its_first_second_to_the_last_before_its_expiry(
 ) -> None:
     now = read_time(DOCUMENT[when]) + after
     if stands:
-        KEYS.root.in_force(now)
+        KEYS.root.require_in_force(now)
         return
     with pytest.raises(Refused) as error:
-        KEYS.root.in_force(now)
+        KEYS.root.require_in_force(now)
     assert error.value.rule == "root-expired"
 
 
@@ -295,9 +295,9 @@ def test_an_expired_root_can_be_followed_and_compute_nothing() -> None:
     """Freeze: a node that is shown no new version stops; one that was away long catches up."""
     late = read_time(DOCUMENT["expires"]) + timedelta(days=30)
     with pytest.raises(Refused, match="expired"):
-        KEYS.root.in_force(late)
+        KEYS.root.require_in_force(late)
     new = changed(nothing) | {"version": 2, "issued": write_time(late), "expires": write_time(late + timedelta(days=9))}
-    KEYS.root.next(sign("root", new, A, B)).in_force(late)
+    KEYS.root.next(sign("root", new, A, B)).require_in_force(late)
 
 
 @pytest.mark.parametrize("payload", [b"", b"{}", b"[]", b"\xff", canonical({**DOCUMENT, "version": 2}) + b" "])
