@@ -9,8 +9,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -21,13 +20,14 @@ import httpx
 from trust.errors import Fault, InvalidInput, MessageInvalid
 from trust.signing.json_text import read_json
 
-__all__ = ["CoordinatorReader", "tls_context", "why"]
+__all__ = ["CoordinatorReader", "RequestDeadline", "tls_context", "why"]
 
-_CONNECT_SECONDS = 10.0
+_SILENCE_SECONDS = 10.0
 _ANSWER_SECONDS = 30.0
 """Seconds for a whole answer, however small its pieces: whoever asks must not be held up, nor taken for dead."""
-_LARGEST_BYTES = 1 << 24
-_MOST_PAGES, _MOST_BYTES = 10_000, 1 << 28
+_ANSWER_BYTES = 1 << 24
+_REGISTER_PAGES = 10_000
+_REGISTER_BYTES = 1 << 28
 
 
 def tls_context(authority: bytes) -> ssl.SSLContext:
@@ -56,7 +56,7 @@ class CoordinatorReader:
     url: str
     authority: bytes
     proxy: str = ""
-    patience: float = _CONNECT_SECONDS
+    patience: float = _SILENCE_SECONDS
 
     def roots(self) -> list[Any]:
         """Envelopes of every version, as JSON values.  Raises: Fault, MessageInvalid."""
@@ -80,10 +80,10 @@ class CoordinatorReader:
     def entries(self) -> list[dict[str, Any]]:
         """Every entry of the register, in order.  Raises: Fault, MessageInvalid."""
         entries_read: list[dict[str, Any]] = []
-        bytes_left = _MOST_BYTES
-        for _ in range(_MOST_PAGES):
+        bytes_left = _REGISTER_BYTES
+        for _ in range(_REGISTER_PAGES):
             raw = self.get(f"/v1/register/entries?start={len(entries_read)}&limit=100")[0]
-            page = read_json(raw, largest=_LARGEST_BYTES)
+            page = read_json(raw, largest=_ANSWER_BYTES)
             entries, size = (page.get("entries"), page.get("size")) if isinstance(page, dict) else (None, None)
             whole = isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries)
             if not isinstance(entries, list) or not whole or type(size) is not int:
@@ -91,7 +91,7 @@ class CoordinatorReader:
             entries_read += entries
             bytes_left -= len(raw)
             if bytes_left < 0:
-                raise MessageInvalid(f"a register of more than {_MOST_BYTES} bytes", expected="less")
+                raise MessageInvalid(f"a register of more than {_REGISTER_BYTES} bytes", expected="less")
             if not entries or len(entries_read) >= size:
                 break
         return entries_read
@@ -106,10 +106,10 @@ class CoordinatorReader:
 
     def get(self, path: str) -> tuple[bytes, httpx.Headers]:
         """Body and headers.  Raises: Fault, which says what to look at; never what was sent."""
-        watch = _Watch()
+        deadline = RequestDeadline(_ANSWER_SECONDS)
         try:
             with (
-                watch.timed(),
+                deadline,
                 httpx.Client(
                     verify=tls_context(self.authority),
                     timeout=self.patience,
@@ -120,7 +120,7 @@ class CoordinatorReader:
                     "GET",
                     self.url + path,
                     headers={"accept-encoding": "identity"},
-                    extensions={"trace": watch.trace},
+                    extensions={"trace": deadline.trace},
                 ) as answer,
             ):
                 if answer.status_code != 200:
@@ -128,50 +128,53 @@ class CoordinatorReader:
                 body = bytearray()
                 for piece in answer.iter_raw():
                     body += piece
-                    if len(body) > _LARGEST_BYTES:
-                        raise MessageInvalid(f"an answer of more than {_LARGEST_BYTES} bytes", expected="less")
-                if watch.over:  # an answer without a length ends wherever it is cut off
+                    if len(body) > _ANSWER_BYTES:
+                        raise MessageInvalid(f"an answer of more than {_ANSWER_BYTES} bytes", expected="less")
+                if deadline.is_over:  # an answer without a length ends wherever it is cut off
                     raise httpx.ReadTimeout("over")
                 return bytes(body), answer.headers
         except httpx.HTTPError as wrong:
-            text = f"an answer that takes longer than {_ANSWER_SECONDS:.0f} s" if watch.over else why(wrong)
+            text = f"an answer that takes longer than {_ANSWER_SECONDS:.0f} s" if deadline.is_over else why(wrong)
             raise Fault(
                 f"{self.url} cannot be reached ({text})",
                 remedy="ask who runs the coordinator, and look at the firewall for outgoing connections",
             ) from None
 
     def _json(self, path: str) -> Any:
-        return read_json(self.get(path)[0], largest=_LARGEST_BYTES)
+        return read_json(self.get(path)[0], largest=_ANSWER_BYTES)
 
 
-class _Watch:
-    """Ends a request's connection when its time is over, wherever it has got to."""
+class RequestDeadline:
+    """The seconds that a whole request may take, however small the pieces of its answer: as a context manager around
+    the request, it ends the connection when they are over, wherever it has got to.
 
-    def __init__(self) -> None:
-        self.over = False
+    Attributes:
+        is_over: whether they are; what came is then not to be used.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.is_over = False
         self._stream: Any = None
+        self._timer = threading.Timer(seconds, self._end)
+        self._timer.daemon = True
 
     def trace(self, event: str, info: dict[str, Any]) -> None:
-        """Told by httpcore of each step: the newest connection, plain or in TLS, is the one in use."""
+        """For httpx's extension `trace`: the newest connection, plain or in TLS, is the one in use."""
         connection = info.get("return_value")
         if event.endswith(".complete") and hasattr(connection, "get_extra_info"):
             self._stream = connection
 
-    @contextmanager
-    def timed(self) -> Iterator[None]:
-        """While a request is under way."""
-        timer = threading.Timer(_ANSWER_SECONDS, self._end)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-
     def _end(self) -> None:
-        self.over = True
+        self.is_over = True
         with suppress(OSError, AttributeError):
             self._stream.get_extra_info("socket").shutdown(socket.SHUT_RDWR)  # wakes who waits in a read
+
+    def __enter__(self) -> RequestDeadline:
+        self._timer.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._timer.cancel()
 
 
 def why(wrong: BaseException) -> str:

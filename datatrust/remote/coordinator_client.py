@@ -7,13 +7,11 @@ is judged elsewhere, by signatures.
 
 from __future__ import annotations
 
-import socket
 import ssl
-import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -29,6 +27,8 @@ from trust.words.safe import escaped
 
 if TYPE_CHECKING:
     import httpx
+
+    from nodes.interface import RequestDeadline
 
 __all__ = ["CoordinatorClient", "base_url"]
 
@@ -131,9 +131,11 @@ class CoordinatorClient:
             headers["Content-Type"] = "application/json"
         if self._signer is not None:
             headers |= sign_request(self._signer, method, url, body, now())
-        watch = _Watch()
-        options: dict[str, Any] = {"content": body or None, "headers": headers, "extensions": {"trace": watch.trace}}
-        with _mapped(self.url, watch), self._client.stream(method, url, **options) as answer:
+        from nodes.interface import RequestDeadline
+
+        deadline = RequestDeadline(_ANSWER_SECONDS)
+        options: dict[str, Any] = {"content": body or None, "headers": headers, "extensions": {"trace": deadline.trace}}
+        with _mapped(self.url, deadline), self._client.stream(method, url, **options) as answer:
             kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
             if answer.status_code >= 400:
                 raise _problem(answer.status_code, kind, _body(answer, 1 << 16))
@@ -147,34 +149,6 @@ class CoordinatorClient:
 
 class _TooSlow(Unreachable):
     """An answer that goes on for too long; asked for again, it would again."""
-
-
-class _Watch:
-    """Ends a request's connection when its time is over, wherever it has got to."""
-
-    def __init__(self) -> None:
-        self.over = False
-        self._stream: Any = None
-        self._timer = threading.Timer(_ANSWER_SECONDS, self._end)
-        self._timer.daemon = True
-
-    def trace(self, event: str, info: dict[str, Any]) -> None:
-        """Told by httpcore of each step: the newest connection, plain or in TLS, is the one in use."""
-        connection = info.get("return_value")
-        if event.endswith(".complete") and hasattr(connection, "get_extra_info"):
-            self._stream = connection
-
-    def _end(self) -> None:
-        self.over = True
-        with suppress(OSError, AttributeError):
-            self._stream.get_extra_info("socket").shutdown(socket.SHUT_RDWR)  # wakes who waits in a read
-
-    def __enter__(self) -> _Watch:
-        self._timer.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._timer.cancel()
 
 
 def _client(url: str, authority: str) -> httpx.Client:
@@ -198,19 +172,19 @@ def _client(url: str, authority: str) -> httpx.Client:
 
 
 @contextmanager
-def _mapped(url: str, watch: _Watch) -> Iterator[None]:
+def _mapped(url: str, deadline: RequestDeadline) -> Iterator[None]:
     """What the network says becomes one of our errors."""
     import httpx
 
     try:
-        with watch:
+        with deadline:
             yield
     except httpx.TimeoutException:
         raise Unreachable(f"{url} does not answer in time", remedy="try again later, or compare the address") from None
     except httpx.ConnectError as wrong:
         raise _unreachable(url, wrong) from None
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as wrong:
-        if watch.over:
+        if deadline.is_over:
             raise _TooSlow(
                 f"the answer of {url} takes longer than {_ANSWER_SECONDS:.0f} s; nothing of it is used"
             ) from None

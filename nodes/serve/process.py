@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import resource
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
+
+from sdnotify import SystemdNotifier
 
 from nodes.events import Connected, JoiningAgain, NodeEvent, NotAdmitted
 from nodes.keys import NodeKeys, named, next_keys, take_next
@@ -88,6 +89,7 @@ class _NodeProcess:
         toml = settings.toml
         self._figures = Metrics() if toml and toml.metrics else None
         self._watch = Watch(settings, self._watched)
+        self._systemd = SystemdNotifier() if os.environ.get("NOTIFY_SOCKET") else None
         self._stop = threading.Event()
         self._fleet: FleetNode | None = None
         self._failing_told: tuple[str, ...] | None = None
@@ -119,7 +121,7 @@ class _NodeProcess:
             self._watch.end()
             if health is not None:
                 health.end()
-        _notify("STOPPING=1")
+        self._notify("STOPPING=1")
         self._log("stopped")
 
     def _health(self) -> Health | None:
@@ -133,6 +135,11 @@ class _NodeProcess:
         if self._stop.is_set():
             fleet.stop.set()
         return lambda raw: self._answer(raw, sessions.handle)
+
+    def _notify(self, words: str) -> None:
+        """To systemd, where it has asked (sd_notify(3))."""
+        if self._systemd is not None:
+            self._systemd.notify(words)
 
     # ---- what happens
 
@@ -193,7 +200,7 @@ class _NodeProcess:
             self._say(findings, failing)
         if self._figures:
             self._figures.watched(ready=not failing, days=watch.days)
-        _notify("WATCHDOG=1" if failing else "READY=1\nWATCHDOG=1")
+        self._notify("WATCHDOG=1" if failing else "READY=1\nWATCHDOG=1")
         self._keep_accepted(watch)
         if failing or time.monotonic() - self._followed_at > _FOLLOW_SECONDS:
             self._follow()
@@ -286,13 +293,3 @@ def _set_proxy(settings: NodeSettings) -> None:
         os.environ.pop(name.lower(), None)
     if settings.toml and settings.toml.proxy:
         os.environ["HTTPS_PROXY"] = settings.toml.proxy
-
-
-def _notify(words: str) -> None:
-    """To systemd, where it has asked (sd_notify(3))."""
-    address = os.environ.get("NOTIFY_SOCKET", "")
-    if not address:
-        return
-    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
-        out.connect(f"\0{address[1:]}" if address.startswith("@") else address)
-        out.send(words.encode("ascii"))

@@ -18,7 +18,7 @@ from nodes.events import SourceUnreachable
 from nodes.keys import NodeKeys, rotate
 from nodes.rows.source import Source
 from nodes.serve.loop import _take_roots
-from nodes.serve.process import _heading, _NodeProcess, _notify, follow_roots
+from nodes.serve.process import _heading, _NodeProcess, follow_roots
 from nodes.settings import NodeSettings
 from nodes.study.notices import Notices
 from nodes.study.sessions import Sessions
@@ -127,16 +127,20 @@ def test_a_message_is_known_by_its_names(founders: Founders, tmp_path: Path) -> 
     assert _heading(b"\x80\x04pickled") == ("", "", "")
 
 
-def test_nobody_is_told_where_nobody_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_systemd_is_told_where_it_has_asked(
+    founders: Founders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
-    _notify("READY=1")
-    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "nobody"))
-    _notify("READY=1")
+    process(founders, tmp_path)._notify("READY=1")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
-        _notify("READY=1")
+        running = _NodeProcess(NodeSettings.at(tmp_path / "north"), lambda words: None)
+        running._notify("READY=1")
         assert systemd.recv(100) == b"READY=1"
+    running._notify("STOPPING=1")  # nobody listens any more: nothing happens
+    assert running._systemd is not None
+    running._systemd.socket.close()
 
 
 def logged(capsys: pytest.CaptureFixture[str], *events: str) -> list[dict[str, Any]]:
