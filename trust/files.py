@@ -8,6 +8,7 @@ import os
 import secrets
 import stat
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from trust.errors import InvalidInput
@@ -19,6 +20,7 @@ __all__ = [
     "read_file",
     "read_secret",
     "write_new",
+    "writing",
 ]
 
 
@@ -65,6 +67,15 @@ def lock(file: int, patience: float = 1.0) -> bool:
         if time.monotonic() > end:
             return False
         time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def writing(path: Path | str, remedy: str) -> Iterator[None]:
+    """Raises: InvalidInput that names the path, in place of an OSError of what is written meanwhile."""
+    try:
+        yield
+    except OSError as wrong:
+        raise InvalidInput(f"{str(path)!r} cannot be written ({wrong.strerror})", remedy=remedy) from None
 
 
 def write_new(path: Path, content: bytes, mode: int) -> None:

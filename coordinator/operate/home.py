@@ -20,7 +20,7 @@ from trust.dataset.dataset import Dataset
 from trust.documents.root import TrustRoot
 from trust.documents.verification import check_roots
 from trust.errors import DataTrustError, InvalidInput, MessageInvalid, Refused
-from trust.files import data_folder, read_file, write_new
+from trust.files import data_folder, read_file, write_new, writing
 from trust.signing.envelope import Envelope, Signer, sha256
 from trust.signing.json_text import read_envelopes
 from trust.signing.key_files import Passphrase, read_signer, write_key
@@ -133,7 +133,7 @@ def fresh(home: Path) -> Iterator[Path]:
     Raises: InvalidInput where `home` is not empty, or cannot be written.
     """
     beside = home.with_name(f".{home.name}.{secrets.token_hex(4)}")
-    try:
+    with writing(home, "name another folder with --home"):
         if home.is_symlink() or (home.exists() and (not home.is_dir() or any(home.iterdir()))):
             raise InvalidInput(
                 f"{str(home)!r} is not empty", expected="a new folder, or an empty one", remedy="nothing was changed"
@@ -145,10 +145,6 @@ def fresh(home: Path) -> Iterator[Path]:
             beside.rename(home)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
-    except OSError as wrong:
-        raise InvalidInput(
-            f"{str(home)!r} cannot be written ({wrong.strerror})", remedy="name another folder with --home"
-        ) from None
 
 
 # ---- what must hold before anything is written

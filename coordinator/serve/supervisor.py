@@ -25,7 +25,7 @@ from coordinator.serve.processes import PARTS, SUPERVISOR, not_listening, say_op
 from coordinator.serve.systemd import ServiceNotifier
 from coordinator.settings import CoordinatorSettings
 from trust.errors import InvalidInput
-from trust.files import lock
+from trust.files import lock, writing
 from trust.times import now, read_time
 
 __all__ = ["LOCK", "Supervisor", "environment_of", "pids", "supervise"]
@@ -250,12 +250,8 @@ def pids(settings: CoordinatorSettings) -> dict[str, int]:
 def _alone(settings: CoordinatorSettings) -> Iterator[int]:
     """Hold the home's lock.  Raises: InvalidInput where another supervisor does."""
     path: Path = settings.folder / "coordinator" / LOCK
-    try:
+    with writing(path, "mend disk or rights"):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as wrong:
-        raise InvalidInput(
-            f"{str(path)!r} cannot be written ({wrong.strerror})", remedy="mend disk or rights"
-        ) from None
     try:
         if not lock(descriptor):
             raise InvalidInput(

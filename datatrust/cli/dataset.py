@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from datatrust.cli.command import Command, group
-from trust.errors import InvalidInput
+from trust.files import writing
 
 __all__ = ["dataset"]
 
@@ -35,10 +35,8 @@ def dataset_draft(
     if out is None:
         typer.echo(text, nl=False)
         return
-    try:
+    with writing(out, "name another file"):
         out.write_text(text, "utf-8")
-    except OSError as wrong:
-        raise InvalidInput(f"{str(out)!r} cannot be written ({wrong.strerror})", remedy="name another file") from None
     typer.echo(f"written: {out}", err=True)
 
 

@@ -10,7 +10,7 @@ import typer
 from datatrust.cli.command import Command, group
 from datatrust.cli.node_home import Home, home_of, settings_of
 from datatrust.person.program import program
-from trust.errors import InvalidInput
+from trust.files import writing
 from trust.signing.backup_file import read_backup, write_backup
 from trust.signing.envelope import key_id
 from trust.signing.key_files import ask_passphrase
@@ -82,10 +82,8 @@ def keys_rotate(home: Home = None) -> None:
     from nodes.keys import rotate
 
     settings = settings_of(home)
-    try:
+    with writing(settings.own, "mend it"):
         file = rotate(settings.own, settings.name)
-    except OSError as wrong:
-        raise InvalidInput(f"{str(settings.own)!r} cannot be written ({wrong.strerror})", remedy="mend it") from None
     typer.echo(f"will sign with {key_id(bytes.fromhex(file.sign))}")
     typer.echo(f"share          {settings.own / 'partner.json'} and {settings.own / 'partner.json.sig'}")
     typer.echo(

@@ -25,6 +25,7 @@ from datatrust.remote.verified_trust import VerifiedTrust, meet
 from nodes.state.read_only import opened
 from trust.documents.register_checks import check_register, latest_note
 from trust.errors import InvalidInput, nearest
+from trust.files import writing
 from trust.logs.kinds import REGISTER as KINDS
 from trust.logs.logbook import Logbook
 from trust.logs.merkle import Entry
@@ -129,7 +130,5 @@ def _note(file: Path) -> str:
 
 
 def _write(file: Path, note: str) -> None:
-    try:
+    with writing(file, "name another file"):
         file.write_text(note, "utf-8", newline="")
-    except OSError as wrong:
-        raise InvalidInput(f"{str(file)!r} cannot be written ({wrong.strerror})", remedy="name another file") from None

@@ -27,7 +27,7 @@ from trust.documents.filed_study import FiledStudy
 from trust.documents.study import plan, signed_study
 from trust.documents.votes import Refusal, Revocation, read_revocation
 from trust.errors import InvalidInput, Refused
-from trust.files import write_new
+from trust.files import write_new, writing
 from trust.plain import Line, Page, Section, plain
 from trust.plain.standing import say, standing
 from trust.policy.decide import DecisionContext, asker_of, judge
@@ -241,10 +241,8 @@ def _reasons(texts: list[str]) -> tuple[str, ...]:
 
 
 def _write(file: Path, raw: bytes) -> None:
-    try:
+    with writing(file, "name another file"):
         write_new(file, raw, 0o644)
-    except OSError as wrong:
-        raise InvalidInput(f"{str(file)!r} cannot be written ({wrong.strerror})", remedy="name another file") from None
 
 
 def _page(docket: Desk, filed_study: FiledStudy, lang: str) -> str:

@@ -25,7 +25,7 @@ from nodes.rows.source import Source, scheme
 from trust.charters.charter import Charter
 from trust.dataset.dataset import Dataset
 from trust.errors import Fault, InvalidInput
-from trust.files import write_new
+from trust.files import write_new, writing
 
 __all__ = ["DeployedTrust", "Processes"]
 
@@ -51,14 +51,10 @@ class DeployedTrust(LocalTrust):
         """
         if any(policy is not None for policy in self._policies.values()):
             raise InvalidInput("a policy that is given here", expected="the partner's own folder, nodes/NAME/policy")
-        try:
+        with writing(self._home, "name an empty folder"):
             certify(self._home, self._policies)
             for name, source in sources.items():
                 write_new(self._home / "nodes" / name / "source.toml", _toml(source), 0o600)
-        except OSError as wrong:
-            raise InvalidInput(
-                f"{str(self._home)!r} cannot be written ({wrong.strerror})", remedy="name an empty folder"
-            ) from None
         return []
 
     @classmethod

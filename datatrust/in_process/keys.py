@@ -18,7 +18,7 @@ from trust.documents.mandate import Mandate
 from trust.documents.root import Partner, Researcher, Role, Root, TrustRoot
 from trust.documents.study import Study
 from trust.errors import InvalidInput
-from trust.files import write_new
+from trust.files import write_new, writing
 from trust.signing.envelope import Envelope, Signer, distinct, sign
 from trust.signing.key_files import ask_passphrase, read_seal, read_signer, write_key
 from trust.times import write_time
@@ -177,9 +177,5 @@ class RoleKeys:
 
 
 def _keep(path: Path, passphrase: str) -> None:
-    try:
+    with writing(path, "name another folder"):
         write_new(path, f"{passphrase}\n".encode("ascii"), 0o600)
-    except OSError as wrong:
-        raise InvalidInput(
-            f"{str(path)!r} cannot be written ({wrong.strerror})", remedy="name another folder"
-        ) from None

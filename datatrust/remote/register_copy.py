@@ -16,7 +16,8 @@ from typing import Any
 from datatrust.person import pins
 from datatrust.remote.verified_trust import VerifiedTrust
 from trust.canonical import read_model
-from trust.errors import Fault, InvalidInput, MessageInvalid, Refused
+from trust.errors import Fault, MessageInvalid, Refused
+from trust.files import writing
 from trust.logs.checkpoint import Checkpoint, read_checkpoint, register_origin
 from trust.logs.kinds import REGISTER as KINDS
 from trust.logs.logbook import Logbook, prepare
@@ -84,12 +85,8 @@ def kept_checkpoint(verified: VerifiedTrust) -> str | None:
 
 def keep_checkpoint(verified: VerifiedTrust, note: str) -> None:
     """For the next time.  Raises: InvalidInput."""
-    try:
+    with writing(_file(verified), "make its folder writable"):
         pins.keep(_file(verified), note.encode("utf-8"))
-    except OSError as wrong:
-        raise InvalidInput(
-            f"{_file(verified)} cannot be written ({wrong.strerror})", remedy="make its folder writable"
-        ) from None
 
 
 def _file(verified: VerifiedTrust) -> Path:

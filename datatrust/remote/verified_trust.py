@@ -33,6 +33,7 @@ from trust.documents.invitation import Invitation
 from trust.documents.root import TrustRoot
 from trust.documents.verification import check_roots
 from trust.errors import InvalidInput, MessageInvalid, Refused
+from trust.files import writing
 from trust.signing.envelope import Envelope, Signer, sha256
 from trust.times import now
 from trust.words.safe import escaped
@@ -159,10 +160,8 @@ def _use_invitation(url: str, invitation_path: Path | None, home: Path | None) -
         if invitation_kept is None
         else invitation_given.model_copy(update={"roots": invitation_kept.roots})
     )
-    try:
+    with writing(file, "make its folder writable"):
         pins.keep(file, invitation_used.file())
-    except OSError as wrong:
-        raise InvalidInput(f"{file} cannot be written ({wrong.strerror})", remedy="make its folder writable") from None
     return invitation_used
 
 

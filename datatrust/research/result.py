@@ -20,8 +20,8 @@ from trust.documents.result import ResultDocument, read_result, write_envelope
 from trust.documents.root import TrustRoot
 from trust.documents.study import Study
 from trust.documents.verification import Verified, require_verified, verify
-from trust.errors import InvalidInput, Refused
-from trust.files import write_new
+from trust.errors import Refused
+from trust.files import write_new, writing
 from trust.logs.merkle import Entry
 from trust.policy.explain import Explanation
 from trust.secure_sum import Record
@@ -68,12 +68,8 @@ class StudyHandle:
 
         Raises: InvalidInput.
         """
-        try:
+        with writing(path, "name another file"):
             write_new(Path(path), self.study.canonical() + b"\n", 0o644)
-        except OSError as wrong:
-            raise InvalidInput(
-                f"{str(path)!r} cannot be written ({wrong.strerror})", remedy="name another file"
-            ) from None
         return Path(path)
 
     def __repr__(self) -> str:
@@ -168,12 +164,8 @@ class Result(Mapping[str, Released]):
 
     def save(self, path: str | Path) -> Path:
         """Write the signed result file, which anybody can check with `datatrust verify`.  Raises: InvalidInput."""
-        try:
+        with writing(path, "name another file"):
             Path(path).write_bytes(write_envelope(self.envelope))
-        except OSError as wrong:
-            raise InvalidInput(
-                f"{str(path)!r} cannot be written ({wrong.strerror})", remedy="name another file"
-            ) from None
         return Path(path)
 
     def verify(self, root: TrustRoot | str | Path | None = None) -> Verified:

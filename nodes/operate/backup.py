@@ -19,7 +19,7 @@ from nodes.state.journal import Journal
 from nodes.state.read_only import opened
 from nodes.state.restored import FILE, Restored, restored
 from trust.errors import InvalidInput
-from trust.files import write_new
+from trust.files import write_new, writing
 from trust.logs.checkpoint import journal_origin
 from trust.times import now, write_time
 
@@ -77,7 +77,7 @@ def put_back(home: Path, public: Mapping[str, bytes], secret: Mapping[str, bytes
         path = PurePosixPath(name)
         if path.as_posix() != name or path.parent.as_posix() not in _PLACES or not path.name.strip("."):
             raise InvalidInput(f"a backup with a file {name[:80]!r}", expected="the files of a node")
-    try:
+    with writing(home, "name another folder"):
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         home.chmod(0o700)
         for name, content in files.items():
@@ -87,10 +87,6 @@ def put_back(home: Path, public: Mapping[str, bytes], secret: Mapping[str, bytes
             write_new(home / name, content, 0o644 if name in public else 0o600)
         size = files.get(JOURNAL, b"").count(b"\n")
         write_new(home / FILE, _mark(home, files.get(FILE), size).canonical(), 0o600)
-    except OSError as wrong:
-        raise InvalidInput(
-            f"{str(home)!r} cannot be written ({wrong.strerror})", remedy="name another folder"
-        ) from None
     return NodeSettings.at(home)
 
 

@@ -25,7 +25,7 @@ from trust.dataset.dataset import Dataset
 from trust.documents.invitation import Invitation
 from trust.documents.root import Root, TrustRoot
 from trust.errors import InvalidInput, Refused
-from trust.files import write_new
+from trust.files import write_new, writing
 from trust.secure_sum.frames import is_name
 from trust.signing.envelope import Envelope, sha256
 from trust.signing.read import read_envelope, read_roots
@@ -85,7 +85,7 @@ def init(home: Path, name: str) -> PartnerFile:
                 f"{str(home)!r} has a node already ({name_in_use})",
                 remedy="name another folder with --home; nothing was changed",
             )
-    try:
+    with writing(home, "name another folder"):
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         home.chmod(0o700)
         keys = NodeKeys.make()
@@ -95,10 +95,6 @@ def init(home: Path, name: str) -> PartnerFile:
         if not (home / "source.toml").exists():
             write_new(home / "source.toml", _SOURCE.encode(), 0o600)
         write_new(home / "node.toml", node_toml(NodeToml(name=name)), 0o600)
-    except OSError as wrong:
-        raise InvalidInput(
-            f"{str(home)!r} cannot be written ({wrong.strerror})", remedy="name another folder"
-        ) from None
     return public
 
 
@@ -225,7 +221,7 @@ def enrol(home: Path, invitation: Invitation, shared: Callable[[TrustRoot], Shar
     toml = settings.toml or NodeToml(name=settings.name)
     new_settings = toml.model_copy(update={"coordinator": invitation.url, "superlink": invitation.nodes})
     changed = []
-    try:
+    with writing(home, "mend disk or rights"):
         (home / "connection").mkdir(mode=0o700, exist_ok=True)
         authority = invitation.authority or _system_authorities()
         changed += _write_shared(home / "connection" / "ca.pem", authority.encode("ascii"), "the authority")
@@ -239,10 +235,6 @@ def enrol(home: Path, invitation: Invitation, shared: Callable[[TrustRoot], Shar
         changed += keep_roots(home, invitation.roots)  # last: what it names is there
         if take_next(home, settings.name, root):
             changed.append("the keys: those that the root names are in use from the next start on")
-    except OSError as wrong:
-        raise InvalidInput(
-            f"{str(home)!r} cannot be written ({wrong.strerror})", remedy="mend disk or rights"
-        ) from None
     return Enrolled(root, shared_files, tuple(changed))
 
 

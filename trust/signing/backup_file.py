@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from trust.canonical import canonical
 from trust.errors import InvalidInput
-from trust.files import write_new
+from trust.files import write_new, writing
 
 __all__ = ["read_backup", "write_backup"]
 
@@ -36,10 +36,8 @@ def write_backup(out: Path, public: Mapping[str, bytes], secret: Mapping[str, by
     """Write the file, mode 0600; never over another.  Raises: InvalidInput."""
     salt, nonce = secrets.token_bytes(_SALT_BYTES), secrets.token_bytes(_NONCE_BYTES)
     sealed = AESGCM(_key(passphrase, salt)).encrypt(nonce, _tar(secret), _beside(public))
-    try:
+    with writing(out, "name another file"):
         write_new(out, _tar({**public, _SECRETS: _MAGIC + salt + nonce + sealed}), 0o600)
-    except OSError as wrong:
-        raise InvalidInput(f"{str(out)!r} cannot be written ({wrong.strerror})", remedy="name another file") from None
 
 
 def read_backup(file: Path, passphrase: str) -> tuple[dict[str, bytes], dict[str, bytes]]:

@@ -38,7 +38,7 @@ from pydantic import Field, model_validator
 
 from trust.canonical import Model, read_model
 from trust.errors import InvalidInput
-from trust.files import check_closed_to_others, write_new
+from trust.files import check_closed_to_others, write_new, writing
 from trust.signing.envelope import Signer, key_id
 
 __all__ = [
@@ -129,7 +129,7 @@ def write_key(path: str | Path, key: PrivateKey, passphrase: str | None) -> Publ
     for file in (path, public_file(path)):
         if file.exists() or file.is_symlink():
             raise InvalidInput(f"{str(file)!r} exists; a key is never overwritten", remedy="name another file")
-    try:
+    with writing(path, "name another file"):
         for folder in reversed([path.parent, *path.parent.parents]):
             if not folder.exists():
                 folder.mkdir(mode=0o700)
@@ -139,8 +139,6 @@ def write_key(path: str | Path, key: PrivateKey, passphrase: str | None) -> Publ
         except BaseException:
             path.unlink()
             raise
-    except OSError as wrong:
-        raise InvalidInput(f"{str(path)!r} cannot be written ({wrong.strerror})", remedy="name another file") from None
     return public
 
 
