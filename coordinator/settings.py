@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -34,7 +33,7 @@ from trust.dataset.dataset import Dataset
 from trust.documents.filed_study import TrustDocuments
 from trust.documents.invitation import Invitation
 from trust.errors import Fault, InvalidInput
-from trust.files import check_closed_to_others, read_file, read_secret, write_new
+from trust.files import check_closed_to_others, parse_toml, read_file, read_secret, write_new
 from trust.signing.connection_key import connection_pem
 from trust.signing.envelope import Envelope, Signer
 from trust.signing.read import read_roots, read_signing
@@ -141,13 +140,7 @@ class CoordinatorSettings:
         if not self.file.exists():
             return File()
         name = repr(str(self.file))
-        try:
-            value = tomllib.loads(read_file(self.file).decode("utf-8"))
-        except UnicodeDecodeError:
-            raise InvalidInput(f"{name} is not UTF-8 text", remedy="save it as UTF-8") from None
-        except (tomllib.TOMLDecodeError, RecursionError) as wrong:
-            raise InvalidInput(f"{name} is not valid TOML: {wrong}") from None
-        return read_model(File, value, InvalidInput, name)
+        return read_model(File, parse_toml(read_file(self.file), name), InvalidInput, name)
 
     @property
     def api(self) -> str:

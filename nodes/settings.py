@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +37,7 @@ from trust.dataset.dataset import Dataset
 from trust.documents.invitation import Place, Url
 from trust.documents.root import Name, TrustRoot
 from trust.errors import InvalidInput
-from trust.files import read_file
+from trust.files import parse_toml, read_file
 from trust.secure_sum.frames import is_name
 from trust.signing.envelope import Envelope, Signer
 from trust.signing.read import read_curve, read_envelope, read_roots, read_sealing, read_signing
@@ -107,13 +106,8 @@ class NodeToml(Model):
     @classmethod
     def load(cls, path: Path) -> NodeToml:
         """Raises: InvalidInput, naming the first field that is wrong."""
-        try:
-            fields = tomllib.loads(read_file(path).decode("utf-8"))
-        except UnicodeDecodeError:
-            raise InvalidInput(f"{str(path)!r} is not UTF-8 text", remedy="save it as UTF-8") from None
-        except (tomllib.TOMLDecodeError, RecursionError) as wrong:
-            raise InvalidInput(f"{str(path)!r} is not valid TOML: {wrong}") from None
-        return read_model(cls, fields, InvalidInput, f"{str(path)!r}")
+        name = repr(str(path))
+        return read_model(cls, parse_toml(read_file(path), name), InvalidInput, name)
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,10 @@ import os
 import secrets
 import stat
 import time
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from trust.errors import InvalidInput
 
@@ -17,6 +19,7 @@ __all__ = [
     "check_closed_to_others",
     "data_folder",
     "lock",
+    "parse_toml",
     "read_file",
     "read_secret",
     "write_new",
@@ -30,6 +33,20 @@ def read_file(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as wrong:
         raise InvalidInput(f"{str(path)!r} cannot be read ({wrong.strerror})", remedy="put it back") from None
+
+
+def parse_toml(
+    raw: bytes, name: str, error: type[InvalidInput] = InvalidInput, largest: int = 1 << 20
+) -> dict[str, Any]:
+    """The content of a TOML file of at most so many bytes; `name` says which.  Raises: `error`."""
+    if len(raw) > largest:
+        raise error(f"{name} is too large", expected=f"at most {largest} bytes")
+    try:
+        return tomllib.loads(raw.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise error(f"{name} is not UTF-8 text", remedy="save it as UTF-8") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as wrong:
+        raise error(f"{name} is not valid TOML: {wrong}") from None
 
 
 # ---- secrets

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -22,6 +21,7 @@ from nodes.keys import PartnerFile
 from trust.canonical import Model, read_model
 from trust.documents.root import Name, Partner
 from trust.errors import DataTrustError, InvalidInput
+from trust.files import parse_toml
 from trust.signing.connection_key import connection_hex
 from trust.signing.key_files import KeyKind, PublicKey, read_public
 from trust.times import read_time, write_time
@@ -158,14 +158,7 @@ def read_toml(model: type[M], path: Path) -> M:
             raw = file.read(_LARGEST_BYTES + 1)
     except OSError as wrong:
         raise InvalidInput(f"{name} cannot be read ({wrong.strerror})", remedy="correct the path") from None
-    if len(raw) > _LARGEST_BYTES:
-        raise InvalidInput(f"{name} is too large", expected=f"at most {_LARGEST_BYTES} bytes")
-    try:
-        value = tomllib.loads(raw.decode("utf-8"))
-    except UnicodeDecodeError:
-        raise InvalidInput(f"{name} is not UTF-8 text", remedy="save it as UTF-8") from None
-    except (tomllib.TOMLDecodeError, RecursionError) as wrong:
-        raise InvalidInput(f"{name} is not valid TOML: {wrong}") from None
+    value = parse_toml(raw, name, largest=_LARGEST_BYTES)
     return read_model(model, _grammar(value, name), InvalidInput, name)
 
 

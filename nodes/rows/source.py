@@ -7,7 +7,6 @@ A source names a table (`table.py`): a file, a database or a DataFrame; only the
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -24,6 +23,7 @@ from nodes.rows.table import Condition, Table, TableInMemory, database
 from trust.canonical import Model, explained, read_model
 from trust.dataset.dataset import Dataset
 from trust.errors import SourceInvalid, nearest
+from trust.files import parse_toml
 
 __all__ = [
     "Source",
@@ -96,13 +96,10 @@ class Source(Model):
     def load(cls, path: str | Path) -> Source:
         """Read `source.toml`; a relative file is beside it.  Raises: SourceInvalid."""
         try:
-            fields = tomllib.loads(Path(path).read_text("utf-8"))
+            raw = Path(path).read_bytes()
         except OSError as wrong:
             raise SourceInvalid(f"the source {str(path)!r} cannot be read ({wrong.strerror})") from None
-        except UnicodeDecodeError:
-            raise SourceInvalid(f"{str(path)!r} is not UTF-8 text", remedy="save it as UTF-8") from None
-        except (tomllib.TOMLDecodeError, RecursionError) as wrong:
-            raise SourceInvalid(f"{str(path)!r} is not valid TOML: {wrong}") from None
+        fields = parse_toml(raw, repr(str(path)), SourceInvalid)
         source = read_model(cls, fields, SourceInvalid, "the source")
         beside = {
             name: Path(path).parent / place

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tomllib
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -15,6 +14,7 @@ from trust.canonical import LARGEST_INTEGER, Model, Real, digest, read_model
 from trust.charters.cedar import PolicyEngine, engine
 from trust.charters.cedar_text import Policy, policies_of
 from trust.errors import CharterInvalid, nearest
+from trust.files import parse_toml
 from trust.privacy.protections import Protections
 
 __all__ = ["READY", "Charter", "Committee", "Floor", "folder_of"]
@@ -216,10 +216,7 @@ def toml(raw: bytes, name: str) -> dict[str, Any]:
     if len(raw) > _LARGEST_TOML_BYTES or max(map(len, text.splitlines()), default=0) > _LONGEST_LINE_CHARACTERS:
         limits = f"at most {_LARGEST_TOML_BYTES} bytes, in lines of at most {_LONGEST_LINE_CHARACTERS} characters"
         raise CharterInvalid(f"{name} is too long, or has too long a line", expected=limits)
-    try:
-        return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as wrong:
-        raise CharterInvalid(f"{name} is not valid TOML: {wrong}") from None
+    return parse_toml(raw, name, CharterInvalid)
 
 
 def _text(raw: bytes, name: str) -> str:
