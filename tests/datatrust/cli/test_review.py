@@ -116,7 +116,7 @@ def test_the_list_says_what_each_study_waits_for(review: Review, docket: Docket,
 def test_an_empty_docket(run: Run, tmp_path: Path) -> None:
     with quick():
         close(opened(tmp_path / "empty"))
-    assert run("review", "list", "--state", tmp_path / "empty") == (0, "no study was filed here\n", "")
+    assert run("review", "list", "--state", tmp_path / "empty") == (0, "no study has been filed here\n", "")
     assert run("review", "list", "--state", tmp_path / "empty", "--lang", "fr")[1] == "aucune étude n’est déposée ici\n"
     assert run("review", "list", "--state", tmp_path / "empty", "--json") == (0, "", "")
 
@@ -170,7 +170,7 @@ def test_a_mandate_that_does_not_follow_from_the_study_is_seen(review: Review, d
         other = sign("mandate", filed.drafted.document() | change)
         docket._db.execute("UPDATE study SET mandate = ?", (other.canonical().decode(),))
         code, out, _ = review("show", NUMBER)
-        assert (code, "■ NO – plan, partners or bounds of the mandate are not those" in out) == (0, True)
+        assert (code, "■ NO – the mandate's plan, partners or bounds are not those" in out) == (0, True)
 
 
 def test_a_study_whose_researcher_is_accredited_no_more_is_seen(
@@ -368,7 +368,7 @@ def test_a_revocation_as_a_file_ends_a_running_study_at_a_node(
     assert (code, err) == (0, "")
     assert out.splitlines() == [
         f"written: {file}; a partner may drop it into the revocations folder of its node",
-        f"revoked: {NUMBER}; nodes are told with their next message",
+        f"revoked: {NUMBER}; nodes learn of it with the next message they receive",
     ]
     assert "revoked: a mistake" in review("show", NUMBER)[1]
 

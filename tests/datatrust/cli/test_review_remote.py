@@ -125,7 +125,7 @@ def test_a_revocation_reaches_the_docket_and_a_file(
     file = tmp_path / "stop.json"
     code, out, err = review("revoke", NUMBER, "--reason", "a mistake", "--out", file, member=3)
     assert (code, err) == (0, "")
-    assert out.splitlines()[-1] == f"revoked: {NUMBER}; nodes are told with their next message"
+    assert out.splitlines()[-1] == f"revoked: {NUMBER}; nodes learn of it with the next message they receive"
     assert docket.find(NUMBER).state == "revoked"
     root = TrustRoot(TrustFolder(here.folder).roots[0].unverified_payload).root
     assert read_revocation(Envelope.read(json.loads(file.read_bytes())), root).reason == "a mistake"
@@ -219,7 +219,7 @@ def test_signatures_and_votes_that_are_none_do_not_count(
     lie = {"mandate": mandate.with_signature(stranger).document(), "votes": [vote.document() for vote in votes]}
     liar[0].lies[f"/v1/studies/{NUMBER}"] = lambda it: it | lie
     out = review("show", NUMBER)[1]
-    assert "Where it stands: 0 of 2 signatures\n" in out
+    assert "Status: 0 of 2 signatures\n" in out
     assert "against:" not in out
     good = sign("vote", Refusal(mandate=digest, member=lay.key_id, reasons=("w",), at=at).document(), lay)
     lie["votes"] = [good.document(), good.document()]

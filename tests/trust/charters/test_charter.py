@@ -238,7 +238,7 @@ def test_a_charter_s_floors_in_words(tmp_path: Path) -> None:
     toml = TOML.replace('["all", "joined"]', '["all"]').replace("= true", "= false")
     other = write(tmp_path, None, toml)
     shown = charter_in_words(Charter.load(other))
-    assert "Every partner that is named takes part, or there is no answer." in shown
+    assert "Every named partner takes part, or there is no answer." in shown
     assert "A count of zero may be shown." in shown
     assert "None: nothing is permitted." in shown
     other = write(tmp_path, None, TOML.replace('["all", "joined"]', '["joined"]'))

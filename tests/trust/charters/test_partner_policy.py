@@ -37,7 +37,7 @@ def test_a_partner_s_floor_wins_where_it_is_stricter_and_only_there(tmp_path: Pa
     asked = study({"persons": 19}, days=30)
     (refused,) = decided(asked, mine, policy=own).refusals
     assert refused.rule == "floor/persons"
-    assert refused.text == "persons is 20 or more, by the partner's policy “east-own”; the study declares 19"
+    assert refused.text == "persons must be 20 or more under the partner's policy “east-own”; the study declares 19"
     assert decided(study({"persons": 20}, days=30), mine, policy=own).ok
     assert refusals(study({"persons": 20, "dominance_percent": 86}, days=30), mine, policy=own) == [
         "floor/dominance_percent"
@@ -62,7 +62,7 @@ def test_participation_that_both_allow_or_none(tmp_path: Path) -> None:
     mine = charter(tmp_path / "c")
     assert refusals(study({"participation": "all"}), mine, policy=own) == ["floor/participation"]
     (refused,) = decided(study(), with_floor(mine, participation=("all",)), policy=own).refusals
-    assert refused.text == "charter and partner's policy allow no participation in common"
+    assert refused.text == "the charter and the partner's policy allow no common value of participation"
 
 
 def test_a_partner_s_sizes_are_the_strictest(tmp_path: Path) -> None:

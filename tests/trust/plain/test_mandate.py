@@ -246,7 +246,7 @@ def test_no_field_of_what_is_signed_is_left_out_above() -> None:
         ("datatrust/study/1",), ("datatrust/mandate/1",), ("nodes",), (False,),
     ]  # fmt: skip
     text = " ".join(body("en").split())
-    for said in ("(datatrust/study/1)", "(datatrust/mandate/1)", "adds these up again", "No noise is added"):
+    for said in ("(datatrust/study/1)", "(datatrust/mandate/1)", "adds them up again", "No noise is added"):
         assert said in text
 
 

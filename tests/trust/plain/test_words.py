@@ -68,7 +68,7 @@ SENTENCES = [
     ("not (smoker)", "the answer to “smoker” is no", "la réponse à « smoker » est non"),
     ("smoker = false", "the answer to “smoker” is no", "la réponse à « smoker » est non"),
     ("smoker <> true", "the answer to “smoker” is not yes", "la réponse à « smoker » n'est pas oui"),
-    ("smoker > false", "the answer to “smoker” is more than no, where yes counts 1 and no counts 0",
+    ("smoker > false", "the answer to “smoker” is more than no, where yes counts as 1 and no as 0",
      "la réponse à « smoker » dépasse non, où oui compte 1 et non compte 0"),
     ("visit >= '2027-02-22'", "“visit” is on or after 22 February 2027", "« visit » tombe le 22 février 2027 ou après"),
     ("visit < '2027-03-01'", "“visit” is before 1 March 2027", "« visit » tombe avant le 1er mars 2027"),
@@ -150,10 +150,10 @@ def test_two_conditions_never_read_the_same(one: Any, other: Any, lang: str) -> 
 
 def test_the_outermost_conditions_stand_in_a_list_that_says_how_they_are_joined() -> None:
     for cohort, said in (
-        ("age > 1 and (smoker or bmi > 30)", "all of the following holds"),
-        ("age > 1 or smoker", "at least one of the following holds"),
+        ("age > 1 and (smoker or bmi > 30)", "all of the following are true"),
+        ("age > 1 or smoker", "at least one of the following is true"),
         ("age > 1", "for whom the following holds"),
-        ("", "Everybody in these data."),
+        ("", "Everyone in these data."),
     ):
         about = written("en", {"cohort": cohort})[0].sections[6]
         items = [line.text for line in about.lines if line.kind == "item"]

@@ -286,15 +286,15 @@ def test_a_threshold_below_equal_to_and_above_its_floor(tmp_path: Path, field: s
 @pytest.mark.parametrize(
     ("field", "text", "remedy"),
     [
-        ("persons", "persons is 11 or more; the study declares 10", "set persons to 11"),
-        ("dominance_percent", "dominance_percent is 85 or less; the study declares 86", "set dominance_percent to 85"),
+        ("persons", "persons must be 11 or more; the study declares 10", "set persons to 11"),
+        ("dominance_percent", "dominance_percent must be 85 or less; the study declares 86", "set dominance_percent to 85"),
         (
             "glm_parameters_per_person",
             "glm_parameters_per_person is 0.33 or less; the study declares 0.34",
             "set glm_parameters_per_person to 0.33",
         ),
-        ("zero_is_small", "zero_is_small is true; the study declares false", "set zero_is_small to true"),
-        ("participation", "participation is all; the study declares joined", "set participation to all"),
+        ("zero_is_small", "zero_is_small must be true; the study declares false", "set zero_is_small to true"),
+        ("participation", "participation must be all; the study declares joined", "set participation to all"),
     ],
 )
 def test_a_floor_says_what_to_set(tmp_path: Path, field: str, text: str, remedy: str) -> None:

@@ -69,7 +69,7 @@ def test_each_refusal_has_its_article_text_and_remedy_in_the_language_asked(mine
     english, french = said(asked, mine), said(asked, mine, lang="fr")
     assert [(r.rule, r.article, r.text, r.remedy) for r in english.reasons] == [
         ("mine/columns", "9", "A text.", "A remedy."),
-        ("floor/persons", "", "persons is 11 or more; the study declares 5", "set persons to 11"),
+        ("floor/persons", "", "persons must be 11 or more; the study declares 5", "set persons to 11"),
     ]
     assert [(r.rule, r.text, r.remedy) for r in french.reasons] == [
         ("mine/columns", "Un texte.", "Un remède."),
