@@ -22,7 +22,7 @@ from tests.support.trust_parts import Sessions, TrustParts
 from trust.documents.mandate import SignedMandate
 from trust.documents.study import plan
 from trust.errors import Refused
-from trust.plain import plain
+from trust.plain import mandate_page
 from trust.protocol.messages import DOWN, UP, unpack
 
 
@@ -49,7 +49,9 @@ def test_a_study_from_the_question_to_the_result() -> None:
 
     # 4  Members read it in words made from the bytes, and sign those bytes; a quorum puts it in force.
     #    trust/plain/, trust/documents/mandate.py
-    page = plain(filed.study.unverified_payload, filed.mandate.unverified_payload, trust.dataset, lang="en").text()
+    page = mandate_page(
+        filed.study.unverified_payload, filed.mandate.unverified_payload, trust.dataset, lang="en"
+    ).text()
     assert "Age and blood pressure" in page
     assert "3 partners: east, north, south" in page
     for member in parts.keys.members[:2]:

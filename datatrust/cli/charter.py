@@ -17,7 +17,7 @@ from trust.charters.partner_policy import PartnerPolicy
 from trust.dataset.dataset import PARTNER, Column, Dataset
 from trust.documents.study import Study, plan
 from trust.errors import InvalidInput, StudyInvalid
-from trust.plain.charter import charter_in_words
+from trust.plain.charter import charter_text
 from trust.policy.cases import TESTS, load_cases, run_case
 from trust.policy.decide import Asker
 from trust.policy.explain import explain
@@ -57,7 +57,7 @@ def charter_lint(where: Where) -> None:
 @charter.command("show", cls=Command)
 def charter_show(where: Where, lang: Lang = "en") -> None:
     """Show a charter in words: committee, floors, purposes, and every policy with its article."""
-    typer.echo(charter_in_words(Charter.load(where), lang), nl=False)
+    typer.echo(charter_text(Charter.load(where), lang), nl=False)
 
 
 @charter.command("test", cls=Command)

@@ -29,7 +29,7 @@ from trust.files import writing
 from trust.logs.kinds import REGISTER as KINDS
 from trust.logs.logbook import Logbook
 from trust.logs.merkle import Entry
-from trust.plain.register import line
+from trust.plain.register import register_line
 from trust.signing.envelope import Envelope
 from trust.words.language import check_language
 
@@ -58,7 +58,7 @@ def register_show(
     check_language(lang)
     with _read(TrustLocation(state, url, invitation)) as (db, _, _):
         for entry in _chosen(Logbook(db, "register", KINDS).entries(), study):
-            typer.echo(entry.canonical().decode("ascii") if as_json else line(entry, lang))
+            typer.echo(entry.canonical().decode("ascii") if as_json else register_line(entry, lang))
 
 
 def _chosen(entries: Iterator[Entry], study: str) -> Iterator[Entry]:

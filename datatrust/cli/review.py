@@ -28,8 +28,8 @@ from trust.documents.study import plan, signed_study
 from trust.documents.votes import Refusal, Revocation, read_revocation
 from trust.errors import InvalidInput, Refused
 from trust.files import write_new, writing
-from trust.plain import Line, Page, Section, plain
-from trust.plain.standing import say, standing
+from trust.plain import Line, Page, Section, mandate_page
+from trust.plain.standing import committee_text, standing
 from trust.policy.decide import DecisionContext, asker_of, judge
 from trust.policy.declaration import Declaration
 from trust.signing.envelope import Signer, sha256, sign
@@ -74,7 +74,7 @@ def review_list(
             else:
                 typer.echo(f"{study.number}  {study.at[:10]}  {words:<{width}}  {study.id}")
     if not studies_filed and not as_json:
-        typer.echo(say("none", lang))
+        typer.echo(committee_text("none", lang))
 
 
 @review.command("show", cls=Command)
@@ -116,7 +116,7 @@ def review_sign(
         filed_study = docket.find(study)
         typer.echo(_page(docket, filed_study, lang), nl=False)
         if not yes and filed_study.state == "filed" and not filed_study.lapsed:
-            _confirm(say("sign?", lang, number=filed_study.number), say("not_signed", lang), lang)
+            _confirm(committee_text("sign?", lang, number=filed_study.number), committee_text("not_signed", lang), lang)
         wrong = [decision for decision in _checks(docket, filed_study, lang) if not decision.ok]
         if wrong:
             raise Refused(wrong[0].rule, wrong[0].text, remedy="do not sign it; tell who runs the trust")
@@ -126,7 +126,7 @@ def review_sign(
         filed_study = docket.sign(filed_study.id, alone)
         standing_words = standing(docket.trust, filed_study, lang)
         typer.echo(
-            say(
+            committee_text(
                 "signed_before" if already_signed else "signed",
                 lang,
                 number=filed_study.number,
@@ -160,7 +160,9 @@ def review_refuse(
         member = _member(docket, acting_key)
         vote = Refusal(mandate=filed_study.mandate_digest, member=member.key_id, reasons=reasons, at=write_time(now()))
         filed_study = docket.refuse(sign("vote", vote.document(), member))
-        typer.echo(say("voted", lang, number=filed_study.number, standing=standing(docket.trust, filed_study, lang)))
+        typer.echo(
+            committee_text("voted", lang, number=filed_study.number, standing=standing(docket.trust, filed_study, lang))
+        )
 
 
 @review.command("revoke", cls=Command)
@@ -194,9 +196,9 @@ def review_revoke(
         envelope = sign("revocation", revocation.document(), member)
         if out is not None:
             _write(out, canonical(envelope.document()) + b"\n")
-            typer.echo(say("written", lang, file=out))
+            typer.echo(committee_text("written", lang, file=out))
         docket.revoke(envelope)
-        typer.echo(say("revoked_now", lang, number=filed_study.number))
+        typer.echo(committee_text("revoked_now", lang, number=filed_study.number))
 
 
 # ---- parts
@@ -247,16 +249,16 @@ def _write(file: Path, raw: bytes) -> None:
 
 def _page(docket: Desk, filed_study: FiledStudy, lang: str) -> str:
     """The words, then what the machine checked and what none can, then where it stands."""
-    page = plain(
+    page = mandate_page(
         filed_study.study.unverified_payload, filed_study.mandate.unverified_payload, docket.trust.dataset, lang=lang
     )
-    unchecked = [Line(say(f"unchecked_{n}", lang), "item") for n in (1, 2, 3, 4)]
+    unchecked = [Line(committee_text(f"unchecked_{n}", lang), "item") for n in (1, 2, 3, 4)]
     rest_of_page = (
-        Section(say("checked", lang), tuple(_lines(_checks(docket, filed_study, lang), lang))),
-        Section(say("charter", lang), tuple(_lines(_policy(docket, filed_study, lang), lang))),
-        Section(say("unchecked", lang), (*unchecked, Line(say("later", lang)))),
+        Section(committee_text("checked", lang), tuple(_lines(_checks(docket, filed_study, lang), lang))),
+        Section(committee_text("charter", lang), tuple(_lines(_policy(docket, filed_study, lang), lang))),
+        Section(committee_text("unchecked", lang), (*unchecked, Line(committee_text("later", lang)))),
         Section(
-            say("stands", lang, standing=standing(docket.trust, filed_study, lang)),
+            committee_text("stands", lang, standing=standing(docket.trust, filed_study, lang)),
             tuple(_votes(docket, filed_study, lang)),
         ),
     )
@@ -266,9 +268,11 @@ def _page(docket: Desk, filed_study: FiledStudy, lang: str) -> str:
 def _lines(decisions: list[Decision], lang: str) -> Iterator[Line]:
     """A line a decision; a no is to be seen."""
     for decision in decisions:
-        mend = f" ({say('mend', lang, remedy=decision.remedy)})" if decision.remedy and not decision.ok else ""
+        mend = (
+            f" ({committee_text('mend', lang, remedy=decision.remedy)})" if decision.remedy and not decision.ok else ""
+        )
         text = escaped(f"{decision.text}{mend}", quotes=False)
-        word = say("yes" if decision.ok else "no", lang)
+        word = committee_text("yes" if decision.ok else "no", lang)
         yield Line(f"{word} – {text} [{decision.rule}]", "item" if decision.ok else "warning")
 
 
@@ -285,7 +289,7 @@ def _checks(docket: Desk, filed_study: FiledStudy, lang: str) -> list[Decision]:
         study_text, sha256(filed_study.study.unverified_payload), filed_study.number
     )
     return [
-        Decision(rule, ok, say(f"{rule}_{'yes' if ok else 'no'}", lang))
+        Decision(rule, ok, committee_text(f"{rule}_{'yes' if ok else 'no'}", lang))
         for rule, ok in (("researcher", accredited), ("mandate", same_mandate))
     ]
 
@@ -301,15 +305,19 @@ def _policy(docket: Desk, filed_study: FiledStudy, lang: str) -> list[Decision]:
 def _votes(docket: Desk, filed_study: FiledStudy, lang: str) -> Iterator[Line]:
     """Who has signed, and what was said against; members are known by their keys."""
     for key in sorted(filed_study.signers):
-        yield Line(say("signed_by", lang, key=key))
+        yield Line(committee_text("signed_by", lang, key=key))
     for vote in filed_study.against:
-        yield from (Line(say("against", lang, reason=escaped(reason)), "item") for reason in vote.reasons)
+        yield from (Line(committee_text("against", lang, reason=escaped(reason)), "item") for reason in vote.reasons)
     if filed_study.ended:
-        yield Line(say("ended", lang, rule=filed_study.ended.rule, text=escaped(filed_study.ended.text, quotes=False)))
+        yield Line(
+            committee_text(
+                "ended", lang, rule=filed_study.ended.rule, text=escaped(filed_study.ended.text, quotes=False)
+            )
+        )
     for envelope in docket.revocations(filed_study.mandate_digest):
         with suppress(Refused):  # of a former member
             why = read_revocation(envelope, docket.trust.root.root).reason
-            yield Line(say("revoked_why", lang, reason=escaped(why)))
+            yield Line(committee_text("revoked_why", lang, reason=escaped(why)))
 
 
 def _summary(docket: Desk, filed_study: FiledStudy) -> dict[str, object]:

@@ -25,7 +25,7 @@ from trust.canonical import canonical
 from trust.documents.root import Root, TrustRoot
 from trust.errors import InvalidInput, MessageInvalid, Refused
 from trust.files import write_new
-from trust.plain.root import Shown, as_json, in_words, shown
+from trust.plain.root import RootReview, review_root, root_json, root_text
 from trust.signing.envelope import Envelope, Signer, payload_type, sign
 from trust.signing.json_text import read_envelopes
 from trust.signing.key_files import ask_passphrase, read_signer
@@ -101,25 +101,27 @@ def root_sign(
     """
     now = datetime.now(UTC)
     envelope, earlier = _read_one(file), _envelopes(old) if old else ()
-    view = shown(envelope, earlier, now)
+    view = review_root(envelope, earlier, now)
     _check_signable(view, earlier, now)
-    typer.echo(in_words(view, verdict=False), err=True)
+    typer.echo(root_text(view, verdict=False), err=True)
     if not yes:
         _confirm(file)
     signer = read_signer(key, lambda: ask_passphrase(passphrase_file, key_name=str(key)))
-    keys = view.root.keys_of("root") | (view.old.keys_of("root") if view.old else {})
+    keys = view.root.keys_of("root") | (view.previous.keys_of("root") if view.previous else {})
     if signer.key_id not in keys:
-        versions = f"version {view.root.version}" + (f" or {view.old.version}" if view.old else "")
+        versions = f"version {view.root.version}" + (f" or {view.previous.version}" if view.previous else "")
         raise Refused(
             "signature", f"{str(key)!r} is no key of the root role of {versions}", remedy="sign with a member's key"
         )
-    if signer.key_id in view.signed:
+    if signer.key_id in view.signers:
         typer.echo("this key has signed before; nothing is changed")
     else:
         _write_over(file, _bytes_of(_with_signature(envelope, signer)))
-    for quorum in shown(_read_one(file), earlier, now).quorums:
-        lacking_words = "" if quorum.reached else f", {quorum.least} {'is' if quorum.least == 1 else 'are'} needed"
-        typer.echo(f"signed by {len(quorum.found)} of {quorum.all} keys of version {quorum.version}{lacking_words}")
+    for quorum in review_root(_read_one(file), earlier, now).quorums:
+        lacking_words = (
+            "" if quorum.reached else f", {quorum.threshold} {'is' if quorum.threshold == 1 else 'are'} needed"
+        )
+        typer.echo(f"signed by {len(quorum.signers)} of {quorum.keys} keys of version {quorum.version}{lacking_words}")
 
 
 @root.command("show", cls=Command)
@@ -136,10 +138,10 @@ def root_show(
     """
     check_language(lang)
     *versions_before, last = _envelopes(file)
-    view = shown(
+    view = review_root(
         last, [*versions_before, *(envelope for path in old or [] for envelope in _envelopes(path))], datetime.now(UTC)
     )
-    text = json.dumps(as_json(view), indent=2) + "\n" if as_object else in_words(view, lang)
+    text = json.dumps(root_json(view), indent=2) + "\n" if as_object else root_text(view, lang)
     typer.echo(text, nl=False)
     if not view.valid:
         raise typer.Exit(1)
@@ -151,12 +153,12 @@ root.command("publish", cls=Command)(root_publish)
 # ---- what must hold before anybody signs
 
 
-def _check_signable(view: Shown, earlier: Sequence[Envelope], now: datetime) -> None:
+def _check_signable(view: RootReview, earlier: Sequence[Envelope], now: datetime) -> None:
     """Raises: Refused, InvalidInput."""
     version = view.root.version
     if now >= read_time(view.root.expires):
         raise Refused("root-expired", "the trust root has expired", remedy="draft it again")
-    if view.old is None:
+    if view.previous is None:
         if version > 1:
             raise InvalidInput(
                 f"version {version} without the one before it",
@@ -165,12 +167,11 @@ def _check_signable(view: Shown, earlier: Sequence[Envelope], now: datetime) -> 
             )
         return
     TrustRoot.chain(sorted(earlier, key=_version))
-    if view.old.trust != view.root.trust:
+    if view.previous.trust != view.root.trust:
         raise Refused("root-trust", "the trust root is another trust's", remedy="use the root of this trust")
-    if version != view.old.version + 1 or read_time(view.root.issued) < read_time(view.old.issued):
-        text = (
-            f"version {version} of {view.root.issued} does not follow version {view.old.version} of {view.old.issued}"
-        )
+    if version != view.previous.version + 1 or read_time(view.root.issued) < read_time(view.previous.issued):
+        previous = f"version {view.previous.version} of {view.previous.issued}"
+        text = f"version {version} of {view.root.issued} does not follow {previous}"
         raise Refused("root-version", text, remedy="name the version just before it")
 
 

@@ -10,10 +10,10 @@ from trust.charters.charter import Charter
 from trust.words.language import check_language
 from trust.words.speech import phrase
 
-__all__ = ["charter_in_words"]
+__all__ = ["charter_text"]
 
 
-def charter_in_words(charter: Charter, lang: str = "en") -> str:
+def charter_text(charter: Charter, lang: str = "en") -> str:
     """Title, committee, floors, purposes and every policy, in English or French.  Raises: InvalidInput."""
     return "\n".join(_lines(charter, check_language(lang))) + "\n"
 

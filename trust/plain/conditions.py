@@ -10,7 +10,7 @@ from sqlglot import exp
 from trust.dataset.cohort import column_name, literal
 from trust.plain.names import Names
 
-__all__ = ["condition", "parts"]
+__all__ = ["condition", "condition_parts"]
 
 _SIGNS: dict[type[Any], str] = {
     exp.EQ: "eq", exp.NEQ: "ne", exp.GT: "gt", exp.GTE: "ge", exp.LT: "lt", exp.LTE: "le",
@@ -18,7 +18,7 @@ _SIGNS: dict[type[Any], str] = {
 _TURNED = {"gt": "lt", "ge": "le", "lt": "gt", "le": "ge"}
 
 
-def parts(tree: Any, names: Names) -> tuple[str, list[str]]:
+def condition_parts(tree: Any, names: Names) -> tuple[str, list[str]]:
     """How the outermost conditions are joined (`and`, `or`, or not at all), and each of them as a sentence.
 
     The tree is that of a checked `Cohort`.

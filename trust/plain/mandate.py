@@ -18,7 +18,7 @@ from trust.documents.mandate import Mandate
 from trust.documents.study import Study
 from trust.errors import MessageInvalid, Refused
 from trust.plain.analyses import computed
-from trust.plain.conditions import parts
+from trust.plain.conditions import condition_parts
 from trust.plain.information import information
 from trust.plain.names import Names
 from trust.signing.envelope import sha256
@@ -27,12 +27,12 @@ from trust.words.page import Line, Page, Section
 from trust.words.safe import lines_of
 from trust.words.speech import Speech
 
-__all__ = ["plain"]
+__all__ = ["mandate_page"]
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
-def plain(study: bytes, mandate: bytes, dataset: Dataset, *, lang: str) -> Page:
+def mandate_page(study: bytes, mandate: bytes, dataset: Dataset, *, lang: str) -> Page:
     """What a mandate says, in words made from the signed bytes.
 
     Args:
@@ -140,7 +140,7 @@ class _Writer:
         if self.cohort is None:
             yield self._line("everybody")
         else:
-            conjunction, conditions = parts(self.cohort.tree, self.names)
+            conjunction, conditions = condition_parts(self.cohort.tree, self.names)
             yield self._line({"and": "all_hold", "or": "one_holds"}.get(conjunction, "those_who"))
             yield from (Line(condition, "item") for condition in conditions)
             yield self._line("unknown")

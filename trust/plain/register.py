@@ -17,7 +17,7 @@ from trust.words.language import catalogue
 from trust.words.safe import escaped
 from trust.words.speech import Speech, speech
 
-__all__ = ["line"]
+__all__ = ["register_line"]
 
 _DIGITS_SHOWN = 19
 """Characters of a digest: `sha256:` and 12 more."""
@@ -25,7 +25,7 @@ _STUDY = 24
 """Characters of a study's id that stand in line; a longer one moves the rest of its line."""
 
 
-def line(entry: Entry, lang: str = "en") -> str:
+def register_line(entry: Entry, lang: str = "en") -> str:
     """Number, date, kind, study and what, on one line.  Raises: InvalidInput for a language that is not there."""
     say = speech("register", lang)
     width = max(len(text) for key, text in catalogue(lang)["register"].items() if key.startswith("kind_"))

@@ -19,42 +19,41 @@ from trust.times import read_time
 from trust.words.safe import escaped
 from trust.words.speech import Speech
 
-__all__ = ["Quorum", "Shown", "as_json", "in_words", "shown"]
+__all__ = ["Quorum", "RootReview", "review_root", "root_json", "root_text"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Quorum:
-    """How many of one version's root keys have signed."""
+    """Which root keys of one version have signed, of how many, and how many must."""
 
     version: int
-    found: frozenset[str]
-    all: int
-    least: int
+    signers: frozenset[str]
+    keys: int
+    threshold: int
 
     @property
     def reached(self) -> bool:
-        """Whether they are enough."""
-        return len(self.found) >= self.least
+        """Whether enough have signed."""
+        return len(self.signers) >= self.threshold
 
 
-@dataclass(frozen=True)
-class Shown:
-    """A root, what may be relied on, and what it follows.
+@dataclass(frozen=True, kw_only=True)
+class RootReview:
+    """A root, who has signed it, and whether it is valid.
 
     Attributes:
-        root, fingerprint: the document, and `sha256:<hex>` of its signed bytes.
-        old: the version before it, if one was given.
+        fingerprint: `sha256:<hex>` of its signed bytes.
+        previous: the version before it, if one was given.
         quorums: its own, and that of the version before it.
-        unknown: signatures that count for none of these.
-        rule: empty for a root that is valid now; else why it is not, a key of the catalogue behind `invalid_`.
-        now: when this was judged.
+        signatures: how many it has, those that do not count too.
+        rule: empty for a root that is valid at `now`; else why it is not: `invalid_RULE` is its text.
     """
 
     root: Root
     fingerprint: str
-    old: Root | None
+    previous: Root | None
     quorums: tuple[Quorum, ...]
-    unknown: int
+    signatures: int
     rule: str
     now: datetime
 
@@ -64,34 +63,47 @@ class Shown:
         return not self.rule
 
     @property
-    def signed(self) -> frozenset[str]:
+    def signers(self) -> frozenset[str]:
         """Ids of all keys whose signatures count."""
-        return frozenset().union(*(quorum.found for quorum in self.quorums))
+        return frozenset().union(*(quorum.signers for quorum in self.quorums))
+
+    @property
+    def uncounted(self) -> int:
+        """How many signatures count for none of the quorums."""
+        return self.signatures - len(self.signers)
+
+    @property
+    def days_left(self) -> int:
+        """Whole days; negative once it has expired."""
+        return (read_time(self.root.expires) - self.now).days
 
 
-def shown(envelope: Envelope, earlier: Sequence[Envelope], now: datetime) -> Shown:
+def review_root(envelope: Envelope, earlier: Sequence[Envelope], now: datetime) -> RootReview:
     """Judge a root: as a founding one, or as what follows the earlier versions, each by the one before it.
 
-    Raises: MessageInvalid for what is no root.
+    Raises: MessageInvalid for what is not a root.
     """
     root = Root.read(envelope.unverified_payload)
-    earlier_versions = sorted(earlier, key=lambda version: Root.read(version.unverified_payload).version)
-    old = Root.read(earlier_versions[-1].unverified_payload) if earlier_versions else None
-    quorums = []
-    for version in (root, *([old] if old else [])):
-        signers = signers_of("root", envelope, version.keys_of("root"))
-        quorums.append(
-            Quorum(version.version, signers, len(version.roles["root"].keys), version.roles["root"].threshold)
-        )
-    counted_signers = frozenset().union(*(quorum.found for quorum in quorums))
-    return Shown(
-        root,
-        sha256(envelope.unverified_payload),
-        old,
-        tuple(quorums),
-        len(envelope.signatures) - len(counted_signers),
-        _rule(envelope, earlier_versions, now),
-        now,
+    earlier = sorted(earlier, key=lambda version: Root.read(version.unverified_payload).version)
+    previous = Root.read(earlier[-1].unverified_payload) if earlier else None
+    return RootReview(
+        root=root,
+        fingerprint=sha256(envelope.unverified_payload),
+        previous=previous,
+        quorums=tuple(_quorum(envelope, version) for version in (root, previous) if version),
+        signatures=len(envelope.signatures),
+        rule=_rule(envelope, earlier, now),
+        now=now,
+    )
+
+
+def _quorum(envelope: Envelope, version: Root) -> Quorum:
+    keys = version.keys_of("root")
+    return Quorum(
+        version=version.version,
+        signers=signers_of("root", envelope, keys),
+        keys=len(version.roles["root"].keys),
+        threshold=version.roles["root"].threshold,
     )
 
 
@@ -110,8 +122,8 @@ def _rule(envelope: Envelope, earlier_versions: Sequence[Envelope], now: datetim
     return ""
 
 
-def as_json(view: Shown) -> dict[str, Any]:
-    """The same for programs."""
+def root_json(view: RootReview) -> dict[str, Any]:
+    """What `root_text` says, for programs."""
     root = view.root
     return {
         "trust": root.trust,
@@ -119,7 +131,7 @@ def as_json(view: Shown) -> dict[str, Any]:
         "fingerprint": view.fingerprint,
         "issued": root.issued,
         "expires": root.expires,
-        "days_left": _days(view),
+        "days_left": view.days_left,
         "charter": root.charter,
         "roles": {name: role.model_dump(mode="json") for name, role in sorted(root.roles.items())},
         "partners": {
@@ -127,28 +139,28 @@ def as_json(view: Shown) -> dict[str, Any]:
             for name, partner in sorted(root.partners.items())
         },
         "researchers": {name: person.model_dump(mode="json") for name, person in sorted(root.researchers.items())},
-        "follows": view.old.version if view.old else None,
-        "changes": _changes(view.old, root, Speech("en", "root")) if view.old else [],
-        "signed_by": sorted(view.signed),
+        "follows": view.previous.version if view.previous else None,
+        "changes": _changes(view.previous, root, Speech("en", "root")) if view.previous else [],
+        "signed_by": sorted(view.signers),
         "quorums": [
-            {"version": q.version, "signed": len(q.found), "keys": q.all, "needed": q.least} for q in view.quorums
+            {"version": q.version, "signed": len(q.signers), "keys": q.keys, "needed": q.threshold}
+            for q in view.quorums
         ],
         "valid": view.valid,
         "why_not": view.rule or None,
     }
 
 
-def in_words(view: Shown, lang: str = "en", *, verdict: bool = True) -> str:
+def root_text(view: RootReview, lang: str = "en", *, verdict: bool = True) -> str:
     """The text of the screen, which ends with a line feed; `verdict`: with a last line that says whether it is valid.
 
     Raises: InvalidInput for an unknown language.
     """
     say, root = Speech(lang, "root"), view.root
-    days = _days(view)
     head = [
         (say("fingerprint"), view.fingerprint),
         (say("issued"), root.issued),
-        (say("expires"), say("in_days" if days >= 0 else "ago", at=root.expires, days=days)),
+        (say("expires"), say("in_days" if view.days_left >= 0 else "ago", at=root.expires, days=view.days_left)),
         (say("charter"), _charter(root.charter, say)),
     ]
     roles = [(escaped(name), say("of", least=r.threshold, all=len(r.keys))) for name, r in _in_order(root.roles)]
@@ -172,9 +184,9 @@ def in_words(view: Shown, lang: str = "en", *, verdict: bool = True) -> str:
         say("partners") + "\n" + _table(partners or [(say("none"), "")]),
         say("researchers") + "\n" + _table(researchers or [(say("none"), "")]),
     ]
-    if view.old:
-        changed = _changes(view.old, root, say) or [say("nothing")]
-        parts.append(say("changes", version=view.old.version) + "\n" + "".join(f"  {line}\n" for line in changed))
+    if view.previous:
+        changed = _changes(view.previous, root, say) or [say("nothing")]
+        parts.append(say("changes", version=view.previous.version) + "\n" + "".join(f"  {line}\n" for line in changed))
     parts.append(say("signatures") + "\n" + "".join(f"  {line}\n" for line in _signatures(view, say)))
     if verdict:
         parts.append(_verdict(view, say) + "\n")
@@ -184,34 +196,40 @@ def in_words(view: Shown, lang: str = "en", *, verdict: bool = True) -> str:
 # ---- the parts
 
 
-def _keys(view: Shown, say: Speech) -> list[tuple[str, str]]:
+def _keys(view: RootReview, say: Speech) -> list[tuple[str, str]]:
     """Each key once, those that only the version before has too: what it may do, and whether it has signed."""
     owners: dict[str, list[str]] = {}
     for name, role in _in_order(view.root.roles):
         for keyid in role.keys:
             owners.setdefault(keyid, []).append(escaped(name))
-    for keyid in view.old.roles["root"].keys if view.old else ():
-        if keyid not in owners and view.old:
-            owners[keyid] = [say("root_of", version=view.old.version)]
+    for keyid in view.previous.roles["root"].keys if view.previous else ():
+        if keyid not in owners and view.previous:
+            owners[keyid] = [say("root_of", version=view.previous.version)]
     return [
-        (keyid, say("signed", roles=", ".join(roles)) if keyid in view.signed else ", ".join(roles))
+        (keyid, say("signed", roles=", ".join(roles)) if keyid in view.signers else ", ".join(roles))
         for keyid, roles in owners.items()
     ]
 
 
-def _signatures(view: Shown, say: Speech) -> list[str]:
+def _signatures(view: RootReview, say: Speech) -> list[str]:
     lines = [
-        say("quorum_1" if q.least == 1 else "quorum", found=len(q.found), all=q.all, version=q.version, least=q.least)
+        say(
+            "quorum_1" if q.threshold == 1 else "quorum",
+            found=len(q.signers),
+            all=q.keys,
+            version=q.version,
+            least=q.threshold,
+        )
         for q in view.quorums
     ]
-    return lines + ([say("unknown", count=view.unknown)] if view.unknown else [])
+    return lines + ([say("unknown", count=view.uncounted)] if view.uncounted else [])
 
 
-def _verdict(view: Shown, say: Speech) -> str:
-    earlier = view.old.version if view.old else view.root.version - 1
+def _verdict(view: RootReview, say: Speech) -> str:
+    earlier = view.previous.version if view.previous else view.root.version - 1
     if view.rule:
         return say(f"invalid_{view.rule}", version=earlier)
-    if view.old:
+    if view.previous:
         return say("valid_next", version=earlier)
     return say("valid_founding" if view.root.version == 1 else "valid_alone", version=earlier)
 
@@ -277,11 +295,6 @@ def _charter(digest: str, say: Speech) -> str:
         if Charter.load(name).folder_digest == digest:
             return say("ready", digest=digest, name=name)
     return escaped(digest)
-
-
-def _days(view: Shown) -> int:
-    """Whole days left; negative once it has expired."""
-    return (read_time(view.root.expires) - view.now).days
 
 
 def _partner(partner: Partner, say: Speech) -> str:

@@ -50,7 +50,7 @@ def test_the_register_is_shown_line_by_line(run: Run, state: Path) -> None:
         "Age and sex; purpose AcademicResearch",
         "valid until 20",
         "partners north, south, west",
-        "sum 0, 3 partners",
+        "total 0, 3 partners",
         "content sha256:",
         "north, 3 entries",
         "persons: a partner takes part with at least 11 persons in the cohort",

@@ -23,7 +23,7 @@ from tests.datatrust.conftest import Run
 from tests.support.trust_copies import PASSPHRASE, close, copy, key, member, only, opened, quick, submit
 from trust.documents.root import TrustRoot
 from trust.errors import Refused
-from trust.plain import plain
+from trust.plain import mandate_page
 from trust.plain import standing as review_words
 from trust.signing.envelope import Signature, Signer, sign
 from trust.signing.key_files import ENVIRONMENT, read_signer, write_key
@@ -135,10 +135,12 @@ def test_the_page_is_made_from_the_bytes_that_are_signed(review: Review, docket:
     code, out, err = review("show", NUMBER, "--lang", lang)
     assert (code, err) == (0, "")
     filed = docket.find(NUMBER)
-    words = plain(filed.study.unverified_payload, filed.mandate.unverified_payload, docket.trust.dataset, lang=lang)
+    words = mandate_page(
+        filed.study.unverified_payload, filed.mandate.unverified_payload, docket.trust.dataset, lang=lang
+    )
     assert out.startswith(words.text().replace("\N{NO-BREAK SPACE}", " "))
     for part in ("checked", "unchecked", "unchecked_1", "charter"):
-        assert review_words.say(part, lang)[:60] in out
+        assert review_words.committee_text(part, lang)[:60] in out
     assert filed.mandate_digest in out
     assert out.count(f"• {review_words.say('yes', lang)} – ") == 16
     assert "■" not in out
@@ -425,7 +427,7 @@ def test_no_english_state_is_on_a_french_page(review: Review, docket: Docket, st
     for command in (("list",), ("show", NUMBER)):
         out = review(*command, "--lang", "fr")[1]
         assert not [name for name in names if re.search(rf"\b{name}\b", out)], out[-300:]
-    words = review_words.say(state, "fr") if state != "filed" else "0 signature sur 2"
+    words = review_words.committee_text(state, "fr") if state != "filed" else "0 signature sur 2"
     assert f"Où en est l’étude : {words}" in out
 
 

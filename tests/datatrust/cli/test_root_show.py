@@ -16,7 +16,7 @@ from tests.datatrust.conftest import Run
 from tests.support.founding import NEXT_YEAR, ident, opened
 from trust.charters.charter import Charter
 from trust.documents.root import Root, TrustRoot
-from trust.plain.root import as_json, in_words, shown
+from trust.plain.root import review_root, root_json, root_text
 from trust.signing.envelope import Envelope, Signer, sign
 from trust.signing.json_text import read_envelopes
 from trust.signing.key_files import new_key, write_key
@@ -173,11 +173,11 @@ def following(edit: Callable[[dict[str, Any]], object] = lambda d: d, *signers: 
 )  # fmt: skip
 @pytest.mark.parametrize("lang", ["en", "fr"])
 def test_every_verdict(envelope: Envelope, earlier: list[Envelope], at: str, rule: str, lang: str) -> None:
-    one = shown(envelope, earlier, read_time(at))
+    one = review_root(envelope, earlier, read_time(at))
     assert (one.rule, one.valid) == (rule, not rule)
-    last = in_words(one, lang).splitlines()[-1]
+    last = root_text(one, lang).splitlines()[-1]
     assert last.startswith(("VALID", "VALABLE") if one.valid else ("NOT VALID", "NON VALABLE", "PAS ENCORE VALABLE"))
-    assert as_json(one)["why_not"] == (rule or None)
+    assert root_json(one)["why_not"] == (rule or None)
 
 
 def test_what_goes_and_what_comes_in_either_direction() -> None:
@@ -185,8 +185,8 @@ def test_what_goes_and_what_comes_in_either_direction() -> None:
         document["roles"].pop("lay")
         document["researchers"]["lab"] = document["researchers"].pop("local")
 
-    one = shown(following(edit), [FIRST], read_time("2026-12-01T00:00:00Z"))
-    assert as_json(one)["changes"] == [
+    one = review_root(following(edit), [FIRST], read_time("2026-12-01T00:00:00Z"))
+    assert root_json(one)["changes"] == [
         "role lay: removed",
         f"researcher lab: added, local, until {KEYS.root.root.expires}",
         "researcher local: removed",
@@ -197,15 +197,15 @@ def test_one_signature_is_needed_and_two_are() -> None:
     def one_of(document: dict[str, Any]) -> None:
         document["roles"]["root"]["threshold"] = 1
 
-    one = shown(following(one_of), [FIRST], read_time("2026-12-01T00:00:00Z"))
-    assert "of version 2; 1 is needed\n" in in_words(one)
-    assert "of version 1; 2 are needed\n" in in_words(one)
-    assert "1 est nécessaire" in in_words(one, "fr")
+    one = review_root(following(one_of), [FIRST], read_time("2026-12-01T00:00:00Z"))
+    assert "of version 2; 1 is needed\n" in root_text(one)
+    assert "of version 1; 2 are needed\n" in root_text(one)
+    assert "1 est nécessaire" in root_text(one, "fr")
 
 
 def test_signatures_that_count_nothing_are_counted_apart() -> None:
     envelope = sign("root", KEYS.root.root.document(), Signer(), KEYS.members[0], KEYS.coordinator)
-    text = in_words(shown(envelope, [], read_time("2026-12-01T00:00:00Z")))
+    text = root_text(review_root(envelope, [], read_time("2026-12-01T00:00:00Z")))
     assert "by 1 of the 3 keys of version 1" in text
     assert "2 by other keys, or not valid: they do not count" in text
 
@@ -218,7 +218,7 @@ def test_words_that_somebody_else_chose_cannot_pose() -> None:
         document["researchers"]["local"]["organisation"] = "x\nVALID: it follows\r\x1b[1A"
         document["charter"] = "\x1b]0;title\x07"
 
-    text = in_words(shown(following(pose), [FIRST], read_time("2026-12-01T00:00:00Z")))
+    text = root_text(review_root(following(pose), [FIRST], read_time("2026-12-01T00:00:00Z")))
     assert set(text) <= set(string.printable + "⟨⟩") - {"\r", "\x1b", "\x0b", "\x0c", "\t"}
     assert not any(
         line.startswith("VALID: it follows\r") or line.strip() == "VALID: it follows" for line in text.splitlines()

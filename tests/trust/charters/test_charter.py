@@ -11,7 +11,7 @@ from tests.support.charters import MENDED, PERMIT, PURPOSES, TOML, forbid, write
 from trust.charters.cedar_text import policies_of
 from trust.charters.charter import Charter
 from trust.errors import CharterInvalid, InvalidInput
-from trust.plain.charter import charter_in_words
+from trust.plain.charter import charter_text
 
 READY = files("trust") / "charters" / "research"
 FILES = ("charter.toml", "purposes.toml", "policies.cedar")
@@ -222,7 +222,7 @@ def test_a_study_that_says_nothing_declares_the_floors() -> None:
 @pytest.mark.parametrize("lang", ["en", "fr"])
 def test_a_charter_in_words_has_every_policy_with_its_article(name: str, lang: str) -> None:
     charter = Charter.load(name)
-    shown = charter_in_words(charter, lang)
+    shown = charter_text(charter, lang)
     for policy in charter.rules:
         assert f"{policy.id} (article {policy.article})" in shown
         assert policy.words[lang] in shown
@@ -232,28 +232,28 @@ def test_a_charter_in_words_has_every_policy_with_its_article(name: str, lang: s
 
 
 def test_a_charter_s_floors_in_words(tmp_path: Path) -> None:
-    shown = charter_in_words(Charter.load("research"), "fr")
+    shown = charter_text(Charter.load("research"), "fr")
     assert "Rien n’est dit d’un groupe de moins de 11 personnes." in shown
     assert "0,33" in shown
     toml = TOML.replace('["all", "joined"]', '["all"]').replace("= true", "= false")
     other = write(tmp_path, None, toml)
-    shown = charter_in_words(Charter.load(other))
+    shown = charter_text(Charter.load(other))
     assert "Every named partner takes part, or there is no answer." in shown
     assert "A count of zero may be shown." in shown
     assert "None: nothing is permitted." in shown
     other = write(tmp_path, None, TOML.replace('["all", "joined"]', '["joined"]'))
-    assert "The partners that have joined are enough for an answer." in charter_in_words(Charter.load(other))
+    assert "The partners that have joined are enough for an answer." in charter_text(Charter.load(other))
 
 
 def test_a_charter_without_words_in_a_language_is_shown_by_its_name(tmp_path: Path) -> None:
     toml = TOML.replace(', fr = "La mienne"', "").replace(', fr = "Vous pouvez vous opposer."', "")
-    shown = charter_in_words(Charter.load(write(tmp_path, PERMIT, toml, PURPOSES)), "fr")
+    shown = charter_text(Charter.load(write(tmp_path, PERMIT, toml, PURPOSES)), "fr")
     assert shown.startswith("mine (mine, version 1)\n")
 
 
 def test_a_language_that_is_not_there() -> None:
     with pytest.raises(InvalidInput, match="the language 'de'; expected one of: en, fr"):
-        charter_in_words(Charter.load("research"), "de")
+        charter_text(Charter.load("research"), "de")
 
 
 def test_remedies_are_optional() -> None:

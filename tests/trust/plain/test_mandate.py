@@ -17,7 +17,7 @@ from trust.dataset.expressions import Apply, Calculate, Compare, Name, Number
 from trust.documents.mandate import Mandate
 from trust.documents.study import Study
 from trust.errors import CohortInvalid, InvalidInput, MessageInvalid, Refused, StudyInvalid
-from trust.plain import Page, plain
+from trust.plain import Page, mandate_page
 from trust.privacy.protections import Protections
 from trust.signing.envelope import sha256
 from trust.words.language import LANGUAGES
@@ -84,7 +84,7 @@ def written(lang: str, study: Any = None, mandate: Any = None, of: Dataset = DAT
     names = {"dataset": of.id, "dataset_digest": of.digest()}
     raw = canonical({**names, **STUDY, **(study or {})})
     signed = canonical({"study": sha256(raw), "dataset": of.digest(), **MANDATE, **(mandate or {})})
-    page = plain(raw, signed, of, lang=lang)
+    page = mandate_page(raw, signed, of, lang=lang)
     return page, page.text().replace(sha256(raw), "").replace(sha256(signed), "")
 
 
@@ -130,9 +130,9 @@ def test_bytes_that_say_nothing_clear_have_no_words(study: Any, mandate: Any, er
 
 def test_bytes_that_are_not_canonical_and_another_language_have_no_words() -> None:
     with pytest.raises(MessageInvalid):
-        plain(b"{ }", b"{}", DATASET, lang="en")
+        mandate_page(b"{ }", b"{}", DATASET, lang="en")
     with pytest.raises(InvalidInput, match="'fr', perhaps"):
-        plain(b"{}", b"{}", DATASET, lang="fra")
+        mandate_page(b"{}", b"{}", DATASET, lang="fra")
 
 
 # ---- silent on no field

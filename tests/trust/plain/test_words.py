@@ -152,7 +152,7 @@ def test_the_outermost_conditions_stand_in_a_list_that_says_how_they_are_joined(
     for cohort, said in (
         ("age > 1 and (smoker or bmi > 30)", "all of the following are true"),
         ("age > 1 or smoker", "at least one of the following is true"),
-        ("age > 1", "for whom the following holds"),
+        ("age > 1", "for whom the following is true"),
         ("", "Everyone in these data."),
     ):
         about = written("en", {"cohort": cohort})[0].sections[6]

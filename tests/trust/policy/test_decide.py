@@ -287,10 +287,14 @@ def test_a_threshold_below_equal_to_and_above_its_floor(tmp_path: Path, field: s
     ("field", "text", "remedy"),
     [
         ("persons", "persons must be 11 or more; the study declares 10", "set persons to 11"),
-        ("dominance_percent", "dominance_percent must be 85 or less; the study declares 86", "set dominance_percent to 85"),
+        (
+            "dominance_percent",
+            "dominance_percent must be 85 or less; the study declares 86",
+            "set dominance_percent to 85",
+        ),
         (
             "glm_parameters_per_person",
-            "glm_parameters_per_person is 0.33 or less; the study declares 0.34",
+            "glm_parameters_per_person must be 0.33 or less; the study declares 0.34",
             "set glm_parameters_per_person to 0.33",
         ),
         ("zero_is_small", "zero_is_small must be true; the study declares false", "set zero_is_small to true"),
