@@ -142,7 +142,7 @@ def test_the_page_is_made_from_the_bytes_that_are_signed(review: Review, docket:
     for part in ("checked", "unchecked", "unchecked_1", "charter"):
         assert review_words.committee_text(part, lang)[:60] in out
     assert filed.mandate_digest in out
-    assert out.count(f"• {review_words.say('yes', lang)} – ") == 16
+    assert out.count(f"• {review_words.committee_text('yes', lang)} – ") == 16
     assert "■" not in out
     assert max(map(len, out.splitlines())) <= 88
 

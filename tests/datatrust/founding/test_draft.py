@@ -372,7 +372,7 @@ def test_a_researcher_whose_time_is_over_is_carried_over_and_named(run: Run, sig
     code, _, err = run("root", "draft", "--from", signed, "--out", "root-2.json")
     assert code == 0
     assert "note: no longer accredited: lab-1" in err
-    assert "accredited until 2020-01-01T00:00:00Z: over" in run("root", "show", "root-2.json")[1]
+    assert "accreditation ended 2020-01-01T00:00:00Z" in run("root", "show", "root-2.json")[1]
 
 
 # ---- dates
