@@ -10,12 +10,12 @@ from coordinator.docket.docket import Docket
 from coordinator.study.conductor import Channel, Coordinator, StudyOutcome, conduct
 from coordinator.study.release import publish
 from coordinator.study.replay import LeaveForAnother, Replay, answers_kept
-from trust.analyses.base import Scope, Values
+from trust.analyses.base import Values
 from trust.charters.charter import Charter
 from trust.decision import Decisions
 from trust.documents.filed_study import FiledStudy
-from trust.documents.study import Study, plan
-from trust.documents.votes import read_revocation
+from trust.documents.study import PlannedStudy, Study
+from trust.documents.votes import valid_revocations
 from trust.errors import DataTrustError, Fault, MessageInvalid, Refused
 from trust.privacy.protections import Protections
 from trust.protocol.messages import UP, pack_signed, unpack
@@ -31,8 +31,12 @@ _END_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class ReleasedStudy:
-    """A released study: how it was conducted, results with small cells hidden, what was decided, the signed file."""
+    """A released study: how it was conducted, results with small cells hidden, what was decided, the signed file.
 
+    `filed` is the study as it stood before it was carried out.
+    """
+
+    filed: FiledStudy
     conducted: StudyOutcome
     values: dict[str, Values]
     decisions: Decisions
@@ -64,12 +68,11 @@ def carry_out(
     filed_study, trust = docket.find(study), docket.trust
     goes_on = replay is not None and filed_study.state in ("running", "released")
     mandate = filed_study.mandate if goes_on else docket.mandate(study)
-    study_text = filed_study.written
-    scope = trust.scope(study_text)
+    planned = PlannedStudy(study=filed_study.written, scope=trust.scope(filed_study.written))
     if not goes_on:
         docket.move(filed_study.id, "running")
     try:
-        least = _least(study_text, trust.charter)
+        least = _least(planned.study, trust.charter)
         coordinator = Coordinator(identity, trust.root, docket, trust.roots[1:], least)
         if replay is not None:
             coordinator = replace(
@@ -80,14 +83,14 @@ def carry_out(
             coordinator,
             filed_study.study,
             mandate,
-            scope,
+            planned,
             replay or channel,
             deadline=deadline,
             patience=patience,
             tell=tell,
         )
         before_release()
-        values, decisions, envelope = _published(conducted, scope, docket, filed_study, identity, replay)
+        values, decisions, envelope = _published(conducted, planned, docket, filed_study, identity, replay)
     except Refused as refused:
         ends_study = refused.rule in (
             "cancelled",
@@ -105,12 +108,12 @@ def carry_out(
                 filed_study.id, Refused("fault", "the study was broken off", remedy="file a new study"), "failed"
             )
         raise
-    return ReleasedStudy(conducted, values, decisions, envelope)
+    return ReleasedStudy(filed_study, conducted, values, decisions, envelope)
 
 
 def _published(
     conducted: StudyOutcome,
-    scope: Scope,
+    planned: PlannedStudy,
     docket: Docket,
     filed_study: FiledStudy,
     identity: Signer,
@@ -122,7 +125,7 @@ def _published(
     """
     try:
         now = docket.find(filed_study.id)
-        return publish(conducted, scope, plan(now.written, scope), docket, now, identity)
+        return publish(conducted, planned.scope, planned.plans, docket, now, identity)
     except Fault as wrong:
         if replay is None:
             raise
@@ -145,12 +148,9 @@ def tell_the_end(docket: Docket, identity: Signer, study: str, channel: Channel)
     """
     filed_study, root = docket.find(study), docket.trust.root.root
     refusing = {name for name, raw in answers_kept(docket, study, 0).items() if _is_refusal(raw)}
-    revocations: list[Envelope] = []
-    for envelope in docket.revocations(filed_study.mandate_digest):
-        with suppress(Refused):  # of a former member
-            read_revocation(envelope, root)
-            revocations.append(envelope)
-    header = {"kind": "close", "mandate": filed_study.mandate_digest.removeprefix("sha256:")}
+    digest = filed_study.mandate_digest
+    revocations = valid_revocations(docket.revocations(digest), [root], digest)
+    header = {"kind": "close", "mandate": digest.removeprefix("sha256:")}
     extra = {"revocations": [envelope.document() for envelope in revocations]} if revocations else {}
     close = pack_signed({**header, **extra}, identity)
     partners_to_tell = [name for name in filed_study.drafted.partners if name in root.partners and name not in refusing]

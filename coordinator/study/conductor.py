@@ -11,15 +11,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
 from coordinator.study.channel import Book, Channel
 from trust.analyses.base import Ask, Scope, Sum, Values, together
 from trust.decision import Decision, Decisions, require
 from trust.documents.mandate import SignedMandate
 from trust.documents.root import TrustRoot
-from trust.documents.study import Study, plan_documents
-from trust.documents.votes import read_revocation
+from trust.documents.study import PlannedStudy, Study, plan_documents
+from trust.documents.votes import valid_revocations
 from trust.errors import Fault, MessageInvalid, Refused
 from trust.logs.checkpoint import journal_origin, read_checkpoint
 from trust.privacy.protections import Protections
@@ -128,12 +126,8 @@ class _StudyRun:
 
     def revocations(self) -> list[Envelope]:
         """Those of this mandate, signed by a member of this root."""
-        book, revocations_found = self.coordinator.book, []
-        for envelope in book.revocations("sha256:" + self.mandate.digest.hex()) if book else ():
-            with suppress(Refused):  # of a former member
-                read_revocation(envelope, self.coordinator.root.root)
-                revocations_found.append(envelope)
-        return revocations_found
+        book, digest = self.coordinator.book, "sha256:" + self.mandate.digest.hex()
+        return valid_revocations(book.revocations(digest), [self.coordinator.root.root], digest) if book else []
 
     def publish(self, kind: str, body: Mapping[str, Any]) -> None:
         """One entry of the register, where there is one."""
@@ -167,7 +161,7 @@ def conduct(
     coordinator: Coordinator,
     study: Envelope,
     mandate: Envelope,
-    scope: Scope,
+    planned: PlannedStudy,
     channel: Channel,
     *,
     deadline: float = 60.0,
@@ -178,6 +172,7 @@ def conduct(
 
     Args:
         study, mandate: as they were signed.
+        planned: the study of that envelope, verified, with its plan.
         deadline: seconds for the roll call: who has not answered by then takes no part.
         patience: seconds that any later answer may take, since a study cannot go on without it; `deadline` if not said.
         tell: is told the state in words, for a person who waits.
@@ -186,19 +181,8 @@ def conduct(
         not open; Fault where a partner is silent.
     """
     signed_mandate = SignedMandate(mandate, coordinator.root)
-    study_text = Study.read(study.unverified_payload)
-    plans = {name: analysis.plan(scope) for name, analysis in sorted(study_text.analyses.items())}
-    partners = coordinator.root.root.verify_keys()
-    parameters = Parameters(
-        study=study_text.id,
-        mandate=signed_mandate.digest,
-        root=coordinator.root.digest,
-        partners={n: Ed25519PublicKey.from_public_bytes(partners[n]) for n in signed_mandate.mandate.partners},
-        m=signed_mandate.mandate.m,
-        c=signed_mandate.mandate.c,
-        sums=signed_mandate.mandate.sums,
-        participation=signed_mandate.mandate.participation,
-    )
+    study_text, scope, plans = planned.study, planned.scope, planned.plans
+    parameters = signed_mandate.parameters(study_text.id, coordinator.root)
     patient = deadline if patience is None else patience
     study_run = _StudyRun(
         coordinator=coordinator,

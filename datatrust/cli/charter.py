@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import typer
 
 from datatrust.cli.command import Command, group
-from trust.analyses.base import Scope
 from trust.canonical import canonical, read_model
 from trust.charters.charter import Charter
 from trust.charters.partner_policy import PartnerPolicy
@@ -112,7 +111,7 @@ def charter_explain(
         study_asked = study_asked.model_copy(update=fields)
     number = _enough(study_asked.protections) if partners is None else partners
     names = tuple(f"partner-{n}" for n in range(1, number + 1))
-    scope = Scope(described, names, study_asked.protections, read.partner_may_be_shown)
+    scope = study_asked.scope(described, names, read)
     plans = plan(study_asked, scope) if dataset else {}
     explanation = explain(study_asked, read, scope, plans, now=now, asker=asker, policy=partner_policy, lang=lang)
     typer.echo(str(explanation))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -25,7 +25,7 @@ from trust.canonical import canonical
 from trust.decision import Decision
 from trust.documents.filed_study import FiledStudy
 from trust.documents.study import plan, signed_study
-from trust.documents.votes import Refusal, Revocation, read_revocation
+from trust.documents.votes import Refusal, Revocation, read_revocation, valid_revocations
 from trust.errors import InvalidInput, Refused
 from trust.files import write_new, writing
 from trust.plain import Line, Page, Section, mandate_page
@@ -314,10 +314,9 @@ def _votes(docket: Desk, filed_study: FiledStudy, lang: str) -> Iterator[Line]:
                 "ended", lang, rule=filed_study.ended.rule, text=escaped(filed_study.ended.text, quotes=False)
             )
         )
-    for envelope in docket.revocations(filed_study.mandate_digest):
-        with suppress(Refused):  # of a former member
-            why = read_revocation(envelope, docket.trust.root.root).reason
-            yield Line(committee_text("revoked_why", lang, reason=escaped(why)))
+    root, digest = docket.trust.root.root, filed_study.mandate_digest
+    for envelope in valid_revocations(docket.revocations(digest), [root], digest):
+        yield Line(committee_text("revoked_why", lang, reason=escaped(read_revocation(envelope, root).reason)))
 
 
 def _summary(docket: Desk, filed_study: FiledStudy) -> dict[str, object]:

@@ -270,6 +270,7 @@ class LocalTrust(AnyTrust):
         self.uploads = conducted.uploads
         if self._state:
             self._state.coordinator.keep_result(filed_study.id, write_envelope(outcome.envelope))
+        filed_study = outcome.filed
         provenance = provenance_of(
             self._trust,
             filed_study,

@@ -24,7 +24,7 @@ from trust.documents.mandate import Mandate, quorum
 from trust.documents.root import Root, TrustRoot
 from trust.documents.study import Study
 from trust.documents.study_states import State
-from trust.documents.votes import Refusal, read_refusal, read_revocation
+from trust.documents.votes import Refusal, read_refusal, valid_revocations
 from trust.errors import Fault, InvalidInput, MessageInvalid, Refused
 from trust.signing.envelope import Envelope, sha256, signers_of
 from trust.times import Time
@@ -130,7 +130,7 @@ def read_filed(value: Any, trust: TrustDocuments, versions: Mapping[int, TrustRo
         raise Refused("mandate", "the coordinator shows the mandate of another study", remedy=_ASK)
     root = versions.get(mandate.root, trust.root)
     signers = signers_of("mandate", study_shown.mandate, root.root.keys_of("committee"))
-    revocations = tuple(_valid(study_shown.revocations, digest, {root.root.version: root.root, 0: trust.root.root}))
+    revocations = tuple(valid_revocations(study_shown.revocations, [root.root, trust.root.root], digest))
     state = _borne_out(study_shown.state, mandate, signers, bool(revocations), trust, root)
     ending = study_shown.ended
     filed_study = FiledStudy(
@@ -188,13 +188,3 @@ def _votes(envelopes: Iterable[Envelope], digest: str, root: Root) -> Iterator[R
             if vote.mandate == digest and vote.member not in members_seen:
                 members_seen.add(vote.member)
                 yield vote
-
-
-def _valid(envelopes: Iterable[Envelope], digest: str, roots: Mapping[int, Root]) -> Iterator[Envelope]:
-    """Revocations of this mandate, signed by a member of one of the roots."""
-    for envelope in envelopes:
-        for root in roots.values():
-            with suppress(Refused, InvalidInput):
-                if read_revocation(envelope, root).mandate == digest:
-                    yield envelope
-                    break

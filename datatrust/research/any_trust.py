@@ -173,7 +173,7 @@ class AnyTrust(ABC):
         )
 
     def _scope(self, study: Study) -> Scope:
-        return Scope(self.dataset, self.partners, study.protections, self.charter.partner_may_be_shown)
+        return study.scope(self.dataset, self.partners, self.charter)
 
     # ---- what would be decided, before any row
 

@@ -151,9 +151,7 @@ class Result(Mapping[str, Released]):
                 "root-pinned", f"{context.where} was made under another trust root", remedy="ask who runs the trust"
             )
         study = filed_study.written
-        scope = Scope(
-            trust.dataset, filed_study.drafted.partners, study.protections, trust.charter.partner_may_be_shown
-        )
+        scope = study.scope(trust.dataset, filed_study.drafted.partners, trust.charter)
         sums = _sums(context, root)
         partners = sums[0] if sums else scope.partners
         absent = {name: "not known any more" for name in scope.partners if name not in partners}

@@ -23,7 +23,7 @@ from nodes.state.read_only import opened
 from nodes.study import gate
 from nodes.study.answered_cohorts import AnsweredCohorts
 from nodes.study.computation import Computation
-from trust.analyses.base import Scope, together
+from trust.analyses.base import together
 from trust.canonical import canonical
 from trust.charters.charter import Charter
 from trust.charters.partner_policy import PartnerPolicy, floor_of
@@ -33,7 +33,7 @@ from trust.dataset.rows import partner_rows
 from trust.decision import Decision, Decisions
 from trust.documents.mandate import Mandate, SignedMandate, draft_mandate
 from trust.documents.root import TrustRoot
-from trust.documents.study import Study, plan, plan_documents, signed_study
+from trust.documents.study import PlannedStudy, Study, plan_documents, signed_study
 from trust.errors import DataTrustError, InvalidInput, MessageInvalid, Refused, nearest
 from trust.protocol.asks import plan_bytes, question
 from trust.signing.envelope import Envelope, sha256
@@ -113,15 +113,16 @@ def rehearse(settings: NodeSettings, papers: Told) -> Rehearsal:
     root, dataset, charter = settings.root(), settings.dataset(), settings.charter()
     policy, source = settings.policy(charter), settings.source().checked(dataset)
     study, partners = papers.study, tuple(sorted(root.root.partners))
-    scope = Scope(dataset, partners, study.protections, charter.partner_may_be_shown)
+    planned = PlannedStudy(study=study, scope=study.scope(dataset, partners, charter))
+    scope = planned.scope
     notes: list[str] = []
     parts: list[tuple[str, Decisions]] = []
     with _state(settings.own) as state:
         first = list(_signed_decisions(papers, root, notes))
         if study.researcher in root.root.researchers:
-            mandate = _mandate(papers, root, scope, charter, notes)
+            mandate = _mandate(papers, root, planned, charter, notes)
             first += _gate_decisions(
-                settings, gate.MandateRequest(mandate, study, papers.digest, scope), root, policy, state
+                settings, gate.MandateRequest(mandate, papers.digest, planned), root, policy, state
             )
         parts.append(("before rows", Decisions(first)))
         if not parts[-1][1].ok:
@@ -141,7 +142,7 @@ def rehearse(settings: NodeSettings, papers: Told) -> Rehearsal:
             if parts[-1][1].ok:
                 rows = cohort_rows.frozen.rows
                 rows = partner_rows(rows, partners.index(settings.name)) if PARTNER in names else rows
-                parts.append(("first sums", Decisions(_first_sums(study, scope, rows))))
+                parts.append(("first sums", Decisions(_first_sums(planned, rows))))
     return Rehearsal(tuple(parts), tuple(notes))
 
 
@@ -160,7 +161,7 @@ def _signed_decisions(papers: Told, root: TrustRoot, notes: list[str]) -> Iterat
             yield _no("signature", wrong)
 
 
-def _mandate(papers: Told, root: TrustRoot, scope: Scope, charter: Charter, notes: list[str]) -> SignedMandate:
+def _mandate(papers: Told, root: TrustRoot, planned: PlannedStudy, charter: Charter, notes: list[str]) -> SignedMandate:
     """The one that was given, or a draft of what the coordinator would write."""
     if papers.mandate is not None:
         try:
@@ -169,7 +170,7 @@ def _mandate(papers: Told, root: TrustRoot, scope: Scope, charter: Charter, note
             notes.append(f"its mandate is not in force here ({wrong}); a draft was taken in its place")
     else:
         notes.append("there is no mandate: a draft was taken, and the committee's signatures were not judged")
-    return _Draft(draft_mandate(papers.digest, papers.study, scope, charter.folder_digest, root.root, _NUMBER))
+    return _Draft(draft_mandate(papers.digest, planned, charter.folder_digest, root.root, _NUMBER))
 
 
 def _gate_decisions(
@@ -194,9 +195,9 @@ def _gate_decisions(
     return list(decisions)
 
 
-def _first_sums(study: Study, scope: Scope, rows: Any) -> Iterator[Decision]:
+def _first_sums(planned: PlannedStudy, rows: Any) -> Iterator[Decision]:
     """Each analysis' first question, computed and encoded here, and forgotten."""
-    plans = plan(study, scope)
+    study, scope, plans = planned.study, planned.scope, planned.plans
     computation = None
     try:
         asks = together({n: analysis.run(scope) for n, analysis in sorted(study.analyses.items())}).send(None) or {}

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
 from nodes.node import Node
 from nodes.rows.editions import CohortRows
 from nodes.study import gate
@@ -19,7 +17,7 @@ from trust.dataset.dataset import PARTNER
 from trust.dataset.rows import partner_rows
 from trust.documents.mandate import SignedMandate
 from trust.documents.root import TrustRoot
-from trust.documents.study import Study, plan, plan_documents, signed_study
+from trust.documents.study import PlannedStudy, Study, plan_documents, signed_study
 from trust.errors import MessageInvalid, Refused
 from trust.protocol.asks import Plans, plan_bytes
 from trust.protocol.messages import pack_asks, unpack_asks
@@ -52,8 +50,8 @@ def signed(node: Node, root: TrustRoot, header: Mapping[str, Any]) -> gate.Manda
     partners = mandate.mandate.partners
     if node.name not in partners or not set(partners) <= set(root.root.partners):
         raise Refused("partners-invalid", "the mandate names this partner, and only partners of the trust root")
-    scope = Scope(node.dataset, partners, study.protections, node.charter.partner_may_be_shown)
-    return gate.MandateRequest(mandate, study, sha256(envelope.unverified_payload), scope)
+    planned = PlannedStudy(study=study, scope=study.scope(node.dataset, partners, node.charter))
+    return gate.MandateRequest(mandate, sha256(envelope.unverified_payload), planned)
 
 
 def begin(
@@ -67,18 +65,8 @@ def begin(
     mandate, study, scope = request.mandate, request.study, request.scope
     partners, rows = mandate.mandate.partners, cohort_rows.frozen.rows
     rows = partner_rows(rows, partners.index(node.name)) if PARTNER in names else rows
-    plans = plan(study, scope)
-    keys = {name: Ed25519PublicKey.from_public_bytes(bytes.fromhex(root.root.partners[name].sign)) for name in partners}
-    parameters = Parameters(
-        study=study.id,
-        mandate=mandate.digest,
-        root=root.digest,
-        partners=keys,
-        m=mandate.mandate.m,
-        c=mandate.mandate.c,
-        sums=mandate.mandate.sums,
-        participation=mandate.mandate.participation,
-    )
+    plans = request.planned.plans
+    parameters = mandate.parameters(study.id, root)
     return OpenStudy(
         study,
         mandate,

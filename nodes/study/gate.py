@@ -33,7 +33,7 @@ from trust.dataset.dataset import PARTNER
 from trust.decision import Decision, Decisions
 from trust.documents.mandate import Mandate, SignedMandate, draft_mandate, quorum
 from trust.documents.root import TrustRoot
-from trust.documents.study import Study, plan
+from trust.documents.study import PlannedStudy, Study
 from trust.errors import Refused
 from trust.policy.decide import asker_of, decide, local_only
 from trust.privacy.rules import dominance, persons
@@ -50,9 +50,18 @@ class MandateRequest:
     """What a coordinator asks, signatures verified: a mandate, its study, and the digest of the study's bytes."""
 
     mandate: SignedMandate
-    study: Study
     study_digest: str
-    scope: Scope
+    planned: PlannedStudy
+
+    @property
+    def study(self) -> Study:
+        """The study's document."""
+        return self.planned.study
+
+    @property
+    def scope(self) -> Scope:
+        """What it is about."""
+        return self.planned.scope
 
 
 @dataclass(frozen=True)
@@ -81,7 +90,7 @@ def before_rows(request: MandateRequest, view: NodeView, *, now: datetime) -> De
     """Steps 1 to 5.  The signatures on root, mandate and study have been verified where they were read."""
     mandate, study, scope, root, charter = request.mandate, request.study, request.scope, view.root, view.charter
     mandate_body = mandate.mandate
-    own_draft = draft_mandate(request.study_digest, study, scope, charter.folder_digest, root.root, mandate_body.id)
+    own_draft = draft_mandate(request.study_digest, request.planned, charter.folder_digest, root.root, mandate_body.id)
     accredited_until = root.root.researchers[study.researcher].accredited_until
     return Decisions(
         [
@@ -119,7 +128,7 @@ def before_rows(request: MandateRequest, view: NodeView, *, now: datetime) -> De
                 study,
                 charter,
                 scope,
-                plan(study, scope),
+                request.planned.plans,
                 now=now,
                 asker=asker_of(root.root, study.researcher),
                 partner=view.partner,

@@ -17,7 +17,6 @@ from nodes.study import sessions
 from nodes.study.session import Session
 from tests.nodes.study.test_policies import policy
 from tests.support.restartable_trust import NAMES, Disturbed, RestartableTrust, frame
-from trust.documents.study import plan
 from trust.protocol.messages import DOWN, UP, pack_asks, pack_signed, unpack, unpack_asks
 from trust.secure_sum import Party
 from trust.secure_sum.errors import StoreUnavailable
@@ -34,7 +33,7 @@ class Asking:
 
     def __init__(self, folder: Path, asked: Mapping[str, Any] = MODEL) -> None:
         self.places = RestartableTrust(folder)
-        self.study, self.signed, self.mandate, self.scope = self.places.study(asked=asked)
+        self.study, self.signed, self.mandate, self.planned = self.places.study(asked=asked)
         self.down: dict[str, list[bytes]] = {name: [] for name in NAMES}
 
     def run(self, before: Callable[[str, int], None]) -> StudyOutcome:
@@ -49,7 +48,7 @@ class Asking:
 
         channel.exchange = kept  # type: ignore[method-assign]
         coordinator = Coordinator(keys.coordinator, keys.root)
-        return conduct(coordinator, self.signed, self.mandate, self.scope, channel)
+        return conduct(coordinator, self.signed, self.mandate, self.planned, channel)
 
     def ask(self, name: str, header: dict[str, Any], body: bytes = b"") -> dict[str, Any]:
         raw = pack_signed(header, self.places.of.keys.coordinator, body)
@@ -205,7 +204,7 @@ def test_an_earlier_sum_is_not_put_in_the_place_of_the_last_total(tmp_path: Path
     genuine = asking.down["b"]
     old, new = header_of(genuine[3]), header_of(genuine[5])
     assert (old["r"], new["r"]) == (1, 3)
-    plans = plan(asking.study, asking.scope)
+    plans = asking.planned.plans
     asks, _ = unpack_asks(old["asks"], unpack(genuine[3], DOWN)[1], plans)
     _, shown = unpack_asks(new["asks"], unpack(genuine[5], DOWN)[1], plans)
     names, values = pack_asks(asks, plans)

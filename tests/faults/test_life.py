@@ -32,6 +32,7 @@ from tests.support.committee import revocation, vote
 from tests.support.restartable_trust import NAMES, RestartableTrust
 from tests.support.sizes import FULL
 from trust.documents.mandate import SignedMandate
+from trust.documents.study import PlannedStudy
 from trust.documents.study_states import ENDED, FOLLOWS
 from trust.errors import DataTrustError, InvalidInput, Refused
 from trust.logs.merkle import Entry
@@ -184,11 +185,12 @@ class Life(RuleBasedStateMachine):
         channel = Killed(self.places, 99, True, lambda: None)
         keys = self.places.of.keys
         with pytest.raises(DataTrustError):
-            conduct(Coordinator(keys.coordinator, keys.root), filed.study, few, self.scope(filed.study), channel)
+            conduct(Coordinator(keys.coordinator, keys.root), filed.study, few, self.planned(filed.study), channel)
         assert self.contributed(study) == before
 
-    def scope(self, study: Envelope) -> Any:
-        return self.docket.trust.scope(self.docket.trust.signed(study)[0])
+    def planned(self, study: Envelope) -> PlannedStudy:
+        document = self.docket.trust.signed(study)[0]
+        return PlannedStudy(study=document, scope=self.docket.trust.scope(document))
 
     # ---- what holds
 

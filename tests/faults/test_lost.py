@@ -127,10 +127,10 @@ def trust() -> Iterator[RestartableTrust]:
 
 
 def run(places: RestartableTrust, channel: Channel, deadline: float = 60.0) -> StudyOutcome:
-    _, signed, mandate, scope = places.study(asked=ASKED)
+    _, signed, mandate, planned = places.study(asked=ASKED)
     keys = places.of.keys
     coordinator = Coordinator(keys.coordinator, keys.root, places.trust.docket)
-    return conduct(coordinator, signed, mandate, scope, channel, deadline=deadline)
+    return conduct(coordinator, signed, mandate, planned, channel, deadline=deadline)
 
 
 @pytest.fixture(scope="module")

@@ -84,8 +84,8 @@ def places() -> Iterator[RestartableTrust]:
 
 
 def run(places: RestartableTrust, channel: Lossy) -> StudyOutcome:
-    _, signed, mandate, scope = places.study(asked=ASKED)
-    return conduct(Coordinator(places.of.keys.coordinator, places.of.keys.root), signed, mandate, scope, channel)
+    _, signed, mandate, planned = places.study(asked=ASKED)
+    return conduct(Coordinator(places.of.keys.coordinator, places.of.keys.root), signed, mandate, planned, channel)
 
 
 @pytest.fixture(scope="module")

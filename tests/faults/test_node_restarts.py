@@ -15,9 +15,9 @@ from trust.protocol.messages import UP, unpack
 
 
 def run(places: RestartableTrust, channel: Disturbed) -> StudyOutcome:
-    _, signed, mandate, scope = places.study()
+    _, signed, mandate, planned = places.study()
     keys = places.of.keys
-    return conduct(Coordinator(keys.coordinator, keys.root), signed, mandate, scope, channel)
+    return conduct(Coordinator(keys.coordinator, keys.root), signed, mandate, planned, channel)
 
 
 def same(one: StudyOutcome, other: StudyOutcome) -> bool:
@@ -80,9 +80,9 @@ def test_all_nodes_killed_at_every_message(tmp_path: Path, undisturbed: tuple[St
 def test_what_a_session_keeps_is_gone_after_the_close(tmp_path: Path) -> None:
     places = RestartableTrust(tmp_path)
     seen: list[int] = []
-    study, signed, mandate, scope = places.study()
+    study, signed, mandate, planned = places.study()
     channel = Disturbed(places, before=lambda name, n: seen.append(len(places.node(name).store.session(study.id))))
-    conduct(Coordinator(places.of.keys.coordinator, places.of.keys.root), signed, mandate, scope, channel)
+    conduct(Coordinator(places.of.keys.coordinator, places.of.keys.root), signed, mandate, planned, channel)
     assert max(seen) > 3  # the control: there was something
     assert all(places.node(name).store.session(study.id) == {} for name in NAMES)
 

@@ -63,8 +63,10 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Commit, tupl
 
     with recording(folder / "state.sqlite", told), uploads.watched():
         places.start("b")
-        _, study, mandate, scope = places.study(asked=ASKED)
-        conduct(Coordinator(places.of.keys.coordinator, places.of.keys.root), study, mandate, scope, Disturbed(places))
+        _, study, mandate, planned = places.study(asked=ASKED)
+        conduct(
+            Coordinator(places.of.keys.coordinator, places.of.keys.root), study, mandate, planned, Disturbed(places)
+        )
     assert max(head[0] for _, head, _ in found) > 12
     return found
 

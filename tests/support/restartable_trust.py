@@ -17,8 +17,7 @@ from nodes.state.store import SqliteStore
 from nodes.study.sessions import Sessions
 from tests.support.example import contract, number, small_trust
 from tests.support.trust_parts import TrustParts
-from trust.analyses.base import Scope
-from trust.documents.study import Study
+from trust.documents.study import PlannedStudy, Study
 from trust.protocol.messages import DOWN, unpack
 from trust.signing.envelope import Envelope
 
@@ -66,11 +65,11 @@ class RestartableTrust:
 
     def study(
         self, cohort: str = "", asked: Mapping[str, Any] | None = None
-    ) -> tuple[Study, Envelope, Envelope, Scope]:
+    ) -> tuple[Study, Envelope, Envelope, PlannedStudy]:
         analyses = dict(asked or ASKED)
         study = self.trust.study("many", purpose="AcademicResearch", analyses=analyses, cohort=cohort).study
         signed = self.of.keys.study(study)
-        return study, signed, self.of.keys.mandate(self.of.mandate_of(study, signed)), self.trust._scope(study)
+        return study, signed, self.of.keys.mandate(self.of.mandate_of(study, signed)), self.of.planned(study)
 
 
 class Disturbed:

@@ -13,7 +13,7 @@ from nodes.study.session import Session
 from trust.charters.charter import Charter
 from trust.documents.mandate import Mandate, draft_mandate
 from trust.documents.root import TrustRoot
-from trust.documents.study import Study
+from trust.documents.study import PlannedStudy, Study
 from trust.protocol.messages import DOWN, UP, pack_signed, unpack
 from trust.signing.envelope import Envelope, sha256, sign
 
@@ -68,9 +68,14 @@ class TrustParts:
 
     def mandate_of(self, study: Study, signed: Envelope, number: str = "2026-0001") -> Mandate:
         """The honest mandate of a study, not yet signed."""
-        scope = self.trust._scope(study)
         charter = self.trust.charter.folder_digest
-        return draft_mandate(sha256(signed.unverified_payload), study, scope, charter, self.keys.root.root, number)
+        return draft_mandate(
+            sha256(signed.unverified_payload), self.planned(study), charter, self.keys.root.root, number
+        )
+
+    def planned(self, study: Study) -> PlannedStudy:
+        """The study over the rows of this trust, with its plan."""
+        return PlannedStudy(study=study, scope=self.trust._scope(study))
 
     def mandate_answers(
         self,
@@ -107,4 +112,4 @@ class TrustParts:
         self.sessions = {name: Session(node) for name, node in self.nodes.items()}
         self.channel = Sessions(self.sessions, self.keys.coordinator, change)
         coordinator = Coordinator(self.keys.coordinator, self.keys.root)
-        return conduct(coordinator, signed, envelope, self.trust._scope(study), self.channel)
+        return conduct(coordinator, signed, envelope, self.planned(study), self.channel)

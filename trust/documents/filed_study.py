@@ -14,7 +14,7 @@ from trust.charters.charter import Charter
 from trust.dataset.dataset import Dataset
 from trust.documents.mandate import Mandate, draft_mandate, quorum
 from trust.documents.root import TrustRoot
-from trust.documents.study import Study, signed_study
+from trust.documents.study import PlannedStudy, Study, signed_study
 from trust.documents.study_states import State, no_such_move
 from trust.documents.verification import check_signature_count
 from trust.documents.votes import Refusal
@@ -51,7 +51,7 @@ class TrustDocuments:
     def scope(self, study: Study) -> Scope:
         """What a study is about: this dataset at every partner of the root."""
         partners = tuple(sorted(self.root.root.partners))
-        return Scope(self.dataset, partners, study.protections, self.charter.partner_may_be_shown)
+        return study.scope(self.dataset, partners, self.charter)
 
     def signed(self, study: Envelope) -> tuple[Study, Envelope]:
         """A study that a researcher of the root has signed, and its envelope with no other signature.
@@ -88,7 +88,8 @@ class TrustDocuments:
 
     def draft_mandate(self, study: Study, digest: str, number: str) -> Mandate:
         """The mandate of a study; `digest` is `sha256:<hex>` of its signed bytes.  Raises: StudyInvalid."""
-        return draft_mandate(digest, study, self.scope(study), self.charter.folder_digest, self.root.root, number)
+        planned = PlannedStudy(study=study, scope=self.scope(study))
+        return draft_mandate(digest, planned, self.charter.folder_digest, self.root.root, number)
 
     def enough(self, signers: frozenset[str]) -> bool:
         """Whether these members are a quorum, each role among them."""
@@ -129,12 +130,12 @@ class FiledStudy:
     lapsed: Lapse | None = None
     ended: Refused | None = None
 
-    @property
+    @cached_property
     def written(self) -> Study:
         """The study's document."""
         return Study.read(self.study.unverified_payload)
 
-    @property
+    @cached_property
     def drafted(self) -> Mandate:
         """The mandate's document."""
         return _mandate(self.mandate)

@@ -10,16 +10,17 @@ import hashlib
 from datetime import datetime
 from typing import Literal
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import Field, model_validator
 
-from trust.analyses.base import Scope
 from trust.canonical import Model, read_document
 from trust.charters.charter import Committee
 from trust.decision import Decision
 from trust.documents.root import Name, Root, TrustRoot
-from trust.documents.study import Study, plan, plan_document_digest, sums_at_most
+from trust.documents.study import PlannedStudy, plan_document_digest, sums_at_most
 from trust.errors import MessageInvalid, Refused
 from trust.protocol.asks import upload_bytes
+from trust.secure_sum import Parameters
 from trust.signing.envelope import Envelope, signers_of, verified
 from trust.times import Time, read_time
 
@@ -59,15 +60,17 @@ class Mandate(Model):
         return self
 
 
-def draft_mandate(study_digest: str, study: Study, scope: Scope, charter: str, root: Root, number: str) -> Mandate:
+def draft_mandate(study_digest: str, planned: PlannedStudy, charter: str, root: Root, number: str) -> Mandate:
     """The mandate that a coordinator writes when a study is filed; nodes compute it again and compare.
 
     Args:
         study_digest: `sha256:<hex>` of the study's signed bytes.
         charter: digest of the charter's folder.
         number: the mandate's id.
+
+    Raises: StudyInvalid where an analysis does not fit the dataset.
     """
-    plans = plan(study, scope)
+    study, scope, plans = planned.study, planned.scope, planned.plans
     protections = study.protections
     return Mandate(
         id=number,
@@ -122,6 +125,20 @@ class SignedMandate:
         if self.mandate.root != root.root.version:
             text = "the mandate was signed for another version of the trust root"
             raise Refused("root-version", text, remedy="have it signed for the root in force")
+
+    def parameters(self, study: str, root: TrustRoot) -> Parameters:
+        """The sizes of the secure sums of a study, by its id, with the partners' keys in the root."""
+        mandate, keys = self.mandate, root.root.verify_keys()
+        return Parameters(
+            study=study,
+            mandate=self.digest,
+            root=root.digest,
+            partners={name: Ed25519PublicKey.from_public_bytes(keys[name]) for name in mandate.partners},
+            m=mandate.m,
+            c=mandate.c,
+            sums=mandate.sums,
+            participation=mandate.participation,
+        )
 
     def require_in_force(self, now: datetime) -> None:
         """Raises: Refused before its time and after it; asked again at each sum."""

@@ -17,7 +17,6 @@ from pydantic import Field, StrictBool, StrictInt, model_validator
 from trust.analyses.base import Values
 from trust.canonical import LARGEST_INTEGER, Model, canonical, digest, parse, read_model
 from trust.decision import Decision, Decisions
-from trust.documents.study import Study
 from trust.errors import MessageInvalid
 from trust.logs.merkle import Entry
 from trust.signing.envelope import Envelope, Signer, sha256, sign
@@ -244,14 +243,10 @@ def content_digest(document: ResultDocument) -> str:
     return digest({name: value for name, value in document.document().items() if name != "register"})
 
 
-def release_entry(document: ResultDocument, time: str, index: int) -> Entry:
-    """The register's entry of a release at its place: it names study, mandate and content by their digests.
-
-    Raises: MessageInvalid, StudyInvalid where the document's study cannot be read.
-    """
-    study = Study.read(document.study.unverified_payload)
+def release_entry(document: ResultDocument, study: str, time: str, index: int) -> Entry:
+    """The register's entry of a release at its place: the study's id, and the digests of mandate and content."""
     body = {"mandate": sha256(document.mandate.unverified_payload), "result": content_digest(document)}
-    return Entry.of("release", study.id, time, body, seq=index)
+    return Entry.of("release", study, time, body, seq=index)
 
 
 def signed_result(document: ResultDocument, register: Register, *signers: Signer) -> Envelope:

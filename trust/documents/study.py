@@ -6,7 +6,10 @@ import base64
 import re
 import secrets
 import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -14,14 +17,16 @@ from pydantic import Field, field_validator, model_validator
 from trust.analyses import AnyAnalysis
 from trust.analyses.base import Scope, Sum
 from trust.canonical import Model, digest, read_document
+from trust.charters.charter import Charter
 from trust.dataset.cohort import Cohort
+from trust.dataset.dataset import Dataset
 from trust.documents.root import Root
 from trust.errors import Refused, StudyInvalid
 from trust.privacy.protections import Protections
 from trust.signing.envelope import Envelope, verified
 from trust.times import Time, read_time
 
-__all__ = ["Study", "new_id", "plan", "plan_document_digest", "plan_documents", "signed_study"]
+__all__ = ["PlannedStudy", "Study", "new_id", "plan", "plan_document_digest", "plan_documents", "signed_study"]
 
 
 class Study(Model):
@@ -68,6 +73,26 @@ class Study(Model):
     def read(cls, raw: bytes) -> Study:
         """From canonical bytes.  Raises: MessageInvalid, StudyInvalid."""
         return read_document(cls, raw, StudyInvalid, "the study")
+
+    def scope(self, dataset: Dataset, partners: Sequence[str], charter: Charter) -> Scope:
+        """What the study is about: this dataset at these partners, under its own protections and this charter."""
+        return Scope(dataset, tuple(partners), self.protections, charter.partner_may_be_shown)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedStudy:
+    """A study over a scope, and its plan, which is made once and travels with it.
+
+    Whoever verifies a study makes a planned study of what was verified, and hands that on.
+    """
+
+    study: Study
+    scope: Scope
+
+    @cached_property
+    def plans(self) -> dict[str, dict[str, Sum]]:
+        """Every sum that the study may ask for.  Raises: StudyInvalid where an analysis does not fit the dataset."""
+        return plan(self.study, self.scope)
 
 
 def signed_study(envelope: Envelope, root: Root) -> Study:

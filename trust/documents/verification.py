@@ -92,6 +92,7 @@ class _Reading:
     register: Register = field(init=False)
     root: TrustRoot = field(init=False)
     mandate: SignedMandate = field(init=False)
+    study: Study = field(init=False)
 
     @property
     def at(self) -> datetime:
@@ -170,7 +171,7 @@ def _mandate(reading: _Reading) -> str:
 
 
 def _study(reading: _Reading) -> str:
-    study = check_study(reading.document.study, reading.mandate.mandate, reading.root, reading.at)
+    study = reading.study = check_study(reading.document.study, reading.mandate.mandate, reading.root, reading.at)
     if set(study.analyses) != set(reading.document.results):
         raise Refused("study", "the results are not those of the study's analyses", remedy=_DAMAGED)
     reading.found = replace(reading.found, study=study)
@@ -193,7 +194,7 @@ def _register(reading: _Reading) -> str:
     if reading.now is not None and reading.now < reading.at:
         raise Refused("register", "the release is dated later than now", remedy="check the clock")
     checkpoint = read_checkpoint(register.checkpoint, register_origin(root.trust), root.keys_of("coordinator").values())
-    leaf = leaf_hash(release_entry(reading.document, register.at, register.index).canonical())
+    leaf = leaf_hash(release_entry(reading.document, reading.study.id, register.at, register.index).canonical())
     proof = [bytes.fromhex(part) for part in register.proof]
     check_inclusion(leaf, register.index, checkpoint.size, proof, checkpoint.root)
     return f"the release is entry {register.index} of the {checkpoint.size} of the register"

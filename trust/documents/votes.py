@@ -7,17 +7,18 @@ speak of no other.  Format: docs/formats.md, 7.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Literal, TypeAlias, TypeVar
 
 from pydantic import Field
 
 from trust.canonical import Model, read_document
 from trust.documents.root import Key, Root
-from trust.errors import MessageInvalid, Refused
+from trust.errors import InvalidInput, MessageInvalid, Refused
 from trust.signing.envelope import Envelope, Kind, verified
 from trust.times import Time
 
-__all__ = ["Refusal", "Revocation", "read_refusal", "read_revocation"]
+__all__ = ["Refusal", "Revocation", "read_refusal", "read_revocation", "valid_revocations"]
 
 Digest: TypeAlias = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 Reason: TypeAlias = Annotated[str, Field(min_length=1, max_length=2000)]
@@ -55,6 +56,25 @@ def read_refusal(envelope: Envelope, root: Root) -> Refusal:
 def read_revocation(envelope: Envelope, root: Root) -> Revocation:
     """A revocation, signed by the member that it names.  Raises: Refused (`signature`), MessageInvalid."""
     return _read("revocation", Revocation, envelope, root)
+
+
+def valid_revocations(envelopes: Iterable[Envelope], roots: Sequence[Root], mandate: str) -> list[Envelope]:
+    """Those that revoke this mandate and that a member of one of the roots has signed, in their order.
+
+    Any other revokes nothing and is passed over, such as one of a former member.
+
+    Args:
+        roots: today's root, and where it differs the one that the mandate names.
+        mandate: `sha256:<hex>` of the mandate's signed bytes.
+    """
+    return [envelope for envelope in envelopes if any(_revokes(envelope, root, mandate) for root in roots)]
+
+
+def _revokes(envelope: Envelope, root: Root, mandate: str) -> bool:
+    try:
+        return read_revocation(envelope, root).mandate == mandate
+    except (Refused, InvalidInput):
+        return False
 
 
 def _read(kind: Kind, model: type[V], envelope: Envelope, root: Root) -> V:

@@ -96,7 +96,7 @@ def test_a_study_over_flower_gives_the_result_of_one_without(through_wire: bool)
         Coordinator(of.keys.coordinator, of.keys.root),
         signed,
         of.keys.mandate(of.mandate_of(again, signed)),
-        of.trust._scope(again),
+        of.planned(again),
         channel(apps, through_wire=through_wire),
     )
     assert over.partners == direct.partners

@@ -85,9 +85,9 @@ class Trial:
         mandate = keys.mandate(of.mandate_of(self.study, signed))
         of.sessions = {name: Session(node) for name, node in of.nodes.items()}
         self.channel = Tampered(of.sessions, keys.coordinator, tamper)
-        scope = of.trust._scope(self.study)
+        planned = of.planned(self.study)
         coordinator = Coordinator(keys.coordinator, keys.root)
-        return conduct(coordinator, signed, mandate, scope, self.channel, tell=self.told.append, **options)
+        return conduct(coordinator, signed, mandate, planned, self.channel, tell=self.told.append, **options)
 
     def over(self, *refused: str) -> None:
         """The last message was a close, to all but those that refused the mandate; no partner holds a key."""
@@ -159,7 +159,7 @@ def test_answers_in_another_order_change_nothing() -> None:
         Coordinator(keys.coordinator, keys.root),
         signed,
         keys.mandate(trial.of.mandate_of(trial.study, signed)),
-        trial.of.trust._scope(trial.study),
+        trial.of.planned(trial.study),
         channel,
     )
     assert conducted.values["m"]["params"] == pytest.approx(pooled("abc"), rel=1e-9)
@@ -406,9 +406,9 @@ def test_a_mandate_of_another_root_or_without_quorum_is_not_even_sent() -> None:
     trial.of.sessions = {name: Session(node) for name, node in trial.of.nodes.items()}
     channel = Tampered(trial.of.sessions, keys.coordinator, lambda name, header, raw: raw)
     bare = mandate.model_copy(update={"signatures": mandate.signatures[:1]})
-    scope = trial.of.trust._scope(trial.study)
+    planned = trial.of.planned(trial.study)
     with pytest.raises(Refused, match="signed by 1 of 3"):
-        conduct(Coordinator(keys.coordinator, keys.root), signed, bare, scope, channel)
+        conduct(Coordinator(keys.coordinator, keys.root), signed, bare, planned, channel)
     assert channel.kinds == []
 
 

@@ -19,10 +19,9 @@ from tests.support.node_homes import CHARTER, PARTNERS, Founders, contents, enro
 from tests.support.tls_server import tls_server
 from tests.support.trust_parts import Sessions
 from trust.analyses import Describe
-from trust.analyses.base import Scope
 from trust.documents.mandate import draft_mandate
 from trust.documents.root import TrustRoot
-from trust.documents.study import Study
+from trust.documents.study import PlannedStudy, Study
 from trust.errors import InvalidInput
 from trust.protocol.messages import UP, unpack
 from trust.signing.envelope import sha256, sign
@@ -114,16 +113,16 @@ def answered(folder: Path, founders: Founders, study: Study) -> None:
     signed = sign("study", study.document(), founders.researcher)
     root = TrustRoot.chain(founders.roots)
     node = nodes["north"]
-    scope = Scope(node.dataset, tuple(sorted(PARTNERS)), study.protections, CHARTER.partner_may_be_shown)
+    planned = PlannedStudy(study=study, scope=study.scope(node.dataset, sorted(PARTNERS), CHARTER))
     mandate = sign(
         "mandate",
         draft_mandate(
-            sha256(signed.unverified_payload), study, scope, CHARTER.folder_digest, root.root, "2026-0001"
+            sha256(signed.unverified_payload), planned, CHARTER.folder_digest, root.root, "2026-0001"
         ).document(),
         *founders.members,
     )
     sessions = Sessions({name: Session(node) for name, node in nodes.items()}, founders.coordinator)
-    conduct(Coordinator(founders.coordinator, root), signed, mandate, scope, sessions)
+    conduct(Coordinator(founders.coordinator, root), signed, mandate, planned, sessions)
     assert "upload" in {unpack(raw, UP)[0]["kind"] for _, raw in sessions.up}
     for one in nodes.values():
         one.store.close()

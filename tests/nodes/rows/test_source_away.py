@@ -65,11 +65,11 @@ class Trust:
         self, before: Callable[[str, int], None] = lambda kind, copy: None, patience: float = 600.0
     ) -> tuple[StudyOutcome, Study]:
         """A study; `before` is called before each copy of a message to our node, with its kind and number."""
-        study, signed, mandate, scope = self.places.study()
+        study, signed, mandate, planned = self.places.study()
         keys = self.places.of.keys
         self._before = before
         coordinator = Coordinator(keys.coordinator, keys.root)
-        return conduct(coordinator, signed, mandate, scope, self, deadline=60.0, patience=patience), study
+        return conduct(coordinator, signed, mandate, planned, self, deadline=60.0, patience=patience), study
 
     def exchange(self, messages: Mapping[str, bytes], *, deadline: float) -> dict[str, bytes]:
         """As the deployed channel: what is not answered is sent again until the deadline."""

@@ -26,8 +26,8 @@ from tests.faults.test_node_restarts import run
 from tests.support.node_homes import CHARTER, Founders, contents, enrol_offline, make_homes, partner_of
 from tests.support.restartable_trust import Disturbed, RestartableTrust
 from tests.support.tls_server import tls_server
-from trust.analyses.base import Scope
 from trust.documents.mandate import draft_mandate
+from trust.documents.study import PlannedStudy
 from trust.errors import DataTrustError, Refused
 from trust.protocol.messages import pack_signed
 from trust.signing.envelope import sha256, sign
@@ -113,9 +113,10 @@ def test_a_message_is_known_by_its_names(founders: Founders, tmp_path: Path) -> 
     enrol_offline(tmp_path, "north", founders)
     study, settings = founders.study(), NodeSettings.at(tmp_path / "north")
     signed = sign("study", study.document(), founders.researcher)
-    scope = Scope(settings.dataset(), tuple(sorted(founders.partners)), study.protections, False)
+    scope = study.scope(settings.dataset(), sorted(founders.partners), CHARTER)
+    planned = PlannedStudy(study=study, scope=scope)
     root, digest = settings.root().root, sha256(signed.unverified_payload)
-    mandate = sign("mandate", draft_mandate(digest, study, scope, CHARTER.folder_digest, root, "2026-0001").document())
+    mandate = sign("mandate", draft_mandate(digest, planned, CHARTER.folder_digest, root, "2026-0001").document())
     header = {"kind": "mandate", "mandate": mandate.document(), "study": signed.document()}
     of = sha256(mandate.unverified_payload).removeprefix("sha256:")
     assert _heading(pack_signed(header, founders.coordinator)) == ("mandate", of, "pressure-by-age")

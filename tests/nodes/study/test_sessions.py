@@ -13,8 +13,7 @@ from coordinator.study.conductor import Coordinator, conduct
 from nodes.study.sessions import Sessions
 from tests.support.example import contract, number, small_trust
 from tests.support.trust_parts import TrustParts
-from trust.analyses.base import Scope
-from trust.documents.study import Study
+from trust.documents.study import PlannedStudy, Study
 from trust.protocol.messages import DOWN, UP, unpack
 from trust.signing.envelope import Envelope
 
@@ -57,15 +56,15 @@ class Trust:
         }
         self.count = 0
 
-    def study(self) -> tuple[Study, Envelope, Envelope, Scope]:
+    def study(self) -> tuple[Study, Envelope, Envelope, PlannedStudy]:
         asked = {"h": dt.Histogram("x", edges=[0, 20, 60, 100]), "q": dt.Quantiles(["x"], [0.5])}
         study = self.of.trust.study("many", purpose="AcademicResearch", analyses=asked).study
         signed = self.of.keys.study(study)
-        return study, signed, self.of.keys.mandate(self.of.mandate_of(study, signed)), self.of.trust._scope(study)
+        return study, signed, self.of.keys.mandate(self.of.mandate_of(study, signed)), self.of.planned(study)
 
     def run(self, channel: Recording) -> int:
-        _, signed, mandate, scope = self.study()
-        done = conduct(Coordinator(self.of.keys.coordinator, self.of.keys.root), signed, mandate, scope, channel)
+        _, signed, mandate, planned = self.study()
+        done = conduct(Coordinator(self.of.keys.coordinator, self.of.keys.root), signed, mandate, planned, channel)
         self.count += 1
         return len(done.partners)
 

@@ -186,7 +186,7 @@ def test_the_content_is_all_but_the_register() -> None:
 
 def test_the_registers_entry_names_study_mandate_and_content() -> None:
     document = result_document(STUDY, MANDATE, [ROOT], VALUES, DECISIONS)
-    assert release_entry(document, "2026-11-24T11:00:00Z", 4).document() == {
+    assert release_entry(document, "age-and-disease-7k3f", "2026-11-24T11:00:00Z", 4).document() == {
         "at": "2026-11-24T11:00:00Z",
         "body": {"mandate": sha256(MANDATE.unverified_payload), "result": content_digest(document)},
         "kind": "release",
