@@ -26,7 +26,7 @@ from trust.signing.envelope import Envelope, key_id
 from trust.signing.http_signatures import CLOCK_TOLERANCE_SECONDS, Signed, normal, verify_request
 from trust.times import read_time
 
-__all__ = ["EVERYBODY", "Asker", "Directory", "Door", "Nonces", "Role", "require_json", "require_role"]
+__all__ = ["EVERYBODY", "Directory", "Door", "Nonces", "Requester", "Role", "require_json", "require_role"]
 
 Role: TypeAlias = Literal["researcher", "member", "partner", "operator", "auditor"]
 EVERYBODY: Final[tuple[Role, ...]] = ("researcher", "member", "partner", "operator", "auditor")
@@ -35,7 +35,7 @@ _MOST_NONCES = 200_000
 
 
 @dataclass(frozen=True)
-class Asker:
+class Requester:
     """Who asks.
 
     Attributes:
@@ -66,7 +66,7 @@ class Directory:
             self.keys |= {key_id(key): key for key in root.verify_keys().values()}
         self._root = versions[-1]
 
-    def asker(self, keyid: str, now: datetime) -> Asker:
+    def asker(self, keyid: str, now: datetime) -> Requester:
         """What a key is today.  Raises: Refused (`request-role`) for one that is nothing any more."""
         root = self._root
         researchers = {name: person for name, person in root.researchers.items() if person.key == keyid}
@@ -89,11 +89,11 @@ class Directory:
         if not roles:
             text = "the key has no role in the trust root in force"
             raise Refused("request-role", text, remedy="sign with the key that the newest trust root names")
-        return Asker(keyid, roles, accredited, partners)
+        return Requester(keyid, roles, accredited, partners)
 
 
 class Nonces:
-    """What was taken once, until it would be refused as too old.  Of one process."""
+    """Nonces already used, each until its request would be refused as too old.  Of one process."""
 
     def __init__(self, most: int = _MOST_NONCES) -> None:
         self._expiries: dict[tuple[str, str], int] = {}
@@ -107,7 +107,7 @@ class Nonces:
         name, seconds = (request.keyid, request.nonce), now.timestamp()
         with self._lock:
             if name in self._expiries:
-                raise Refused("request-replayed", "the request was received before", remedy="sign it anew")
+                raise Refused("request-replayed", "the request was received before", remedy="sign it again")
             if seconds >= self._next or len(self._expiries) >= self._most:
                 self._expiries = {key: expires for key, expires in self._expiries.items() if expires >= seconds}
                 self._next = seconds + CLOCK_TOLERANCE_SECONDS
@@ -125,7 +125,7 @@ class Door:
         self._nonces = Nonces()
         self._directories: dict[bytes, Directory] = {}
 
-    def let_in(self, request: Request, body: bytes, trust: TrustDocuments, now: datetime) -> Asker:
+    def let_in(self, request: Request, body: bytes, trust: TrustDocuments, now: datetime) -> Requester:
         """Raises: Refused (`request-signature`, `request-expired`, `request-replayed`, `request-key`,
         `request-role`), Http (`too-many`).
         """
@@ -151,11 +151,11 @@ class Door:
         signed_request = verify_request(keys, scope["method"], hosts[0], path, query, lines, body, now)
         if signed_request.created < self._started_at:
             text = "the request was signed before the coordinator started"
-            raise Refused("request-expired", text, remedy="sign it anew; check the clock")
+            raise Refused("request-expired", text, remedy="sign it again; check the clock")
         return signed_request
 
 
-def require_role(asker: Asker, *roles_allowed: Role) -> Asker:
+def require_role(asker: Requester, *roles_allowed: Role) -> Requester:
     """Raises: Refused (`request-role`) where the asker is none of these."""
     if not asker.roles & set(roles_allowed):
         text = f"this is for {', '.join(roles_allowed)}; the key is {', '.join(sorted(asker.roles))}"

@@ -11,7 +11,7 @@ from fastapi import Depends, Request, Security
 from fastapi.routing import APIRoute
 from fastapi.security import APIKeyHeader
 
-from coordinator.api.access import Asker, Door, require_json
+from coordinator.api.access import Door, Requester, require_json
 from coordinator.api.dockets import Dockets, Writing
 from coordinator.api.policies import Published
 from coordinator.api.problems import Http
@@ -74,11 +74,11 @@ _SIGNATURE = APIKeyHeader(
 
 def _asker(
     request: Request, office: Office, docket: Lent, raw: Raw, now: Now, _: Annotated[str | None, Security(_SIGNATURE)]
-) -> Asker:
+) -> Requester:
     return office.door.let_in(request, raw, docket.trust, now)
 
 
-Asking: TypeAlias = Annotated[Asker, Depends(_asker)]
+Asking: TypeAlias = Annotated[Requester, Depends(_asker)]
 """Who asks.  What the asker may do is for the address to say, with `access.only`."""
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, TypeAlias
 
 from fastapi import APIRouter, Path, Query, Response
 
-from coordinator.api.access import EVERYBODY, Asker, require_role
+from coordinator.api.access import EVERYBODY, Requester, require_role
 from coordinator.api.context import Asking, Body, Lent, Now, Office, Raw
 from coordinator.api.documents import FiledDocument, StudiesDocument
 from coordinator.api.problems import Http, respond
@@ -84,8 +84,8 @@ def file(office: Office, docket: Lent, asker: Asking, now: Now, study: Body, res
     return FiledDocument.of(study_before, docket)
 
 
-def _require_room(docket: Docket, asker: Asker) -> None:
-    """Raises: Http (`too-many`) where as many studies of hers wait for the committee as one researcher may have."""
+def _require_room(docket: Docket, asker: Requester) -> None:
+    """Raises: Http (`too-many`) where the researcher has as many studies waiting as one may have."""
     waiting = [docket.find(name) for name in docket.ids("filed")]
     if (
         sum(
@@ -95,9 +95,9 @@ def _require_room(docket: Docket, asker: Asker) -> None:
         )
         >= _MOST_WAITING
     ):
-        remedy = "wait for the committee, or withdraw some"
+        remedy = "wait for the committee, or withdraw one"
         raise Http(
-            "too-many", f"{_MOST_WAITING} studies of hers wait for the committee", remedy=remedy, retry_after=3600
+            "too-many", f"you have {_MOST_WAITING} studies waiting for the committee", remedy=remedy, retry_after=3600
         )
 
 
@@ -268,7 +268,7 @@ def _find(docket: Docket, study: str) -> FiledStudy:
     return filed_study
 
 
-def _find_visible(docket: Docket, asker: Asker, study: str) -> FiledStudy:
+def _find_visible(docket: Docket, asker: Requester, study: str) -> FiledStudy:
     """Raises: Refused (`request-role`) for a researcher whose study it is not."""
     filed_study = _find(docket, study)
     if not _may_see(asker, filed_study):
@@ -276,11 +276,11 @@ def _find_visible(docket: Docket, asker: Asker, study: str) -> FiledStudy:
     return filed_study
 
 
-def _may_see(asker: Asker, study: FiledStudy) -> bool:
+def _may_see(asker: Requester, study: FiledStudy) -> bool:
     return asker.sees_all or study.written.researcher in asker.researchers
 
 
-def _require_own_key(asker: Asker, member: str) -> None:
+def _require_own_key(asker: Requester, member: str) -> None:
     if member != asker.keyid:
         raise Refused("request-role", "the document is another member's", remedy="hand in your own")
 

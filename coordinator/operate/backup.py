@@ -23,7 +23,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from coordinator.docket.database import Database, open_database
-from coordinator.operate.home import fresh, replace, toml, write_invitation
+from coordinator.operate.home import new_folder, replace_file, settings_toml, write_invitation
 from coordinator.settings import CoordinatorSettings
 from trust.canonical import Model, canonical, read_model
 from trust.documents.register_checks import coordinator_keys
@@ -156,7 +156,7 @@ def restore(
     entries = files["register.jsonl"].splitlines()
     if checkpoint is not None:
         _check_contains(checkpoint, entries, files)
-    with fresh(home) as beside:
+    with new_folder(home) as beside:
         for name, raw in {**files, **partner_files}.items():
             if name in _PLAIN or name in _SECRETS or _NAME.fullmatch(name):
                 path = beside / name
@@ -226,7 +226,7 @@ def _broken_off(settings: CoordinatorSettings) -> tuple[str, ...]:
 
 def _at_another(settings: CoordinatorSettings, database: str) -> CoordinatorSettings:
     file_fields = settings.said.model_copy(update={"database": database})
-    replace(settings.file, toml(file_fields), 0o600)
+    replace_file(settings.file, settings_toml(file_fields), 0o600)
     return CoordinatorSettings(settings.folder)
 
 

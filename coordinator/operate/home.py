@@ -26,7 +26,19 @@ from trust.signing.json_text import read_envelopes
 from trust.signing.key_files import Passphrase, read_signer, write_key
 from trust.signing.read import read_curve
 
-__all__ = ["Made", "Wanted", "certify", "default_home", "fresh", "make", "opened", "replace", "write_invitation"]
+__all__ = [
+    "HomeRequest",
+    "NewHome",
+    "default_home",
+    "make_home",
+    "new_folder",
+    "open_home",
+    "renew_certificate",
+    "replace_file",
+    "root_fingerprint",
+    "settings_toml",
+    "write_invitation",
+]
 
 _TOML = """\
 # A coordinator.  An unknown name is an error; restart `datatrust coordinator run` after a change.
@@ -53,8 +65,8 @@ studies = {studies}
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What a home is made of; nothing in it was checked.
+class HomeRequest:
+    """What a home is to be made of, as it was typed: nothing is checked yet.
 
     Attributes:
         roots: files of the signed trust root, every version, in one file or in several.
@@ -78,7 +90,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Made:
+class NewHome:
     """A new home and the root that it serves."""
 
     settings: CoordinatorSettings
@@ -86,8 +98,8 @@ class Made:
     encrypted: bool
 
 
-@dataclass(frozen=True)
-class _Checked:
+@dataclass(frozen=True, kw_only=True)
+class _CheckedRequest:
     root: TrustRoot
     roots: tuple[Envelope, ...]
     dataset: bytes
@@ -101,33 +113,33 @@ def default_home() -> Path:
     return data_folder() / "coordinator"
 
 
-def opened(home: Path | None) -> CoordinatorSettings:
+def open_home(home: Path | None) -> CoordinatorSettings:
     """A home that exists.  Raises: InvalidInput."""
     folder = (default_home() if home is None else home).absolute()
     if not (folder / "coordinator.toml").is_file():
         raise InvalidInput(
-            f"{str(folder)!r} is no home of a coordinator (no coordinator.toml)",
+            f"{str(folder)!r} is not a coordinator's home (no coordinator.toml)",
             expected="--home DIR, as `datatrust coordinator init` has made it",
         )
     return CoordinatorSettings(folder)
 
 
-def make(home: Path, request: Wanted, now: datetime) -> Made:
+def make_home(home: Path, request: HomeRequest, now: datetime) -> NewHome:
     """Make a home.  Everything is checked first; the folder appears when all of it is there.
 
     Raises: InvalidInput, also for a folder that is not empty; Refused for a root that is not signed by its quorum or
     not in force, and for another charter than the root's; Fault where the database cannot be reached.
     """
     checked = _check(request, now)
-    with fresh(home) as beside:
+    with new_folder(home) as beside:
         settings = CoordinatorSettings(beside)
         _write(beside, checked, request.hosts, now)
         write_invitation(settings)  # the register begins with it: the root's versions, the charter
-    return Made(CoordinatorSettings(home), checked.root, b"ENCRYPTED" in read_file(request.key))
+    return NewHome(CoordinatorSettings(home), checked.root, b"ENCRYPTED" in read_file(request.key))
 
 
 @contextmanager
-def fresh(home: Path) -> Iterator[Path]:
+def new_folder(home: Path) -> Iterator[Path]:
     """A folder beside `home` that takes its place at the end; after a failure nothing is left.
 
     Raises: InvalidInput where `home` is not empty, or cannot be written.
@@ -150,7 +162,7 @@ def fresh(home: Path) -> Iterator[Path]:
 # ---- what must hold before anything is written
 
 
-def _check(request: Wanted, now: datetime) -> _Checked:
+def _check(request: HomeRequest, now: datetime) -> _CheckedRequest:
     roots = _roots(request.roots)
     root = check_roots(roots, None)
     root.require_in_force(now)
@@ -171,7 +183,7 @@ def _check(request: Wanted, now: datetime) -> _Checked:
             f"{str(request.key)!r} is not the coordinator's key in this trust root (its id is {signer.key_id})",
             expected="the key with the id " + ", ".join(root.root.roles["coordinator"].keys),
         )
-    return _Checked(root, roots, dataset, charter, signer, file)
+    return _CheckedRequest(root=root, roots=roots, dataset=dataset, charter=charter, signer=signer, file=file)
 
 
 def _roots(files: Sequence[Path]) -> tuple[Envelope, ...]:
@@ -192,7 +204,7 @@ def _roots(files: Sequence[Path]) -> tuple[Envelope, ...]:
     return tuple(versions)
 
 
-def _file(request: Wanted) -> File:
+def _file(request: HomeRequest) -> File:
     """coordinator.toml's fields.  Raises: InvalidInput."""
     if not request.hosts:
         raise InvalidInput("no --host", expected="the names and addresses under which others reach this machine")
@@ -200,7 +212,7 @@ def _file(request: Wanted) -> File:
     api, superlink = request.api or file_model.api, request.superlink or file_model.superlink
     ports = [listen.rpartition(":")[2] for listen in (api, superlink)]
     if ports[0] == ports[1]:
-        raise InvalidInput(f"--api and --superlink have one port, {ports[0]}", expected="a port each")
+        raise InvalidInput(f"--api and --superlink have the same port, {ports[0]}", expected="a port each")
     host = f"[{request.hosts[0]}]" if ":" in request.hosts[0] else request.hosts[0]
     fields = {
         "api": api,
@@ -221,7 +233,7 @@ def _from_anywhere(database: str) -> str:
 # ---- what is written
 
 
-def _write(folder: Path, checked: _Checked, hosts: Sequence[str], now: datetime) -> None:
+def _write(folder: Path, checked: _CheckedRequest, hosts: Sequence[str], now: datetime) -> None:
     """Write the home's files.  Raises: OSError, InvalidInput."""
     engine = folder / "coordinator" / "engine"
     for folder_ in (folder / "charter", folder / "roots", folder / "results", folder / "keys", engine.parent, engine):
@@ -239,16 +251,16 @@ def _write(folder: Path, checked: _Checked, hosts: Sequence[str], now: datetime)
     write_new(engine / "server.key", private_pem(server), 0o600)
     write_new(engine / "server.pem", authority.server(server, [*hosts, *listens], now), 0o600)
     write_secrets(engine)
-    write_new(folder / "coordinator.toml", toml(checked.file), 0o600)
+    write_new(folder / "coordinator.toml", settings_toml(checked.file), 0o600)
 
 
-def toml(file: File) -> bytes:
+def settings_toml(file: File) -> bytes:
     """coordinator.toml, with what each field means."""
     return _TOML.format(**{name: json.dumps(value) for name, value in file.model_dump().items()}).encode()
 
 
 def write_invitation(settings: CoordinatorSettings) -> bytes:
-    """invitation.json anew, with the root's versions and the addresses of now; its bytes.
+    """Write invitation.json with today's versions of the root and today's addresses; its bytes.
 
     Raises: InvalidInput, Refused, Fault.
     """
@@ -256,11 +268,11 @@ def write_invitation(settings: CoordinatorSettings) -> bytes:
         raw = settings.invitation(docket.trust.roots).file()
     path = settings.folder / "invitation.json"
     if not path.exists() or path.read_bytes() != raw:
-        replace(path, raw, 0o644)
+        replace_file(path, raw, 0o644)
     return raw
 
 
-def replace(path: Path, raw: bytes, mode: int) -> None:
+def replace_file(path: Path, raw: bytes, mode: int) -> None:
     """The new bytes under the name, or the old ones: never half.  Raises: InvalidInput."""
     unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
@@ -269,11 +281,12 @@ def replace(path: Path, raw: bytes, mode: int) -> None:
     except OSError as wrong:
         unfinished.unlink(missing_ok=True)
         raise InvalidInput(
-            f"{str(path)!r} cannot be written ({wrong.strerror})", remedy="mend disk or rights"
+            f"{str(path)!r} cannot be written ({wrong.strerror})",
+            remedy="free disk space, or correct its permissions",
         ) from None
 
 
-def certify(settings: CoordinatorSettings, hosts: Sequence[str], now: datetime) -> list[str]:
+def renew_certificate(settings: CoordinatorSettings, hosts: Sequence[str], now: datetime) -> list[str]:
     """A new certificate for the server, of the same authority; the names and addresses that it is for.
 
     Args:
@@ -290,12 +303,12 @@ def certify(settings: CoordinatorSettings, hosts: Sequence[str], now: datetime) 
         raise InvalidInput(
             "the certificate that there was cannot be read", expected="--host, as when the home was made"
         ) from None
-    replace(
+    replace_file(
         settings.engine / "server.pem", authority.server(read_curve(settings.engine / "server.key"), names, now), 0o600
     )
     return names
 
 
-def fingerprint(root: TrustRoot) -> str:
+def root_fingerprint(root: TrustRoot) -> str:
     """What people compare: `sha256:<hex>` of the root's signed bytes."""
     return sha256(root.payload)

@@ -1,4 +1,4 @@
-"""How a coordinator stands, from its home alone: its interface need not run."""
+"""The state of a coordinator, read from its home alone: its interface need not run."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from contextlib import closing
 from datetime import datetime
 from typing import Any
 
-from coordinator.operate.home import fingerprint
+from coordinator.operate.home import root_fingerprint
 from coordinator.serve.supervisor import pids
 from coordinator.settings import CoordinatorSettings
 from trust.times import read_time, write_time
 from trust.words.safe import escaped
 
-__all__ = ["in_words", "status"]
+__all__ = ["read_status", "status_text"]
 
 _RENEW_DAYS = 30
 """Days before an end from which on it is called soon."""
 
 
-def status(settings: CoordinatorSettings, now: datetime) -> dict[str, Any]:
+def read_status(settings: CoordinatorSettings, now: datetime) -> dict[str, Any]:
     """What `datatrust coordinator status --json` prints.  Raises: InvalidInput, Refused, Fault."""
     with closing(settings.docket()) as docket:
         root = docket.trust.root
@@ -38,7 +38,7 @@ def status(settings: CoordinatorSettings, now: datetime) -> dict[str, Any]:
         return {
             "trust": root.root.trust,
             "version": root.root.version,
-            "fingerprint": fingerprint(root),
+            "fingerprint": root_fingerprint(root),
             "root": {"expires": root.root.expires, "days_left": (read_time(root.root.expires) - now).days},
             "certificate": _certificate(settings, now),
             "states": dict(sorted(Counter(filed_study.state for filed_study in docket.studies()).items())),
@@ -72,7 +72,7 @@ def _partners(names: list[str], report: str) -> dict[str, dict[str, Any]]:
     return partners
 
 
-def in_words(view: dict[str, Any]) -> str:
+def status_text(view: dict[str, Any]) -> str:
     """The same for a screen."""
     pids = view["pids"]
     processes = ", ".join(f"{name} {pid}" for name, pid in pids.items()) if pids else "none: it does not run here"
@@ -99,8 +99,8 @@ def in_words(view: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _days(view: dict[str, Any], mend: str) -> str:
+def _days(view: dict[str, Any], remedy: str) -> str:
     days = view["days_left"]
     if days < 0:
-        return f"EXPIRED {view['expires']}: {mend}"
-    return f"{days} days left, until {view['expires']}" + (f": soon; {mend}" if days < _RENEW_DAYS else "")
+        return f"EXPIRED {view['expires']}: {remedy}"
+    return f"{days} days left, until {view['expires']}" + (f": soon; {remedy}" if days < _RENEW_DAYS else "")

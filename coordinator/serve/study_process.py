@@ -27,7 +27,7 @@ from trust.documents.study_states import ENDED, State
 from trust.errors import DataTrustError, Fault
 from trust.words.safe import escaped
 
-__all__ = ["LEASE_SECONDS", "PARKED_EXIT_CODE", "RetryingChannel", "carry", "forget", "main", "say"]
+__all__ = ["LEASE_SECONDS", "PARKED_EXIT_CODE", "RetryingChannel", "forget", "main", "print_line", "run_study"]
 
 LEASE_SECONDS = 20.0
 """Seconds: a study is somebody else's after so long without a sign of its process."""
@@ -90,7 +90,7 @@ class RetryingChannel:
         return {name: raw for name, raw in waiting.items() if name in self._nodes}
 
 
-def carry(settings: CoordinatorSettings, address: str, study: str, holder: str, say: Callable[[str], None]) -> bool:
+def run_study(settings: CoordinatorSettings, address: str, study: str, holder: str, say: Callable[[str], None]) -> bool:
     """Carry one study out, holding its lease; False where it is left as it stands, for another to go on with."""
     stop = threading.Event()
 
@@ -185,12 +185,12 @@ def main(folder: Path, address: str, study: str, holder: str) -> None:
     """What such a process does; `holder` is the name under which it has the lease, `address` the SuperLink's."""
     try:
         threading.Thread(target=_end_with_worker, daemon=True).start()
-        code = 0 if carry(CoordinatorSettings(folder), address, study, holder, say) else PARKED_EXIT_CODE
+        code = 0 if run_study(CoordinatorSettings(folder), address, study, holder, print_line) else PARKED_EXIT_CODE
     except DataTrustError as wrong:
-        say(f"{study}: {wrong}")
+        print_line(f"{study}: {wrong}")
         code = PARKED_EXIT_CODE
     except Exception as wrong:  # a mistake of ours, or no memory: it ends one study, not the others
-        say(f"{study}: an unexpected failure ({type(wrong).__name__})")
+        print_line(f"{study}: an unexpected failure ({type(wrong).__name__})")
         code = _FAILURE_EXIT_CODE
     sys.stdout.flush()
     os._exit(code)  # threads of the transport may still wait for their time
@@ -205,6 +205,6 @@ def _end_with_worker() -> None:
         os._exit(PARKED_EXIT_CODE)
 
 
-def say(words: str) -> None:
+def print_line(words: str) -> None:
     """One line: a partner's refusal may hold words of its own, which must not pass for another line of the log."""
     print(escaped(words, quotes=False), flush=True)

@@ -27,7 +27,7 @@ from typing import Any
 from coordinator.docket.docket import Docket
 from coordinator.flower.grid import FlowerRun
 from coordinator.serve import study_process as process
-from coordinator.serve.study_process import LEASE_SECONDS, PARKED_EXIT_CODE, say
+from coordinator.serve.study_process import LEASE_SECONDS, PARKED_EXIT_CODE, print_line
 from coordinator.settings import CoordinatorSettings
 from coordinator.study.replay import LeaveForAnother
 from trust.documents.study_states import ENDED
@@ -101,7 +101,7 @@ class Worker:
 
     def __init__(self, settings: CoordinatorSettings, address: str, say: Callable[[str], None]) -> None:
         self.stop = threading.Event()
-        self._settings, self._address, self._say = settings, address, say
+        self._settings, self._address, self._say = settings, address, print_line
         self._engine = FlowerRun(address, settings.secrets(), self.stop)
         self._partners: dict[str, bytes] = {}
         self._children: list[_StudyChild] = []
@@ -256,7 +256,7 @@ def main(arguments: Sequence[str]) -> int:
         print("usage: python -m coordinator.serve.worker HOME ADDRESS", file=sys.stderr)
         return 2
     try:
-        worker = Worker(CoordinatorSettings(Path(arguments[0])), arguments[1], say)
+        worker = Worker(CoordinatorSettings(Path(arguments[0])), arguments[1], print_line)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, worker.told_to_stop)
         worker.run()

@@ -12,8 +12,16 @@ from typing import Annotated
 import typer
 
 from coordinator.operate.backup import backup, restore
-from coordinator.operate.home import Wanted, certify, default_home, fingerprint, make, opened, write_invitation
-from coordinator.operate.status import in_words, status
+from coordinator.operate.home import (
+    HomeRequest,
+    default_home,
+    make_home,
+    open_home,
+    renew_certificate,
+    root_fingerprint,
+    write_invitation,
+)
+from coordinator.operate.status import read_status, status_text
 from coordinator.serve.processes import run_part
 from coordinator.serve.supervisor import supervise
 from datatrust.cli.command import Command, group
@@ -72,7 +80,7 @@ def coordinator_init(
     authority, a certificate for the given hosts, secrets, the register, and invitation.json for everybody else. The
     folder must be new or empty; after a failure there is none.
     """
-    request = Wanted(
+    request = HomeRequest(
         roots=tuple(root),
         dataset=dataset,
         charter=charter,
@@ -84,12 +92,12 @@ def coordinator_init(
         url=url,
         database=database,
     )
-    home_made = make((default_home() if home is None else home).absolute(), request, now())
+    home_made = make_home((default_home() if home is None else home).absolute(), request, now())
     settings, document = home_made.settings, home_made.root.root
     without = sorted(name for name, partner in document.partners.items() if not partner.flower)
     lines = [
         f"trust        {document.trust}, version {document.version} of its root, {len(document.partners)} partners",
-        f"fingerprint  {fingerprint(home_made.root)}",
+        f"fingerprint  {root_fingerprint(home_made.root)}",
         f"home         {settings.folder}",
         f"interface    listens at {settings.api}; others reach it at {settings.url}",
         f"nodes        connect to {settings.address}; the SuperLink listens at {settings.superlink}",
@@ -134,7 +142,7 @@ def coordinator_run(
     Three processes, each started again when it ends: the interface, the worker, which carries out studies, and the
     SuperLink, which nodes connect to. With a name, only that one, in this process. Says `ready` once all three answer.
     """
-    settings = opened(home)
+    settings = open_home(home)
     raise typer.Exit(run_part(settings, part) if part else supervise(settings, as_json=as_json))
 
 
@@ -144,8 +152,8 @@ def coordinator_certify(host: Hosts = None, home: Home = None) -> None:
 
     Nobody needs a new invitation. With --host it is for other names than before. Restart `coordinator run` afterwards.
     """
-    settings = opened(home)
-    names = certify(settings, host or (), now())
+    settings = open_home(home)
+    names = renew_certificate(settings, host or (), now())
     typer.echo(f"certificate  {settings.days_left(now())} days left, for {', '.join(names)}")
     typer.echo("restart `datatrust coordinator run`: it is read at the start", err=True)
 
@@ -156,7 +164,7 @@ def coordinator_invitation(home: Home = None) -> None:
 
     It is written to invitation.json in the home, too. It holds no secret.
     """
-    typer.echo(write_invitation(opened(home)), nl=False)
+    typer.echo(write_invitation(open_home(home)), nl=False)
 
 
 @coordinator.command("status", cls=Command)
@@ -169,8 +177,8 @@ def coordinator_status(
     Studies by state, those that run and what was last said of them, who is connected, how long root and certificate
     hold, the register's size and checkpoint, processes. Reads the home; the interface need not run.
     """
-    status_now = status(opened(home), now())
-    typer.echo(json.dumps(status_now, indent=2) + "\n" if as_object else in_words(status_now), nl=False)
+    status_now = read_status(open_home(home), now())
+    typer.echo(json.dumps(status_now, indent=2) + "\n" if as_object else status_text(status_now), nl=False)
 
 
 @coordinator.command("backup", cls=Command)
@@ -184,7 +192,7 @@ def coordinator_backup(
     Keys are in it under a passphrase; studies, votes and the register are not secret from who has the file. What
     running studies keep is left out: it holds exact totals.
     """
-    settings = opened(home)
+    settings = open_home(home)
     about = backup(settings, out, ask_passphrase(passphrase_file, key_name="the backup", new=True), now())
     typer.echo(f"written: {out}, of {about.trust}, with {about.entries} entries of the register")
     typer.echo("keep it and its passphrase apart; and keep the register's checkpoint somewhere else", err=True)

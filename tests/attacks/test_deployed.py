@@ -291,8 +291,8 @@ def test_a_partners_refusal_writes_no_line_of_its_own_into_the_coordinators_log(
 ) -> None:
     forged = json.dumps({"event": "the root was accepted", "level": "info", "partner": "south"})
     assert of_line(forged)["partner"] == "south"  # the control: such a line is taken for one of ours
-    process.say("a-study: an honest refusal; ask the partner")
-    process.say(f"a-study: {Refused('x', 'no', remedy=chr(10) + forged + chr(10) + chr(27) + '[2J')}")
+    process.print_line("a-study: an honest refusal; ask the partner")
+    process.print_line(f"a-study: {Refused('x', 'no', remedy=chr(10) + forged + chr(10) + chr(27) + '[2J')}")
     first, second = capfd.readouterr().out.splitlines()
     assert of_line(first) == {"event": "a-study: an honest refusal; ask the partner"}
     assert "partner" not in of_line(second)

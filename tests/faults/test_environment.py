@@ -273,7 +273,7 @@ def test_the_coordinators_disk_is_really_full(disk: Disk) -> None:
     state, docket = disk.folder / "state", CoordinatorSettings(disk.folder / "state").docket()
     before = docket.register.head()
     disk.fill()
-    with pytest.raises(Fault, match="mend disk or rights"):
+    with pytest.raises(Fault, match="correct disk or rights"):
         docket.publish("refusal", study, {"rule": "x", "text": "y" * 100_000})
     assert docket.register.head() == before
     with pytest.raises((LeaveForAnother, DataTrustError)):

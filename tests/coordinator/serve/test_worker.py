@@ -46,7 +46,7 @@ def test_it_ends_where_the_root_names_another_charter(
 
     def waited(seconds: float) -> bool:
         if said:
-            monkeypatch.setattr(roots, "_same_charter", other)
+            monkeypatch.setattr(roots, "_check_charter", other)
         return wait(min(seconds, 0.01))
 
     monkeypatch.setattr(ours._engine, "enrol", away)

@@ -12,7 +12,7 @@ import pytest
 from cryptography import x509
 
 from coordinator.operate.certificates import names_of
-from coordinator.operate.home import fingerprint
+from coordinator.operate.home import root_fingerprint
 from coordinator.settings import CoordinatorSettings
 from tests.datatrust.conftest import Run
 from tests.support.founding import FOUNDING, ident
@@ -54,7 +54,7 @@ def test_a_home_is_made_and_what_comes_next_is_said(init: Init, here: Path, sign
     code, out, err = init()
     assert code == 0, err
     root = TrustRoot.founding(read_envelopes(signed.read_bytes())[0])
-    assert fingerprint(root) in out
+    assert root_fingerprint(root) in out
     assert "https://trust.example:8443" in out
     assert any(f"{days} days left" in out for days in (396, 397))  # made a moment ago, in whole seconds
     assert "can act as the coordinator" in err
@@ -113,7 +113,7 @@ REFUSED: list[tuple[str, dict[str, Any], int, str]] = [
     ("no dataset", {"dataset": "none.yaml"}, 2, "none.yaml"),
     ("no host", {"host": None}, 2, "no --host"),
     ("a host that is none", {"host": "a b"}, 2, "the host 'a b'"),
-    ("one port for two", {"superlink": "0.0.0.0:8443"}, 2, "one port"),
+    ("one port for two", {"superlink": "0.0.0.0:8443"}, 2, "the same port"),
     ("a place that is none", {"api": "here"}, 2, "address:port"),
     ("an address that is none", {"url": "http://trust.example"}, 2, "https://host:port"),
     ("no database", {"database": "mysql://a:hunter2@b/c"}, 2, "no address of a database"),
@@ -223,4 +223,4 @@ def test_how_it_stands_is_said_without_its_interface(run: Run, init: Init) -> No
 def test_without_a_home_nothing_is_done(run: Run, command: str, tmp_path: Path) -> None:
     code, out, err = run("coordinator", command, "--home", tmp_path)
     assert (code, out) == (2, "")
-    assert "is no home of a coordinator" in err
+    assert "is not a coordinator's home" in err

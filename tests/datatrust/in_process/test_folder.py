@@ -189,7 +189,7 @@ def test_a_result_is_written_whole_and_once(folder: Path) -> None:
         state.coordinator.keep_result("age-1a2b", b"y")
     assert state.coordinator.result("age-1a2b").read_bytes() == b"x"
     shutil.rmtree(folder / "results")
-    with pytest.raises(Fault, match="mend disk or rights"):
+    with pytest.raises(Fault, match="correct disk or rights"):
         state.coordinator.keep_result("other-1a2b", b"x")
 
 
@@ -200,7 +200,7 @@ def test_a_register_of_a_newer_version_is_refused_by_python_and_by_the_command_l
     with pytest.raises(InvalidInput, match="a state of version 7"):
         opened(folder)
     code, _, err = run("review", "list", "--state", folder)
-    assert (code, "a state of version 7; expected version 2 or older" in err) == (2, True)
+    assert (code, "a state of version 7; expected version 1 or older" in err) == (2, True)
 
 
 # ---- keys
