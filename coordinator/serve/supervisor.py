@@ -250,7 +250,7 @@ def pids(settings: CoordinatorSettings) -> dict[str, int]:
 def _alone(settings: CoordinatorSettings) -> Iterator[int]:
     """Hold the home's lock.  Raises: InvalidInput where another supervisor does."""
     path: Path = settings.folder / "coordinator" / LOCK
-    with writing(path, "mend disk or rights"):
+    with writing(path, "correct disk or rights"):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         if not lock(descriptor):
