@@ -19,7 +19,10 @@ from trust.privacy.protections import Protections
 
 __all__ = ["READY", "Charter", "Committee", "Floor", "folder_of"]
 
-READY = ("research", "sandbox")
+READY = tuple(
+    sorted(folder.name for folder in (files("trust") / "charters").iterdir() if (folder / "charter.toml").is_file())
+)
+"""The charters that come with the software: the folders beside this file."""
 _LARGEST_BYTES, _MOST_PURPOSES = 1 << 20, 1_000
 _LARGEST_TOML_BYTES, _LONGEST_LINE_CHARACTERS = 1 << 16, 1_000
 
