@@ -24,7 +24,7 @@ __all__ = ["CoordinatorReader", "RequestDeadline", "tls_context", "why"]
 
 _SILENCE_SECONDS = 10.0
 _ANSWER_SECONDS = 30.0
-"""Seconds for a whole answer, however small its pieces: whoever asks must not be held up, nor taken for dead."""
+"""For a whole answer, however small its pieces: the process that asks must not be held up, nor taken for dead."""
 _ANSWER_BYTES = 1 << 24
 _REGISTER_PAGES = 10_000
 _REGISTER_BYTES = 1 << 28
@@ -33,12 +33,12 @@ _REGISTER_BYTES = 1 << 28
 def tls_context(authority: bytes) -> ssl.SSLContext:
     """TLS 1.2 or later, to a server whose certificate this authority has signed; without one, one of the system's.
 
-    Raises: InvalidInput for an authority that is no certificate.
+    Raises: InvalidInput for an authority that is not a certificate.
     """
     try:
         context = ssl.create_default_context(cadata=authority.decode("ascii") or None)
     except (ValueError, ssl.SSLError):
-        raise InvalidInput("an authority that is no certificate", expected="connection/ca.pem in PEM") from None
+        raise InvalidInput("an authority that is not a certificate", expected="connection/ca.pem in PEM") from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
 
@@ -62,7 +62,7 @@ class CoordinatorReader:
         """Envelopes of every version, as JSON values.  Raises: Fault, MessageInvalid."""
         envelopes = self._json("/v1/roots")
         if not isinstance(envelopes, list):
-            raise MessageInvalid("an answer that is no list of trust roots", expected="GET /v1/roots")
+            raise MessageInvalid("an answer that is not a list of trust roots", expected="GET /v1/roots")
         return envelopes
 
     def dataset(self) -> str:
@@ -74,7 +74,7 @@ class CoordinatorReader:
         document = self._json("/v1/charter")
         files = document.get("files") if isinstance(document, dict) else None
         if not isinstance(files, dict) or not all(isinstance(text, str) for text in files.values()):
-            raise MessageInvalid("an answer that is no charter", expected="GET /v1/charter")
+            raise MessageInvalid("an answer that is not a charter", expected="GET /v1/charter")
         return files
 
     def entries(self) -> list[dict[str, Any]]:
@@ -87,7 +87,9 @@ class CoordinatorReader:
             entries, size = (page.get("entries"), page.get("size")) if isinstance(page, dict) else (None, None)
             whole = isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries)
             if not isinstance(entries, list) or not whole or type(size) is not int:
-                raise MessageInvalid("an answer that is no part of the register", expected="GET /v1/register/entries")
+                raise MessageInvalid(
+                    "an answer that is not a part of the register", expected="GET /v1/register/entries"
+                )
             entries_read += entries
             bytes_left -= len(raw)
             if bytes_left < 0:
@@ -194,4 +196,4 @@ def _utf8(raw: bytes) -> str:
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError:
-        raise MessageInvalid("an answer that is no UTF-8 text", expected="the dataset") from None
+        raise MessageInvalid("an answer that is not UTF-8 text", expected="the dataset") from None

@@ -1,9 +1,9 @@
 """A node's own keys: made here, never sent, and replaced by a trust root that names the next ones.
 
 keys/sign.pem (Ed25519), keys/seal.pem (X25519), connection/node.pem (P-256, for Flower), each in PEM, not encrypted,
-mode 0600: a node starts by itself.  `partner.json` is their public half, for whoever drafts the trust root.
+mode 0600: a node starts by itself.  `partner.json` is their public half, for the person who drafts the trust root.
 
-Rotation: new keys in keys/next/, and `partner.json` anew with `partner.json.sig`, a signature of the key in use, so
+Rotation: new keys in keys/next/, and a new `partner.json` with `partner.json.sig`, a signature of the key in use, so
 that the members can see who asks.  Until a root names them the node goes on with those in use; then, at its start, they
 take their place, and the ones before go to keys/old/.
 """
@@ -120,7 +120,7 @@ def next_keys(home: Path) -> NodeKeys | None:
 
 
 def rotate(home: Path, name: str) -> PartnerFile:
-    """Make the next keys, and write partner.json anew with a signature of the key in use.
+    """Make the next keys, and write a new partner.json with a signature of the key in use.
 
     A second call writes the two files again, with the keys that the first has made.
     Raises: InvalidInput, OSError.

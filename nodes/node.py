@@ -31,7 +31,7 @@ _TOLERANCE = timedelta(seconds=5)
 """By how much a clock that is being corrected may go back."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Node:
     """What a partner's node knows before any study.
 
@@ -90,7 +90,7 @@ class Node:
         Raises: StateRolledBack, JournalCorrupt, MessageInvalid, Refused.
         """
         if not isinstance(note, str):
-            raise MessageInvalid("a journal's head that is no text", expected="its checkpoint")
+            raise MessageInvalid("a journal's head that is not text", expected="its checkpoint")
         if note:
             try:
                 head = read_checkpoint(note, self._origin, [self.identity.public, *self.former])

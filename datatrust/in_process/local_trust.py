@@ -158,18 +158,18 @@ class LocalTrust(AnyTrust):
     def _node(self, name: str, source: Source, policy: PartnerPolicy | None) -> Node:
         keys = self._keys.partners[name]
         return Node(
-            name,
-            self.dataset,
-            source.checked(self.dataset),
-            self.charter,
-            self._keys.root,
-            keys.sign,
-            keys.seal,
-            self._stores[name],
-            self._editions[name],
-            now,
-            policy,
-            self._home / "nodes" / name / "revocations",
+            name=name,
+            dataset=self.dataset,
+            source=source.checked(self.dataset),
+            charter=self.charter,
+            root=self._keys.root,
+            identity=keys.sign,
+            seal=keys.seal,
+            store=self._stores[name],
+            editions=self._editions[name],
+            clock=now,
+            policy=policy,
+            revocations=self._home / "nodes" / name / "revocations",
         )
 
     @property

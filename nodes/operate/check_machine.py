@@ -118,7 +118,7 @@ def check_charter(settings: NodeSettings, root: TrustRoot) -> Finding:
     """The charter is the root's, and the partner's own policy fits it."""
     charter = settings.charter()
     if charter.folder_digest != root.root.charter:
-        return failure("charter", "the charter here is not the trust root's", "enrol again: it is fetched anew")
+        return failure("charter", "the charter here is not the trust root's", "enrol again: it is then fetched")
     policy = settings.policy(charter)
     partner_policy = (
         f"and this partner's own policy {policy.name!r} fits it" if policy else "this partner has no policy of its own"

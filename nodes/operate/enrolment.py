@@ -55,7 +55,7 @@ _SOURCE = """\
 # url = "sqlite:////srv/data.sqlite#patients"
 url = ""
 
-# Who has opted out: a text with one id a line, or a table.  Read anew before each study.
+# Who has opted out: a text with one id a line, or a table.  Read again before each study.
 # opt_out = "opted-out.txt"
 
 # What stands for a missing value, besides an empty field:
@@ -221,7 +221,7 @@ def enrol(home: Path, invitation: Invitation, shared: Callable[[TrustRoot], Shar
     toml = settings.toml or NodeToml(name=settings.name)
     new_settings = toml.model_copy(update={"coordinator": invitation.url, "superlink": invitation.nodes})
     changed = []
-    with writing(home, "mend disk or rights"):
+    with writing(home, "check the disk and the folder's rights"):
         (home / "connection").mkdir(mode=0o700, exist_ok=True)
         authority = invitation.authority or _system_authorities()
         changed += _write_shared(home / "connection" / "ca.pem", authority.encode("ascii"), "the authority")
@@ -260,8 +260,8 @@ def _check_names_node(home: Path, name: str, root: TrustRoot) -> None:
     wrong = named(root, name, NodeKeys.read(home))
     coming = next_keys(home) if wrong else None
     if wrong and (coming is None or named(root, name, coming)):
-        mend = "hand partner.json to who drafts the trust root, and enrol once the next version is signed"
-        raise Refused("partner", "; ".join(wrong), remedy=mend)
+        remedy = "hand partner.json to who drafts the trust root, and enrol once the next version is signed"
+        raise Refused("partner", "; ".join(wrong), remedy=remedy)
 
 
 def keep_roots(home: Path, roots: tuple[Envelope, ...]) -> list[str]:

@@ -35,7 +35,7 @@ def ok(check: str, text: str) -> Finding:
 
 
 def warning(check: str, text: str, remedy: str) -> Finding:
-    """It works, and should be mended."""
+    """It works, and should be fixed."""
     return Finding(check, "warning", text, remedy)
 
 

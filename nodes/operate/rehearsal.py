@@ -88,7 +88,9 @@ def asked_of(raw: bytes) -> Told:
     try:
         payload = canonical(value)
     except ValueError:
-        raise InvalidInput("a file that is no study", expected="a study's document, or its signed envelope") from None
+        raise InvalidInput(
+            "a file that is not a study", expected="a study's document, or its signed envelope"
+        ) from None
     return Told(Study.read(payload), sha256(payload))
 
 
@@ -149,7 +151,7 @@ def rehearse(settings: NodeSettings, papers: Told) -> Rehearsal:
 def _signed_decisions(papers: Told, root: TrustRoot, notes: list[str]) -> Iterator[Decision]:
     """Who has signed the study."""
     if papers.study.researcher not in root.root.researchers:
-        text = f"{papers.study.researcher!r} is no researcher of the trust root"
+        text = f"{papers.study.researcher!r} is not a researcher of the trust root"
         yield Decision("researcher", False, text, "have the researcher accredited")
     elif papers.envelope is None:
         notes.append("the study is not signed: whether its researcher asks this was not judged")
@@ -180,14 +182,14 @@ def _gate_decisions(
     clock = not state.latest or time >= read_time(state.latest)
     writable = os.access(settings.own, os.W_OK)
     view = gate.NodeView(
-        settings.name,
-        root,
-        settings.charter(),
-        request.mandate.digest in state.revoked,
-        request.study.id in state.seen,
-        Decision("clock", clock, "this partner's clock goes on", "correct the clock"),
-        Decision("journal", writable, "this partner's folder can be written", "mend its rights"),
-        policy,
+        partner=settings.name,
+        root=root,
+        charter=settings.charter(),
+        revoked=request.mandate.digest in state.revoked,
+        seen=request.study.id in state.seen,
+        clock=Decision("clock", clock, "this partner's clock goes on", "correct the clock"),
+        journal=Decision("journal", writable, "this partner's folder can be written", "correct its rights"),
+        policy=policy,
     )
     decisions = gate.before_rows(request, view, now=time)
     if isinstance(request.mandate, _Draft):

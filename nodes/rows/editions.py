@@ -8,7 +8,7 @@ removed at once, from a kept edition too, and are not counted as gone.
 What is read, and when:
 
 - the first study takes all of the dataset's columns that the source has into memory.  An edition from which nothing was
-  answered is taken anew as soon as the source may have changed, so that an operator who corrects a value need not wait
+  answered is taken again as soon as the source may have changed, so that an operator who corrects a value need not wait
   for k persons;
 - each later study first asks whether the source has changed.  Of a DataFrame (compared value by value) and of a file or
   SQLite (dates and size; content too while it is quite new) an answer no is proof, and nothing more is read.  Else the
@@ -55,7 +55,7 @@ from trust.times import write_time
 __all__ = ["CohortRows", "EditionKeeper"]
 
 _LEFTOVER_SECONDS = 86_400
-"""Seconds after which an unfinished file is no other process's."""
+"""Seconds after which an unfinished file is not another process's."""
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,7 @@ def _header(path: Path) -> list[str]:
     except UnicodeDecodeError:
         raise SourceInvalid(f"{path.name!r} is not UTF-8 text", remedy="save it as UTF-8") from None
     except (csv.Error, OSError, EOFError) as wrong:
-        if isinstance(wrong, OSError) and wrong.strerror:  # the machine; a file that is no gzip has none
+        if isinstance(wrong, OSError) and wrong.strerror:  # the machine; a file that is not gzip has none
             raise SourceInvalid(f"{path.name!r} cannot be read ({wrong.strerror})", remedy=_MACHINE) from None
         raise SourceInvalid(
             f"{path.name!r} has no header line that can be read", remedy="save it as UTF-8 CSV"

@@ -1,4 +1,4 @@
-"""Who has opted out: the ids of a partner's list, read anew before each study.
+"""Who has opted out: the ids of a partner's list, read again before each study.
 
 The persons in it are removed at once, before anything is counted, from every study from then on, from a kept edition
 too.  What was released before is not called back.  A list that cannot be read refuses the study: to go on without it
@@ -26,7 +26,7 @@ from trust.errors import DataTrustError, Fault, SourceInvalid
 
 __all__ = ["opted_out"]
 
-_MEND = "correct opt_out in the source, or the list itself; no study runs before"
+_REMEDY = "correct opt_out in the source, or the list itself; no study runs before"
 _OTHER_SEPARATORS = (";", "\t", "|")
 
 
@@ -42,12 +42,12 @@ def opted_out(source: Source, dataset: Dataset) -> frozenset[str]:
     try:
         return _texts(_table(source, {dataset.person, source.physical(dataset.person)}))
     except SourceInvalid as wrong:
-        raise SourceInvalid(f"the list of opt-outs: {wrong.text}", expected=wrong.expected, remedy=_MEND) from None
+        raise SourceInvalid(f"the list of opt-outs: {wrong.text}", expected=wrong.expected, remedy=_REMEDY) from None
     except SourceAway:
-        raise SourceAway("the list of opt-outs: its database does not answer", remedy=_MEND) from None
+        raise SourceAway("the list of opt-outs: its database does not answer", remedy=_REMEDY) from None
     except (DataTrustError, OSError, ValueError) as wrong:
         why = type(wrong).__name__ if not isinstance(wrong, Fault) else "the database cannot be read"
-        raise SourceInvalid(f"the list of opt-outs cannot be read ({why})", remedy=_MEND) from None
+        raise SourceInvalid(f"the list of opt-outs cannot be read ({why})", remedy=_REMEDY) from None
 
 
 def _table(source: Source, names: set[str]) -> Source:
@@ -56,7 +56,7 @@ def _table(source: Source, names: set[str]) -> Source:
     if isinstance(place, str) and place.startswith("#"):
         table = table_of(source)
         if not isinstance(table, DatabaseTable):
-            raise SourceInvalid("a table, and the source is no database", expected="a path, or a URL with #table")
+            raise SourceInvalid("a table, and the source is not a database", expected="a path, or a URL with #table")
         place = table.address + place
     if isinstance(place, str) and is_database(place):
         list_source = Source(place)
@@ -92,7 +92,7 @@ def _lines(path: Path, names: set[str]) -> list[str]:
 def _id_text(value: Any) -> str:
     """One id of a list in Python: a text or a number."""
     if not isinstance(value, str | numbers.Number | UUID) or isinstance(value, bool | np.bool_) or value != value:
-        raise SourceInvalid("a list with something that is no id", expected="texts or whole numbers")
+        raise SourceInvalid("a list with something that is not an id", expected="texts or whole numbers")
     return str(value)
 
 

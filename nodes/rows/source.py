@@ -50,7 +50,7 @@ class Source(Model):
         missing: texts that stand for a missing value, besides an empty field.
         invalid: `refuse` a value that the dataset does not allow, or take it as `missing`.
         opt_out: who has opted out: a path of a text with one id a line, a database's URL with `#table`, `#table` alone
-            for a table of the source's own database, or a list of ids.  Read anew before each study
+            for a table of the source's own database, or a list of ids.  Read again before each study
             (`optouts.py`).
     """
 

@@ -41,7 +41,7 @@ class Watch:
     """Asks the checks of one home, in a thread of its own, until `end`.
 
     Attributes:
-        connected: whether the SuperLink has let this node in; set by whoever serves.
+        connected: whether the SuperLink has let this node in; set by the process that serves.
     """
 
     def __init__(
@@ -210,7 +210,7 @@ class _Server(ThreadingHTTPServer):
             self._places.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is no event."""
+        """Nothing: a client that went away is not an event."""
 
 
 def _cut(request: socket.socket) -> None:

@@ -1,7 +1,7 @@
 """What a node's process says of itself: events of a closed list, with fields of a closed list, never a value.
 
 A field that is not listed is dropped, and so is a text that is more than a name: what a table or a message holds cannot
-come out this way, whoever passes it on.  Lines of JSON where standard error is no terminal.  What other libraries log
+come out this way.  Lines of JSON where standard error is no terminal.  What other libraries log
 is kept to their name and the level; a failure that nobody caught to its class.
 """
 
@@ -45,7 +45,7 @@ class Log(Protocol):
 
 
 def only_listed(_: Any, __: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
-    """structlog's processor: drop every field that is not listed, and every text that is no name."""
+    """structlog's processor: drop every field that is not listed, and every text that is not a name."""
     fields = {}
     for name, value in event.items():
         is_listed = value in EVENTS if name == "event" else name == "timestamp" or (name in FIELDS and _plain(value))

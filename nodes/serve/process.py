@@ -112,7 +112,7 @@ class _NodeProcess:
                 self._take_keys()
                 try:
                     serve(self._settings, address, self._heard, self._on_begin)
-                except Fault as wrong:  # the SuperLink's certificate: somebody else may mend it
+                except Fault as wrong:  # the SuperLink's certificate: somebody else may fix it
                     self._log("failure", level="error", code=wrong.code)
                     self._tell(f"not ready: {wrong}")
                     self._stop.wait(_RETRY_SECONDS)
@@ -225,7 +225,7 @@ class _NodeProcess:
             if version > version_before:
                 self._log("root-accepted", version=version)
         except (DataTrustError, OSError) as wrong:
-            if not isinstance(wrong, Fault):  # an interface that is away is no event; one that answers wrongly is
+            if not isinstance(wrong, Fault):  # an interface that is away is not an event; one that answers wrongly is
                 code = wrong.rule if isinstance(wrong, Refused) else type(wrong).__name__
                 self._log(
                     "roots-not-fetched",

@@ -42,5 +42,5 @@ def opened(
         raise InvalidInput(
             f"{str(file)!r} cannot be read ({type(wrong).__name__})",
             expected=f"the database of {subject}",
-            remedy="look at the disk; a damaged file is not mended by hand",
+            remedy="look at the disk; a damaged file cannot be repaired by hand",
         ) from None

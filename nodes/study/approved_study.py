@@ -27,7 +27,7 @@ from trust.signing.envelope import Envelope, sha256
 __all__ = ["OpenStudy", "asks_kept", "begin", "kept_asks", "signed"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class OpenStudy:
     """A study that has passed the gate."""
 
@@ -68,15 +68,15 @@ def begin(
     plans = request.planned.plans
     parameters = mandate.parameters(study.id, root)
     return OpenStudy(
-        study,
-        mandate,
-        scope,
-        plans,
-        plan_bytes(plan_documents(study, scope, plans)),
-        parameters,
-        Party(parameters, node.name, node.identity.private, node.store),
-        Computation(study, scope, plans, rows),
-        AnalysisReplay(study, scope, plans),
+        study=study,
+        mandate=mandate,
+        scope=scope,
+        plans=plans,
+        documents=plan_bytes(plan_documents(study, scope, plans)),
+        parameters=parameters,
+        party=Party(parameters, node.name, node.identity.private, node.store),
+        computation=Computation(study, scope, plans, rows),
+        progress=AnalysisReplay(study, scope, plans),
     )
 
 

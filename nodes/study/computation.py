@@ -45,7 +45,7 @@ class Computation:
         for name, ask in asks.items():
             try:
                 fits(self._plans[name][ask.sum].gives, answers[name])
-            except MessageInvalid as wrong:  # what is wrong here is no message
+            except MessageInvalid as wrong:  # what is wrong here is not a message
                 raise SourceInvalid(wrong.text, expected=wrong.expected, remedy=wrong.remedy) from None
         return encode_sum(blocks_of(asks, self._plans), joined(answers), n=len(self._scope.partners))
 

@@ -64,7 +64,7 @@ class MandateRequest:
         return self.planned.scope
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class NodeView:
     """What a node holds it to.
 
@@ -108,7 +108,7 @@ def before_rows(request: MandateRequest, view: NodeView, *, now: datetime) -> De
             _in_force("mandate", mandate, now),
             _revoked(view.revoked),
             Decision(
-                "already-started", not view.seen, "this partner has not given to this study before", "file it anew"
+                "already-started", not view.seen, "this partner has not given to this study before", "file it again"
             ),
             quorum(root.root, mandate.signers, charter.committee),
             _same_fields(

@@ -26,7 +26,7 @@ def closed(header: Mapping[str, Any], fields: set[str], body: bytes | None) -> N
 def listed(value: Any) -> list[Any]:
     """A list of approvals.  Raises: MessageInvalid."""
     if not isinstance(value, list) or len(value) > 1000:
-        raise MessageInvalid("something that is no list of approvals", expected="at most 1,000")
+        raise MessageInvalid("something that is not a list of approvals", expected="at most 1,000")
     return value
 
 

@@ -106,7 +106,7 @@ class Notices:
             raise Refused("revocation-unreadable", text, remedy="ask the partner to look at its machine") from None
 
     def _take(self, path: Path) -> None:
-        """One file; a revocation that was kept before stays in force whoever is a member now."""
+        """One file; a revocation that was kept before stays in force although its member may have left."""
         try:
             raw = path.read_bytes()
             if len(raw) > _LARGEST_BYTES:
@@ -117,7 +117,9 @@ class Notices:
                 self._keep(read_revocation(envelope, self.root.root), envelope)
         except (OSError, MessageInvalid, Refused):
             text = "a file among this partner's revocations cannot be read as one that a member has signed"
-            raise Refused("revocation-unreadable", text, remedy="ask the partner to mend or remove the file") from None
+            raise Refused(
+                "revocation-unreadable", text, remedy="ask the partner to correct or remove the file"
+            ) from None
 
     def _keep(self, revocation: Revocation, envelope: Envelope) -> None:
         mandate = _digest(revocation)
@@ -135,5 +137,5 @@ def _digest(revocation: Revocation) -> bytes:
 
 def _envelopes(documents: Any, subject: str) -> list[Envelope]:
     if not isinstance(documents, list) or len(documents) > _MOST_NOTICES:
-        raise MessageInvalid(f"{subject} that are no list", expected=f"at most {_MOST_NOTICES}")
+        raise MessageInvalid(f"{subject} that are not a list", expected=f"at most {_MOST_NOTICES}")
     return [Envelope.read(document) for document in documents]

@@ -263,14 +263,14 @@ class Session:
         is_begun = node.store.study(study.id) is not None
         revoked = self._notices.revoked(mandate.digest)
         return gate.NodeView(
-            node.name,
-            self._notices.root,
-            node.charter,
-            revoked,
-            is_begun,
-            node.on_time(),
-            node.can_write(),
-            node.policy,
+            partner=node.name,
+            root=self._notices.root,
+            charter=node.charter,
+            revoked=revoked,
+            seen=is_begun,
+            clock=node.on_time(),
+            journal=node.can_write(),
+            policy=node.policy,
         )
 
     def _still_allowed(self) -> Decisions:

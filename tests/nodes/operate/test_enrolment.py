@@ -164,7 +164,7 @@ def test_dataset_and_charter_come_over_https(founders: Founders, tmp_path: Path)
         ("authority", "of another authority"),
         ("charter", "not the one that version 1"),
         ("path", "a charter's file named"),
-        ("no charter", "no charter"),
+        ("no charter", "that is not a charter"),
         ("json", "no JSON"),
         ("404", "answers 404"),
     ],

@@ -16,7 +16,19 @@ from trust.signing.envelope import Signer
 
 NODES = Path(__file__).parents[3] / "nodes"
 PACKING = {"pack", "pack_signed"}
-TRANSPORTS = {"socket", "http", "urllib", "requests", "httpx", "flwr", "ssl", "smtplib", "ftplib", "asyncio"}
+TRANSPORTS = {
+    "socket",
+    "http",
+    "urllib",
+    "requests",
+    "httpx",
+    "flwr",
+    "ssl",
+    "smtplib",
+    "ftplib",
+    "asyncio",
+    "sdnotify",
+}
 IDENTITY = Signer()
 UPLOAD = Upload(bytes(32), 3, bytes([1]) * 32, "a", bytes(64), memoryview(b"masked words"))
 APPROVAL = Approval("a", bytes(32), bytes(64))
@@ -76,7 +88,7 @@ def test_only_these_files_of_a_node_open_a_transport() -> None:
 
 
 def test_only_the_flower_file_sends_a_body() -> None:
-    sends = {"post", "put", "patch", "send", "request", "sendall"}
+    sends = {"post", "put", "patch", "send", "request", "sendall", "notify"}
     called = {
         path.name: {n.attr for n in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(n, ast.Attribute)}
         & sends
