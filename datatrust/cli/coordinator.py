@@ -24,11 +24,10 @@ from coordinator.operate.home import (
 from coordinator.operate.status import read_status, status_text
 from coordinator.serve.processes import run_part
 from coordinator.serve.supervisor import supervise
-from datatrust.cli.command import Command, group
-from datatrust.cli.key import PassphraseFile
+from datatrust.cli.command import Command, PassphraseFile, group
+from datatrust.person.passphrase import ask_passphrase
 from datatrust.person.program import program
 from trust.files import read_file
-from trust.signing.key_files import ask_passphrase
 from trust.times import now
 
 __all__ = ["coordinator"]

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from datatrust.cli.command import Command, group
 from trust.files import writing
 
+if TYPE_CHECKING:
+    from trust.dataset.dataset import Column, Dataset
+
 __all__ = ["dataset"]
+
+_WIDEST_CELL = 36
+_HEAD = ("column", "type", "unit", "bounds or levels", "label", "derived")
 
 dataset = group()
 
@@ -77,7 +84,42 @@ def dataset_show(description: Annotated[Path, typer.Argument(metavar="DATASET.ya
 
     Type, unit, bounds or levels, label, and how a derived column follows from others.
     """
-    from datatrust.cli.dataset_table import show
     from trust.dataset.dataset import Dataset
 
-    typer.echo(show(Dataset.load(description)), nl=False)
+    typer.echo(_table(Dataset.load(description)), nl=False)
+
+
+def _table(dataset: Dataset) -> str:
+    """One row a column of the dataset; long cells go on below."""
+    person = (
+        "each row is one person" if dataset.person == "row" else f"a row belongs to the person in {dataset.person!r}"
+    )
+    rows = [[textwrap.wrap(cell, _WIDEST_CELL) or [""] for cell in _cells(column)] for column in dataset.columns]
+    used = [index for index, name in enumerate(_HEAD) if index < 2 or any(row[index] != [""] for row in rows)]
+    widths = {index: max(len(_HEAD[index]), *(len(line) for row in rows for line in row[index])) for index in used}
+
+    def line(cells: dict[int, str]) -> str:
+        return "  ".join(cells[index].ljust(widths[index]) for index in used).rstrip()
+
+    lines = [f"{dataset.name} {dataset.version}: {person}", dataset.digest(), ""]
+    lines += [line({index: _HEAD[index] for index in used}), line({index: "-" * widths[index] for index in used})]
+    for row in rows:
+        for depth in range(max(len(cell) for cell in row)):
+            lines.append(line({index: row[index][depth] if depth < len(row[index]) else "" for index in used}))
+    return "\n".join(lines) + "\n"
+
+
+def _cells(column: Column) -> tuple[str, ...]:
+    kind = column.type + (", required" if column.required else "")
+    return column.name, kind, column.unit, _values_in_words(column), column.label, column.derived
+
+
+def _values_in_words(column: Column) -> str:
+    if column.levels:
+        return ", ".join(str(v.value) + (f" = {v.label}" if v.label else "") for v in column.levels)
+    low, high = column.minimum, column.maximum
+    if low is None and high is None:
+        return "false, true" if column.type == "boolean" else ""
+    if low is None or high is None:
+        return f"at most {high:g}" if low is None else f"at least {low:g}"
+    return f"{low:g} to {high:g}"

@@ -7,20 +7,14 @@ from typing import Annotated
 
 import typer
 
-from datatrust.cli.command import Command, group
+from datatrust.cli.command import Command, PassphraseFile, group
+from datatrust.person.passphrase import ask_passphrase
 from trust.errors import InvalidInput, nearest
-from trust.signing.key_files import KeyKind, ask_passphrase, new_key, public_file, read_public, write_key
+from trust.signing.key_files import KeyKind, new_key, public_file, read_public, write_key
 
-__all__ = ["PassphraseFile", "key"]
+__all__ = ["key"]
 
 _KINDS: dict[str, KeyKind] = {"sign": "sign", "seal": "seal"}
-PassphraseFile = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE",
-        help="A file (mode 0600) with the passphrase on one line. Otherwise DATATRUST_PASSPHRASE, or you are asked.",
-    ),
-]
 
 key = group()
 

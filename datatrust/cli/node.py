@@ -13,12 +13,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from datatrust.cli.command import Command, group, print_decisions
-from datatrust.cli.node_home import Home, home_of, settings_of
+from datatrust.cli.command import (
+    Command,
+    NodeHome,
+    PassphraseFile,
+    group,
+    home_of,
+    print_decisions,
+    settings_of,
+)
 from datatrust.cli.node_journal import journal
-from datatrust.cli.node_keep import keys, node_backup, node_restore
+from datatrust.person.passphrase import ask_passphrase
 from datatrust.person.program import program
 from trust.errors import InvalidInput, Refused, sentence
+from trust.files import writing
+from trust.signing.backup_file import read_backup, write_backup
 from trust.signing.envelope import key_id
 
 if TYPE_CHECKING:
@@ -31,12 +40,13 @@ if TYPE_CHECKING:
 __all__ = ["node"]
 
 node = group()
+keys = group("This node's own keys.")
 
 
 @node.command("init", cls=Command)
 def node_init(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What the trust root is to call this partner.")],
-    home: Home = None,
+    home: NodeHome = None,
 ) -> None:
     """Make a node's folder: its keys, a source.toml to fill in, and partner.json for the trust root.
 
@@ -61,7 +71,7 @@ def node_init(
 @node.command("enrol", cls=Command)
 def node_enrol(
     invitation: Annotated[Path, typer.Argument(metavar="INVITATION", help="invitation.json, from the coordinator.")],
-    home: Home = None,
+    home: NodeHome = None,
     fingerprint: Annotated[
         str, typer.Option(metavar="sha256:…", help="Of the trust root, as the members have told you: not asked then.")
     ] = "",
@@ -141,7 +151,7 @@ def _shared(
 
 
 @node.command("check", cls=Command)
-def node_check(home: Home = None) -> None:
+def node_check(home: NodeHome = None) -> None:
     """Hold settings, source and policy to what they must be, and the table to the dataset.
 
     No network but the database's. Prints a line a rule, with a class of counts and never a value. Exit code 1 when
@@ -165,7 +175,7 @@ def node_check(home: Home = None) -> None:
 
 @node.command("doctor", cls=Command)
 def node_doctor(
-    home: Home = None,
+    home: NodeHome = None,
     quick: Annotated[bool, typer.Option("--quick", help="Only what needs neither network nor rows.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -199,7 +209,7 @@ def node_rehearse(
     study: Annotated[
         str, typer.Argument(metavar="STUDY", help="A file with a study or its envelope, or an id in the register.")
     ],
-    home: Home = None,
+    home: NodeHome = None,
 ) -> None:
     """Go through a study on the real rows: the full gate and the first sums, without anybody's hearing of it.
 
@@ -224,7 +234,7 @@ def node_rehearse(
 
 
 @node.command("run", cls=Command)
-def node_run(home: Home = None) -> None:
+def node_run(home: NodeHome = None) -> None:
     """Serve: dial out to the SuperLink and answer, until SIGTERM.
 
     Prints `ready` once it is connected and every check of /readyz holds; until then the check that fails, and goes
@@ -235,7 +245,76 @@ def node_run(home: Home = None) -> None:
     run(settings_of(home), lambda words: typer.echo(words))
 
 
+@node.command("backup", cls=Command)
+def node_backup(
+    out: Annotated[Path, typer.Option("--out", metavar="FILE.tar", help="Where to write it; never over another file.")],
+    home: NodeHome = None,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Write settings, keys, trust root, policy and the journal's entries to one file, secrets under a passphrase.
+
+    Never state.sqlite, uploads or editions, and nothing else may copy those either: a node put back from a copy of
+    its state would give sums again under masks that it has used.
+    """
+    from nodes.operate.backup import collect
+
+    settings = settings_of(home)
+    public, secret = collect(settings)
+    write_backup(out, public, secret, ask_passphrase(passphrase_file, key_name="the backup", new=True))
+    typer.echo(
+        f"written: {out}, {len(public) + len(secret)} files; without state.sqlite, uploads and editions", err=True
+    )
+
+
+@node.command("restore", cls=Command)
+def node_restore(
+    backup: Annotated[Path, typer.Argument(metavar="FILE.tar", help="What `node backup` has written.")],
+    home: NodeHome = None,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Put a backup into an empty folder. The node does not serve yet.
+
+    A backup holds no state, so a restored node does not know which cohorts it has answered and what it has spent; to
+    serve as if nothing had been would give both back. Therefore `node run` refuses (state-rolled-back) until a next
+    trust root names other keys for this partner: `node keys rotate` makes them, the quorum signs the root, `node
+    enrol` takes it. That signature is the committee's consent to a new history. The committee should then sign no
+    study of the same dataset that, subtracted from an earlier one, would tell of few persons: the node cannot see it
+    any more. Studies that were open at the old machine are over.
+    """
+    from nodes.operate.backup import put_back
+
+    public, secret = read_backup(backup, ask_passphrase(passphrase_file, key_name="the backup"))
+    settings = put_back(home_of(home), public, secret)
+    home_option = f" --home {home}" if home else ""
+    typer.echo(f"restored {settings.name} to {settings.own}")
+    typer.echo(
+        f"it does not serve yet; next: {program()} node keys rotate{home_option},\n"
+        f"      then the next trust root with the new keys,\n"
+        f"      then {program()} node enrol invitation.json{home_option}: the quorum's consent to a new history",
+        err=True,
+    )
+
+
+@keys.command("rotate", cls=Command)
+def keys_rotate(home: NodeHome = None) -> None:
+    """Make the next keys, and a partner.json for the next trust root, signed with the key in use.
+
+    The node goes on with the keys in use until it learns of a root that names the next ones; it then takes them. A
+    second call makes no others. The members see by partner.json.sig that the partner itself asks.
+    """
+    from nodes.keys import rotate
+
+    settings = settings_of(home)
+    with writing(settings.own, "make the folder writable"):
+        file = rotate(settings.own, settings.name)
+    typer.echo(f"will sign with {key_id(bytes.fromhex(file.sign))}")
+    typer.echo(f"share          {settings.own / 'partner.json'} and {settings.own / 'partner.json.sig'}")
+    typer.echo(
+        "next: hand both to who drafts the next trust root; when it is signed, a running node takes the keys by\n"
+        "      itself, and any other with `node enrol`",
+        err=True,
+    )
+
+
 node.add_typer(journal, name="journal")
 node.add_typer(keys, name="keys")
-node.command("backup", cls=Command)(node_backup)
-node.command("restore", cls=Command)(node_restore)

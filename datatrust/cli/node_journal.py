@@ -10,8 +10,7 @@ import typer
 
 from coordinator.docket.migrations import check_file
 from coordinator.docket.roots import with_accepted
-from datatrust.cli.command import Command, end, group, print_decisions
-from datatrust.cli.node_home import Home
+from datatrust.cli.command import Command, NodeHome, end, group, print_decisions, settings_of
 from datatrust.in_process.folder import TrustFolder
 from nodes.state.journal import Journal
 from nodes.state.read_only import opened
@@ -32,7 +31,7 @@ _OWN_REASONS = ("nothing earlier was given to compare with", "of the earlier che
 
 @journal.command("verify", cls=Command)
 def journal_verify(
-    home: Home = None,
+    home: NodeHome = None,
     checkpoint: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A checkpoint that was exported earlier: it must be contained.")
     ] = None,
@@ -64,8 +63,6 @@ def _of_trust(folder: TrustFolder, partner: str) -> Iterator[Decision]:
 
 
 def _of_home(home: Path | None, partner: str, checkpoint: Path | None) -> Iterator[Decision]:
-    from datatrust.cli.node_home import settings_of
-
     settings = settings_of(home)
     if partner and partner != settings.name:
         raise InvalidInput(f"no partner {partner!r} here", expected=repr(settings.name))
@@ -98,14 +95,13 @@ def journal_export(
     out: Annotated[
         Path, typer.Option("--out", metavar="FILE", help="Entries, a line each; beside it FILE.checkpoint.")
     ],
-    home: Home = None,
+    home: NodeHome = None,
 ) -> None:
     """Write the journal's entries in canonical JSON, a line each, and their signed checkpoint.
 
     The checkpoint is for `node journal verify --checkpoint`: keep it away from this machine. No entry holds a value
     of a row; who sees the file sees which studies were asked and how they were answered.
     """
-    from datatrust.cli.node_home import settings_of
     from nodes.operate.backup import export
 
     lines, note, count = export(settings_of(home))

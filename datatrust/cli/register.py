@@ -17,8 +17,7 @@ import typer
 
 from coordinator.docket.migrations import check_file
 from coordinator.docket.roots import with_accepted
-from datatrust.cli.command import Command, end, group, print_decisions
-from datatrust.cli.places import Invited, TrustLocation, Url
+from datatrust.cli.command import Command, Invited, TrustLocation, Url, end, group, print_decisions
 from datatrust.in_process.folder import TrustFolder
 from datatrust.remote.register_copy import copied, keep_checkpoint, kept_checkpoint
 from datatrust.remote.verified_trust import VerifiedTrust, meet

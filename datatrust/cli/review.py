@@ -15,9 +15,7 @@ from typing import Annotated
 
 import typer
 
-from datatrust.cli.command import Command, group
-from datatrust.cli.key import PassphraseFile
-from datatrust.cli.places import Invited, TrustLocation, Url
+from datatrust.cli.command import Command, Invited, PassphraseFile, TrustLocation, Url, group
 from datatrust.in_process.folder import TrustFolder
 from datatrust.person.own_key import KEY, ActingKey
 from datatrust.remote.committee_desk import Desk, RemoteDesk

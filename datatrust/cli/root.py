@@ -16,11 +16,11 @@ from typing import Annotated
 
 import typer
 
-from datatrust.cli.command import Command, group
-from datatrust.cli.key import PassphraseFile
+from datatrust.cli.command import Command, PassphraseFile, group
 from datatrust.cli.root_publish import root_publish
 from datatrust.founding.draft import Given, follow, found
 from datatrust.founding.files import Changes, Founding, moment, read_toml
+from datatrust.person.passphrase import ask_passphrase
 from trust.canonical import canonical
 from trust.documents.root import Root, TrustRoot
 from trust.errors import InvalidInput, MessageInvalid, Refused
@@ -28,7 +28,7 @@ from trust.files import write_new
 from trust.plain.root import RootReview, review_root, root_json, root_text
 from trust.signing.envelope import Envelope, Signer, payload_type, sign
 from trust.signing.json_text import read_envelopes
-from trust.signing.key_files import ask_passphrase, read_signer
+from trust.signing.key_files import read_signer
 from trust.times import read_time
 from trust.words.language import check_language
 

@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from datatrust.cli.key import PassphraseFile
-from datatrust.cli.places import Invited
+from datatrust.cli.command import Invited, PassphraseFile
 from datatrust.person import pins
 from datatrust.person.own_key import KEY, ActingKey
 from datatrust.remote.coordinator_client import CoordinatorClient

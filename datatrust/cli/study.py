@@ -14,9 +14,7 @@ from typing import Annotated
 
 import typer
 
-from datatrust.cli.command import Command, group
-from datatrust.cli.key import PassphraseFile
-from datatrust.cli.places import Invited
+from datatrust.cli.command import Command, Invited, PassphraseFile, group
 from datatrust.person.own_key import KEY, ActingKey
 from datatrust.remote.remote_trust import RemoteTrust
 from datatrust.remote.verified_trust import meet

@@ -20,7 +20,7 @@ from trust.documents.study import Study
 from trust.errors import InvalidInput
 from trust.files import write_new, writing
 from trust.signing.envelope import Envelope, Signer, distinct, sign
-from trust.signing.key_files import ask_passphrase, read_seal, read_signer, write_key
+from trust.signing.key_files import read_passphrase, read_seal, read_signer, write_key
 from trust.times import write_time
 
 __all__ = ["RESEARCHER", "PartnerKeys", "RoleKeys"]
@@ -125,7 +125,7 @@ class RoleKeys:
         """
         passphrase_path = folder / "committee" / _PASSPHRASE
         if passphrase is None and passphrase_path.is_file():
-            passphrase = ask_passphrase(passphrase_path)
+            passphrase = read_passphrase(passphrase_path)
         files = sorted((folder / "committee").glob("member-*.pem"), key=lambda path: (len(path.name), path.name))
         members = [read_signer(path, passphrase) for path in files] if passphrase is not None else []
         partner_keys = {

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from datatrust.person.passphrase import ask_passphrase
 from trust.errors import InvalidInput
 from trust.signing.envelope import Signer
-from trust.signing.key_files import ask_passphrase, read_signer
+from trust.signing.key_files import read_signer
 
 __all__ = ["KEY", "ActingKey"]
 

@@ -6,28 +6,21 @@ error: it never counts as no pin.
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 
 from trust.documents.root import TrustRoot
 from trust.documents.verification import check_roots
 from trust.errors import InvalidInput, MessageInvalid, Refused
+from trust.files import data_folder
 from trust.signing.json_text import read_envelopes
 
 __all__ = ["folder", "keep", "pin", "pinned", "read_file", "read_root"]
 
 
 def folder(home: Path | None = None) -> Path:
-    """Where pins are kept: `pins` in `home` or DATATRUST_HOME, else in `datatrust` under XDG_DATA_HOME, else
-    ~/.local/share.
-    """
-    if home is not None:
-        return home / "pins"
-    if home_named := os.environ.get("DATATRUST_HOME"):
-        return Path(home_named) / "pins"
-    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(data) / "datatrust" / "pins"
+    """Where pins are kept: `pins` in `home`, else in the person's data folder."""
+    return (data_folder() if home is None else home) / "pins"
 
 
 def pinned(trust: str, *, home: Path | None = None) -> TrustRoot | None:

@@ -10,14 +10,11 @@ Source: RFC 5958 (PKCS#8), RFC 8018 (PBES2), RFC 7914 (scrypt).
 from __future__ import annotations
 
 import base64
-import getpass
 import json
 import os
 import secrets
-import sys
 import textwrap
 import unicodedata
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -42,16 +39,16 @@ from trust.files import check_closed_to_others, write_new, writing
 from trust.signing.envelope import Signer, key_id
 
 __all__ = [
-    "ENVIRONMENT",
     "SHORTEST_PASSPHRASE",
     "KeyKind",
     "Passphrase",
     "PrivateKey",
     "PublicKey",
-    "ask_passphrase",
+    "check_new_passphrase",
     "new_key",
     "public_file",
     "public_of",
+    "read_passphrase",
     "read_public",
     "read_seal",
     "read_signer",
@@ -63,8 +60,6 @@ PrivateKey: TypeAlias = Signer | X25519PrivateKey
 Passphrase: TypeAlias = Callable[[], str] | str | None
 """A passphrase, or what asks for one: it is called only where the file turns out to be encrypted."""
 
-ENVIRONMENT = "DATATRUST_PASSPHRASE"
-"""The environment's variable that is read where no file is named."""
 SHORTEST_PASSPHRASE = 8
 _LARGEST_BYTES = 1 << 16
 _N, _R, _P = 1 << 14, 8, 5
@@ -124,7 +119,9 @@ def write_key(path: str | Path, key: PrivateKey, passphrase: str | None) -> Publ
     if passphrase is None:
         pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     else:
-        pem = _encrypted(private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()), _checked(passphrase))
+        pem = _encrypted(
+            private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()), check_new_passphrase(passphrase)
+        )
     public = public_of(key)
     for file in (path, public_file(path)):
         if file.exists() or file.is_symlink():
@@ -183,51 +180,26 @@ def read_public(path: str | Path) -> PublicKey:
     return read_model(PublicKey, value, InvalidInput, f"{str(file)!r}")
 
 
-# ---- passphrases
-
-
-def ask_passphrase(file: Path | None = None, *, key_name: str = "the key", new: bool = False) -> str:
-    """A passphrase: the line in `file`, else DATATRUST_PASSPHRASE, else what is typed without echo; never an argument.
-
-    Args:
-        file: one line, closed to others as a private key is.
-        what: whose passphrase is asked for.
-        new: for a key that is being made: typed twice, and at least 8 characters.
-
-    Raises: InvalidInput, also where none is given and there is no terminal to ask at.
-    """
-    if file is not None:
-        try:
-            lines = _bytes_of(file, private=True).decode("utf-8").splitlines()
-        except UnicodeDecodeError:
-            raise InvalidInput(f"{str(file)!r} is not UTF-8 text", expected="the passphrase on one line") from None
-        if len(lines) != 1:
-            raise InvalidInput(f"{str(file)!r} has {len(lines)} lines", expected="the passphrase on one line")
-        passphrase = lines[0]
-    else:
-        passphrase = os.environ.get(ENVIRONMENT, "") or _typed(key_name, new)
-    if new:
-        _checked(passphrase)
-    return passphrase
-
-
-def _typed(key_name: str, new: bool) -> str:
-    if not sys.stdin or not sys.stdin.isatty():
-        raise InvalidInput(
-            f"no passphrase for {key_name}, and no terminal to ask at",
-            expected=f"--passphrase-file FILE, or {ENVIRONMENT} in the environment",
-        )
+def read_passphrase(file: Path) -> str:
+    """The passphrase in a file of one line, closed to others as a private key is.  Raises: InvalidInput."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", getpass.GetPassWarning)
-            typed = getpass.getpass(f"Passphrase of {key_name}: ")
-            if new and getpass.getpass("The same again: ") != typed:
-                raise InvalidInput("the two passphrases differ", remedy="type the same one twice")
-    except (EOFError, getpass.GetPassWarning):
+        lines = _bytes_of(file, private=True).decode("utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise InvalidInput(f"{str(file)!r} is not UTF-8 text", expected="the passphrase on one line") from None
+    if len(lines) != 1:
+        raise InvalidInput(f"{str(file)!r} has {len(lines)} lines", expected="the passphrase on one line")
+    return lines[0]
+
+
+def check_new_passphrase(passphrase: str) -> bytes:
+    """The passphrase in UTF-8, where it is long enough to protect a new key.  Raises: InvalidInput."""
+    if len(passphrase) < SHORTEST_PASSPHRASE:
         raise InvalidInput(
-            f"the passphrase of {key_name} cannot be typed unseen here", expected="--passphrase-file FILE"
-        ) from None
-    return typed
+            "the passphrase is too short",
+            expected=f"at least {SHORTEST_PASSPHRASE} characters",
+            remedy="take several words",
+        )
+    return _utf8(passphrase)
 
 
 # ---- reading
@@ -278,16 +250,6 @@ def _other_kind(path: Path, kind: KeyKind) -> InvalidInput:
 
 
 # ---- writing
-
-
-def _checked(passphrase: str) -> bytes:
-    if len(passphrase) < SHORTEST_PASSPHRASE:
-        raise InvalidInput(
-            "the passphrase is too short",
-            expected=f"at least {SHORTEST_PASSPHRASE} characters",
-            remedy="take several words",
-        )
-    return _utf8(passphrase)
 
 
 def _utf8(passphrase: str) -> bytes:

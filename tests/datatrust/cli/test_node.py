@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from datatrust.person.passphrase import ENVIRONMENT
 from nodes.keys import NodeKeys
 from nodes.settings import NodeSettings
 from tests.datatrust.conftest import Run
 from tests.support.node_homes import Founders, contents, copied, make_homes
 from trust.signing.envelope import key_id, sha256
-from trust.signing.key_files import ENVIRONMENT
 
 PASSPHRASE = "correct horse battery"
 OFFLINE = ("--dataset", "dataset.yaml", "--charter", "research")

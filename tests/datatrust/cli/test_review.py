@@ -17,6 +17,7 @@ import trust.documents.study_states
 from coordinator.docket.docket import Docket
 from datatrust.cli import review as review_commands
 from datatrust.in_process.folder import TrustFolder
+from datatrust.person.passphrase import ENVIRONMENT
 from nodes.state.store import SqliteStore
 from nodes.study.notices import Notices
 from tests.datatrust.conftest import Run
@@ -26,7 +27,7 @@ from trust.errors import Refused
 from trust.plain import mandate_page
 from trust.plain import standing as review_words
 from trust.signing.envelope import Signature, Signer, sign
-from trust.signing.key_files import ENVIRONMENT, read_signer, write_key
+from trust.signing.key_files import read_signer, write_key
 
 STATES = get_args(trust.documents.study_states.State)
 NUMBER = f"{datetime.now(UTC):%Y}-0001"

@@ -15,6 +15,7 @@ import pytest
 from coordinator.api import create_app
 from coordinator.docket.docket import Docket
 from datatrust.in_process.folder import TrustFolder
+from datatrust.person.passphrase import ENVIRONMENT
 from datatrust.remote.committee_desk import Desk, RemoteDesk
 from tests.datatrust.conftest import Run
 from tests.support.served_coordinator import WIDE, Liar, Raw, Served, served
@@ -22,7 +23,6 @@ from tests.support.trust_copies import PASSPHRASE, close, member, only, submit
 from trust.documents.root import TrustRoot
 from trust.documents.votes import Refusal, read_revocation
 from trust.signing.envelope import Envelope, Signer, sha256, sign
-from trust.signing.key_files import ENVIRONMENT
 
 pytestmark = pytest.mark.slow
 

@@ -11,13 +11,13 @@ import pytest
 from coordinator.api import create_app
 from datatrust.in_process.folder import TrustFolder
 from datatrust.person import pins
+from datatrust.person.passphrase import ENVIRONMENT
 from tests.datatrust.conftest import Run
 from tests.support.served_coordinator import WIDE, Liar, Served, served
 from tests.support.trust_copies import PASSPHRASE, member
 from trust.canonical import canonical
 from trust.documents.root import Root, TrustRoot
 from trust.signing.envelope import sign
-from trust.signing.key_files import ENVIRONMENT
 from trust.times import now, write_time
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from datatrust.person.passphrase import ENVIRONMENT, ask_passphrase
 from trust.errors import InvalidInput
 from trust.signing.envelope import Signer
-from trust.signing.key_files import ENVIRONMENT, ask_passphrase, write_key
+from trust.signing.key_files import write_key
 
 PASSPHRASE = "correct horse battery"
 SIGNER = Signer()

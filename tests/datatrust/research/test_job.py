@@ -20,13 +20,13 @@ from coordinator.study import carry_out as studies
 from coordinator.study.conductor import Coordinator, conduct
 from datatrust.in_process import local_trust as federation
 from datatrust.in_process.folder import TrustFolder
+from datatrust.person.passphrase import ENVIRONMENT
 from datatrust.research.result import Job, Result
 from tests.datatrust.conftest import Run
 from tests.support.example import DATASET, HOSPITALS, small_trust
 from tests.support.log_tampering import CHANGES
 from tests.support.trust_copies import ASKED, PASSPHRASE, close, copy, key, member, only, opened
 from trust.errors import InvalidInput, Refused
-from trust.signing.key_files import ENVIRONMENT
 
 HERE = Path(__file__).parents[3]
 PROGRAM = Path(sys.executable).with_name("datatrust")
