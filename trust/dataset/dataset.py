@@ -256,10 +256,10 @@ class Dataset(Model):
     # ---- writing
 
     @classmethod
-    def draft_dataset(cls, frame: pd.DataFrame, person: str | None = None, persons: int = 11) -> Dataset:
+    def draft(cls, frame: pd.DataFrame, person: str | None = None, persons: int = 11) -> Dataset:
         """Propose a description of these rows: bounds rounded outward, levels of few persons left out.
 
-        Raises: DatasetInvalid.  `trust.draft.draft` also says what it left out and why.
+        Raises: DatasetInvalid.  `trust.dataset.draft.draft_dataset` also says what it left out and why.
         """
         from trust.dataset.draft import draft_dataset
 
