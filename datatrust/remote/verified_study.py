@@ -130,7 +130,9 @@ def read_filed(value: Any, trust: TrustDocuments, versions: Mapping[int, TrustRo
         raise Refused("mandate", "the coordinator shows the mandate of another study", remedy=_ASK)
     root = versions.get(mandate.root, trust.root)
     signers = signers_of("mandate", study_shown.mandate, root.root.keys_of("committee"))
-    revocations = tuple(valid_revocations(study_shown.revocations, [root.root, trust.root.root], digest))
+    revocations = tuple(
+        valid_revocations(study_shown.revocations, [root.root, trust.root.root], digest, from_docket=False)
+    )
     state = _borne_out(study_shown.state, mandate, signers, bool(revocations), trust, root)
     ending = study_shown.ended
     filed_study = FiledStudy(

@@ -18,7 +18,8 @@ MADE_BY_AN_OPERATOR = {"docker/images.lock", "docker/secrets/", "datatrust/resul
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(TOP)))
 def test_every_path_that_a_page_names_exists(page: Path) -> None:
-    paths = set(PATH.findall(page.read_text("utf-8"))) - MADE_BY_AN_OPERATOR
+    paths = {path for path in PATH.findall(page.read_text("utf-8")) if "NAME" not in path and "CODE" not in path}
+    paths -= MADE_BY_AN_OPERATOR
     missing = sorted(path for path in paths if not list(TOP.glob(path.rstrip("/"))))
     assert not missing, f"{page.relative_to(TOP)} names what is not there: {', '.join(missing)}"
 

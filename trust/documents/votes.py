@@ -58,23 +58,32 @@ def read_revocation(envelope: Envelope, root: Root) -> Revocation:
     return _read("revocation", Revocation, envelope, root)
 
 
-def valid_revocations(envelopes: Iterable[Envelope], roots: Sequence[Root], mandate: str) -> list[Envelope]:
+def valid_revocations(
+    envelopes: Iterable[Envelope], roots: Sequence[Root], mandate: str, *, from_docket: bool = True
+) -> list[Envelope]:
     """Those that revoke this mandate and that a member of one of the roots has signed, in their order.
 
-    Any other revokes nothing and is passed over, such as one of a former member.
+    One of a former member revokes nothing and is passed over.
 
     Args:
         roots: today's root, and where it differs the one that the mandate names.
         mandate: `sha256:<hex>` of the mandate's signed bytes.
+        from_docket: they were checked when they came in; one that cannot be read is then an error, since it may be one.
+
+    Raises: MessageInvalid.
     """
-    return [envelope for envelope in envelopes if any(_revokes(envelope, root, mandate) for root in roots)]
 
+    def revokes(envelope: Envelope, root: Root) -> bool:
+        try:
+            return read_revocation(envelope, root).mandate == mandate
+        except Refused:
+            return False
+        except InvalidInput:
+            if from_docket:
+                raise
+            return False
 
-def _revokes(envelope: Envelope, root: Root, mandate: str) -> bool:
-    try:
-        return read_revocation(envelope, root).mandate == mandate
-    except (Refused, InvalidInput):
-        return False
+    return [envelope for envelope in envelopes if any(revokes(envelope, root) for root in roots)]
 
 
 def _read(kind: Kind, model: type[V], envelope: Envelope, root: Root) -> V:

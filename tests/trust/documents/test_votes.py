@@ -15,7 +15,7 @@ from datatrust.in_process.keys import RoleKeys
 from trust.canonical import canonical
 from trust.charters.charter import Charter
 from trust.documents.root import Root
-from trust.documents.votes import Refusal, Revocation, read_refusal, read_revocation
+from trust.documents.votes import Refusal, Revocation, read_refusal, read_revocation, valid_revocations
 from trust.errors import MessageInvalid, Refused
 from trust.signing.envelope import Envelope, Kind, Signer, sign
 from trust.times import read_time
@@ -199,3 +199,14 @@ def test_any_bytes_are_read_or_refused(raw: bytes, revoke: bool) -> None:
         assert canonical(read(envelope, ROOT).document()) == raw
     except (Refused, MessageInvalid):
         assert raw != canonical(REVOCATION if revoke else REFUSAL)
+
+
+def test_a_stored_revocation_that_cannot_be_read_is_an_error_and_one_that_is_shown_is_passed_over() -> None:
+    good, mandate = sign("revocation", REVOCATION, MEMBER), str(REVOCATION["mandate"])
+    junk = good.model_copy(update={"payload": base64.b64encode(b"{}").decode()})
+    former = sign("revocation", {**REVOCATION, "member": Signer().key_id}, Signer())
+    assert valid_revocations([former, good], [ROOT], mandate) == [good]
+    assert valid_revocations([good], [ROOT], "sha256:" + "0" * 64) == []
+    with pytest.raises(MessageInvalid):
+        valid_revocations([junk, good], [ROOT], mandate)
+    assert valid_revocations([junk, good], [ROOT], mandate, from_docket=False) == [good]
