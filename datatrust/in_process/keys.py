@@ -95,7 +95,7 @@ class RoleKeys:
         envelope = sign("root", root.document(), *members[:quorum])
         return cls(members, coordinator, auditor, researcher, partner_keys, max(quorum, *further.values(), 1), envelope)
 
-    # ---- kept in the folder of `datatrust.state`
+    # ---- kept in the folder of `datatrust.in_process.folder`
 
     def save(self, folder: Path, passphrase: str | None) -> None:
         """Write each key to its file; members' under a passphrase.

@@ -58,7 +58,7 @@ class RemoteDesk:
     """A coordinator behind an address, as a member sees it."""
 
     def __init__(self, url: str, signer: Signer, *, invitation: Path | None = None, home: Path | None = None) -> None:
-        """Raises: as `datatrust.meeting.meet`; Refused (`signature`) for a key that is no member's today."""
+        """Raises: as `verified_trust.meet`; Refused (`signature`) for a key that is no member's today."""
         self._verified = meet(url, invitation=invitation, home=home, signer=signer)
         self._signer = signer
         self._revocations: dict[str, tuple[Envelope, ...]] = {}

@@ -81,7 +81,7 @@ def meet(
 
     Args:
         invitation: the file, needed the first time.
-        home: the person's folder; otherwise DATATRUST_HOME, or what `datatrust.pins.folder` says.
+        home: the person's folder; otherwise DATATRUST_HOME, or what `datatrust.person.pins.folder` says.
         signer: signs every request.
 
     Raises: InvalidInput; Refused (`root-trust`, `root-version`, `root-pinned`, `root-expired`, `signature`, `charter`,

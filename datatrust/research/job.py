@@ -27,7 +27,7 @@ class Standing:
     """Where a study stands.
 
     Attributes:
-        state: as `coordinator.lifecycle` has it; `words`: for people, safe to show.
+        state: as `trust.documents.study_states` has it; `words`: for people, safe to show.
         done: nothing more will happen to it.
         ripe: there is nothing to wait for: asking for its result gives it, or says why there is none.
     """

@@ -155,7 +155,7 @@ def test_two_partners_are_too_few() -> None:
     two = {name: frame for name, frame in frames().items() if name in FOUR[:2]}
     study = trust(two).study("t", purpose=PURPOSE, analyses=TABLE)
     with pytest.raises(
-        Refused, match="refused by organisations: a study names at least 3 partners, at most 1,000"
+        Refused, match="refused by organisations: a study names at least 3 and at most 1,000 partners"
     ) as caught:
         study.run()
     assert caught.value.remedy == "name more partners"
