@@ -224,7 +224,7 @@ class CoordinatorSettings:
             url = None
         if url is None or url.drivername not in _POSTGRESQL:
             raise InvalidInput(
-                f"{place} is no address of a database",
+                f"{place} is not an address of a database",
                 expected="postgresql://user:password@host/name; for SQLite, database is empty",
             )
         return url
@@ -248,7 +248,7 @@ class CoordinatorSettings:
         try:
             return x509.load_pem_x509_certificate(read_file(file))
         except ValueError:
-            raise InvalidInput(f"{str(file)!r} is no certificate in PEM", remedy=self.renew) from None
+            raise InvalidInput(f"{str(file)!r} is not a certificate in PEM", remedy=self.renew) from None
 
     @property
     def renew(self) -> str:

@@ -32,7 +32,7 @@ PATIENCE = 120
 
 
 class Stop(Exception):
-    """What a person has to mend."""
+    """What a person has to fix."""
 
 
 def locked(text: str, images: Mapping[str, str]) -> dict[str, str]:

@@ -64,7 +64,7 @@ def sha(raw):
 def canonical(value, depth=0):
     """Sorted keys, no spaces, ASCII; strings, booleans, whole numbers below 2^53, lists and objects."""
     if isinstance(value, str | bool):
-        need(isinstance(value, bool) or not SURROGATE.search(value), "a text that is no Unicode")
+        need(isinstance(value, bool) or not SURROGATE.search(value), "a text that is not Unicode")
         return json.dumps(value)
     if isinstance(value, int):
         need(abs(value) < 2**53, "a whole number of 2^53 or more")
@@ -88,7 +88,7 @@ def read_json(raw):
         no_float = {"parse_float": lambda _: None, "parse_constant": lambda _: None}
         return json.loads(raw.decode("utf-8"), object_pairs_hook=once, **no_float)
     except (ValueError, RecursionError):
-        raise No("a file that is no JSON") from None
+        raise No("a file that is not JSON") from None
 
 
 def read_canonical(raw, form, what, largest=1 << 20):
@@ -140,7 +140,7 @@ def unbase64(value):
     try:
         return base64.b64decode(value, validate=True)
     except ValueError:
-        raise No("a text that is no base64") from None
+        raise No("a text that is not base64") from None
 
 
 ANYTHING, TRUTH = (lambda value: True), (lambda value: isinstance(value, bool))
@@ -196,7 +196,7 @@ def quorum(kind, signed, keys, threshold):
         try:
             found |= {keyid} if keyid in keys and good(keys[keyid], unbase64(signature), message) else set()
         except No:
-            continue  # a text that is no base64 is no signature
+            continue  # a text that is not base64 is not a signature
     need(len(found) >= threshold, f"the {kind} is signed by {len(found)} of {len(keys)} keys; {threshold} are needed")
     return found
 
@@ -304,7 +304,7 @@ def read_checkpoint(note, root):
     signed, blank, signatures = note.rpartition("\n\n")
     lines = signed.split("\n")
     need(not CONTROL.search(note), "a checkpoint with control characters")
-    need(len(note) <= 16384 and blank and len(lines) >= 3 and note.endswith("\n"), "a text that is no checkpoint")
+    need(len(note) <= 16384 and blank and len(lines) >= 3 and note.endswith("\n"), "a text that is not a checkpoint")
     need(lines[0] == origin, "the checkpoint is of another log")
     size, tree = int(fits(lines[1], "0|[1-9][0-9]{0,15}", "a log's size")), unbase64(lines[2])
     need(len(tree) == 32, "a checkpoint's root that is not 32 bytes")
@@ -312,7 +312,7 @@ def read_checkpoint(note, root):
     for line in signatures[:-1].split("\n"):
         found = re.fullmatch("\N{EM DASH} (\\S+) ([A-Za-z0-9+/]+={0,2})", line)
         blob = unbase64(found[2]) if found else b""
-        need(len(blob) >= 5, "a line that is no signature")
+        need(len(blob) >= 5, "a line that is not a signature")
         for key in root.keys_of["coordinator"].values() if found[1] == origin else ():
             hint = sha(f"{origin}\n\x01".encode() + key)[:4]
             ok |= blob[:4] == hint and good(key, blob[4:], f"{signed}\n".encode())
@@ -391,7 +391,7 @@ def main():
     try:
         pinned = follow(read_roots(given.root), None) if given.root else None
     except (No, OSError) as no:
-        print(f"{given.root} is no trust root: {no}")
+        print(f"{given.root} is not a trust root: {no}")
         return 2
     try:
         if given.kind:

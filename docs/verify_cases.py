@@ -99,7 +99,7 @@ def text(raw):
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError:
-        raise No("a note that is no text") from None
+        raise No("a note that is not text") from None
 
 
 def hashes(value):

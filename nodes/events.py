@@ -1,7 +1,7 @@
 """What happens at a running node, as values of a closed set: what the log and the demo say is made from these.
 
-Whoever finds something out calls `tell(event)`.  The log takes `name`, `level` and `fields`, which hold names and codes
-only; `str(event)` is a line for the node's own operator and may say why in full.
+Code that finds something out calls `tell(event)`.  The log takes `name`, `level` and `fields`, which hold names and
+codes only; `str(event)` is a line for the node's own operator and may say why in full.
 """
 
 from __future__ import annotations

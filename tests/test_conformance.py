@@ -113,7 +113,7 @@ def hashes(parts: Any) -> list[bytes]:
     try:
         return [bytes.fromhex(part) for part in parts]
     except ValueError:
-        raise MessageInvalid("a proof that is no list of hashes") from None
+        raise MessageInvalid("a proof that is not a list of hashes") from None
 
 
 OURS: dict[str, Callable[[Path], None]] = {"mandate": mandate, "root": root, "release": release, "register": register}

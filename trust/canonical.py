@@ -63,8 +63,8 @@ class Model(BaseModel):
 def canonical(value: Any) -> bytes:
     """The one JSON text of `value`, as ASCII bytes.
 
-    Raises: ValueError for what has no canonical form: a float, null, a large integer, a key that is no string, a text
-    that is no Unicode.
+    Raises: ValueError for what has no canonical form: a float, null, a large integer, a key that is not a string, a
+    text that is not Unicode.
     """
     _check_value(value, 0)
     return _ENCODER.encode(value).encode("ascii")

@@ -24,7 +24,7 @@ def read_time(text: str) -> datetime:
         if write_time(moment) != text:
             raise ValueError("another spelling of a time")
     except (ValueError, TypeError):
-        raise StudyInvalid(f"{text!r} is no time", expected="YYYY-MM-DDTHH:MM:SSZ, in UTC") from None
+        raise StudyInvalid(f"{text!r} is not a time", expected="YYYY-MM-DDTHH:MM:SSZ, in UTC") from None
     return moment
 
 

@@ -85,7 +85,7 @@ class Dockets:
 
 
 class Writing:
-    """Whether docket and register can be written: proved once in a while, by one request at a time, whoever asks."""
+    """Whether docket and register can be written: proved once in a while, by one request at a time."""
 
     def __init__(self) -> None:
         self._proved, self._proof_lock = -_STALE_SECONDS, threading.Lock()
@@ -106,5 +106,5 @@ class Writing:
 def _usable(docket: Docket) -> None:
     try:
         docket.trust  # noqa: B018 - reads the newest root
-    except InvalidInput as wrong:  # nothing that a client could mend
+    except InvalidInput as wrong:  # nothing that a client could fix
         raise Fault(str(wrong)) from None

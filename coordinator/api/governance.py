@@ -49,7 +49,7 @@ def accept(office: Office, docket: Lent, asker: Asking, root: Body, response: Re
 
 
 def _keep(path: Path, envelope: Envelope) -> None:
-    """For whoever reads the folder; the docket has it already."""
+    """For readers of the folder; the docket has it already."""
     with suppress(OSError):
         write_new(path, write_text(envelope).encode("ascii") + b"\n", 0o644)
 

@@ -140,7 +140,7 @@ async def _whole(scope: Scope, receive: Receive, largest: int) -> bytes | None:
     """The body, None where the client has gone.  Raises: Http (`too-large`, `request`)."""
     lengths = [value for name, value in scope["headers"] if name == b"content-length"]
     if len(lengths) > 1 or any(not re.fullmatch(rb"[0-9]{1,18}", value) for value in lengths):
-        raise Http("request", "a field Content-Length that is no number")
+        raise Http("request", "a field Content-Length that is not a number")
     if lengths and int(lengths[0]) > largest:
         raise _too_large(largest)
     parts, size = [], 0

@@ -48,7 +48,7 @@ _RULES: Final[Mapping[str, int]] = {
 
 
 class Http(DataTrustError):
-    """What only HTTP knows: a code of `PROBLEMS`, what was got, what would mend it, and the seconds after which asking
+    """What only HTTP knows: a code of `PROBLEMS`, what was got, what would fix it, and the seconds after which asking
     again makes sense.
     """
 

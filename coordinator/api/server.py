@@ -62,7 +62,7 @@ class _Timely(H11Protocol):
             self._cut_off()
 
     def send_400_response(self, msg: str) -> None:
-        """What came is no HTTP."""
+        """What came is not HTTP."""
         super().send_400_response(msg)
         self._cut_off()
 

@@ -73,7 +73,7 @@ def file(office: Office, docket: Lent, asker: Asking, now: Now, study: Body, res
         try:
             return FiledDocument.of(docket.file(study), docket)
         except StudyInvalid:
-            study_before = _find_if_any(docket, study_document.id)  # another request of hers may have been first
+            study_before = _find_if_any(docket, study_document.id)  # another request may have been first
             if study_before is None and not docket.used(study_document.id):
                 raise
     if study_before is None or study_before.study.payload != study.payload:

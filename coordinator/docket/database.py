@@ -383,7 +383,7 @@ def _parsed(url: str) -> sqlalchemy.URL:
     try:
         parsed = make_url(url)
     except (SQLAlchemyError, ValueError):
-        raise InvalidInput("a database that is no URL", expected=_ADDRESS_FORM) from None
+        raise InvalidInput("a database that is not a URL", expected=_ADDRESS_FORM) from None
     if parsed.drivername not in ("postgresql", "postgresql+psycopg"):
         raise InvalidInput("a URL of another kind of database", expected=_ADDRESS_FORM)
     if not parsed.database:

@@ -93,7 +93,8 @@ class Docket:
     def trust(self) -> TrustDocuments:
         """The trust as it is now, with every version of the root that any process has accepted.
 
-        Raises: InvalidInput where the newest root names another charter than this process has: it must start anew.
+        Raises: InvalidInput where the newest root names another charter than this process has: it must be started
+        again.
         """
         return self._roots.trust
 
@@ -238,7 +239,7 @@ class Docket:
         return self.find(filed_study.id)
 
     def cancel(self, study: str, actor: Literal["researcher", "operator"]) -> FiledStudy:
-        """Whoever may has withdrawn the study; nodes are asked nothing more.  Who that is, the caller has checked.
+        """Withdraw the study; nodes are asked nothing more.  Who that is, the caller has checked.
 
         Raises: Refused (`study-state`) for one that has ended.
         """

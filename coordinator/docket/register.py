@@ -1,6 +1,6 @@
 """The register: the trust's public transparency log, in the coordinator's database.
 
-Whoever keeps a checkpoint of it sees whether it was shortened or rewritten since; whoever has an entry's proof sees
+Who keeps a checkpoint of it sees whether it was shortened or rewritten since; who has an entry's proof sees
 that everybody else is shown the same entry.  Entries and kinds: docs/formats.md, 9; how changes are found:
 `trust/logs/logbook.py`.
 """

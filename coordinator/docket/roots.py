@@ -33,7 +33,8 @@ class Roots:
     def trust(self) -> TrustDocuments:
         """The trust as it is now, with every version of the root that any process has accepted.
 
-        Raises: InvalidInput where the newest root names another charter than this process has: it must start anew.
+        Raises: InvalidInput where the newest root names another charter than this process has: it must be started
+        again.
         """
         newer = self._db.rows(_NEWER, self._trust.root.root.version)
         if newer:

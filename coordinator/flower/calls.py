@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 def of_certificate(wrong: httpx.HTTPError) -> bool:
-    """Whether a connection failed because of the server's certificate: asking again does not mend it."""
+    """Whether a connection failed because of the server's certificate: asking again does not fix it."""
     return "certificate" in str(wrong).lower()
 
 

@@ -85,7 +85,7 @@ class FlowerChannel:
         self._names = {node: name for name, node in nodes.items()}
 
     def exchange(self, messages: Mapping[str, bytes], *, deadline: float) -> dict[str, bytes]:
-        """Answers by partner; whoever failed or is silent is absent."""
+        """Answers by partner; a partner that failed or is silent is absent."""
         outgoing = [
             Message(packed(raw), self._nodes[name], "query") for name, raw in messages.items() if name in self._nodes
         ]
@@ -301,8 +301,8 @@ class FlowerRun:
         self._enrolled: set[bytes] = set()
 
     def enrol(self, partners: Mapping[str, bytes]) -> None:
-        """Let nodes in: partner -> public key in PEM (SubjectPublicKeyInfo, P-256 or P-384); who is no partner any more
-        goes.  Raises: Fault.
+        """Let nodes in: partner -> public key in PEM (SubjectPublicKeyInfo, P-256 or P-384); former partners
+        go.  Raises: Fault.
         """
         with _answering("cannot enrol the partners' nodes"):
             node_ids = {bytes(node.public_key): node.node_id for node in self._nodes() if node.status != "unregistered"}

@@ -1,8 +1,8 @@
 """Flower's SuperLink behind a gate, in one process: `python -m coordinator.flower.superlink FOLDER HOST PORT`.
 
-Stock 1.42 serves nodes (Fleet), whoever starts runs (Control) and executors (Runtime) on one port, and Control asks
-for nothing: whoever reaches the port may enrol a key or stop a run.  Here the stock command builds its app, and what is
-served is the gate around it:
+Stock 1.42 serves nodes (Fleet), those who start runs (Control) and executors (Runtime) on one port, and Control asks
+for nothing: anybody who reaches the port may enrol a key or stop a run.  Here the stock command builds its app, and
+what is served is the gate around it:
 
 /v1/fleet/…     the eight paths that a node needs, for anyone: Flower checks the node's key; never a bundle or a run
 /v1/control/…   with the coordinator's secret only
@@ -128,7 +128,7 @@ def _short(headers: Sequence[tuple[bytes, bytes]]) -> bool:
 
 
 async def _whole(receive: Receive) -> bytes | None:
-    """A request's body; None where it is too long, or whoever sent it has gone."""
+    """A request's body; None where it is too long, or its sender has gone."""
     parts: list[bytes] = []
     more_body = True
     while more_body:
@@ -143,7 +143,7 @@ async def _whole(receive: Receive) -> bytes | None:
 
 
 def _again(body: bytes, rest: Receive) -> Receive:
-    """Give a body that was read to whoever asks next."""
+    """Give a body that was read to the next reader."""
     first: list[MutableMapping[str, Any]] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive() -> MutableMapping[str, Any]:

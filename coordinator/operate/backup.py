@@ -147,7 +147,7 @@ def restore(
         checkpoint: a checkpoint of the register that somebody has kept, a note: the backup must contain it.
         database: coordinator.toml's `database`, instead of the one in the backup.
 
-    Raises: InvalidInput for what is no backup, a wrong passphrase, and a folder or a database that is not empty;
+    Raises: InvalidInput for what is not a backup, a wrong passphrase, and a folder or a database that is not empty;
     Refused (`state-rolled-back`) where the register is behind the checkpoint or another.
     """
     files, partner_files = read_backup(file, passphrase)
@@ -234,4 +234,4 @@ def _json(raw: bytes) -> Any:
     try:
         return json.loads(raw)
     except (ValueError, RecursionError):
-        raise InvalidInput("a file of the backup is no JSON", expected="a coordinator's backup") from None
+        raise InvalidInput("a file of the backup is not JSON", expected="a coordinator's backup") from None

@@ -66,7 +66,9 @@ class Authority:
         try:
             parsed = x509.load_pem_x509_certificate(certificate)
         except ValueError:
-            raise InvalidInput("the authority's certificate is no certificate in PEM", remedy="put it back") from None
+            raise InvalidInput(
+                "the authority's certificate is not a certificate in PEM", remedy="put it back"
+            ) from None
         if parsed.public_key() != key.public_key():
             raise InvalidInput("the authority's key is not that of its certificate", remedy="put both back")
         return cls(key, parsed)
@@ -87,7 +89,7 @@ class Authority:
         if ends <= now:
             raise InvalidInput(
                 "the authority's certificate has expired",
-                remedy="set the coordinator up anew, and hand out the new invitation",
+                remedy="set up the coordinator again, and hand out the new invitation",
             )
         names = [_name(host) for host in dict.fromkeys((*hosts, *HERE))]
         return (

@@ -133,7 +133,7 @@ def _carry(
         state == "released" and settings.result(study).exists()
     )
     if state in ENDED and done:
-        docket.forget(study)  # whoever had it before has ended it meanwhile; one that had lost it may have kept more
+        docket.forget(study)  # it was ended meanwhile; one that had lost it may have kept more
         return
     engine = FlowerRun(address, settings.secrets())
     replay: Replay | None = None

@@ -116,7 +116,7 @@ class Worker:
         self._to_close, self._next_left, self._next_signs = list[str](), 0.0, 0.0
 
     def told_to_stop(self, *_: Any) -> None:
-        """A handler of signals.  Whoever waits for a SuperLink that says nothing does not wait for its answer."""
+        """A handler of signals.  A wait for a SuperLink that does not answer ends with it."""
         self.stop.set()
         if self._calling:
             self._calling = False
@@ -238,7 +238,7 @@ class Worker:
                 child.process.join(1.0)
 
     def _end(self) -> None:
-        """Whoever runs leaves its study as it stands, and ends."""
+        """Each child leaves its study as it stands, and ends."""
         for child in self._children:
             child.process.terminate()
         end = time.monotonic() + _END_SECONDS

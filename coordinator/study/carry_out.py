@@ -133,7 +133,7 @@ def _published(
 
 
 def _least(study: Study, charter: Charter) -> Protections:
-    """What the charter asks for; participation and colluders are the study's own, since they are no thresholds."""
+    """What the charter asks for; participation and colluders are the study's own, since they are not thresholds."""
     protections = study.protections
     return charter.defaults().model_copy(
         update={"participation": protections.participation, "colluders": protections.colluders}

@@ -1,8 +1,8 @@
 """A study that survives its process: each message, answer and entry is kept before it counts, and is never made twice.
 
-The conductor (`conductor.py`) follows from the answers alone.  So whoever takes a study up conducts it again from the
-start, and what the last process had already asked is answered from what it has kept: nodes see nothing of it.  The
-message under way is sent once more with the same bytes, to which a node gives the same answer.
+The conductor (`conductor.py`) follows from the answers alone.  So the process that takes a study up conducts it again
+from the start, and what the last process had already asked is answered from what it has kept: nodes see nothing of it.
+The message under way is sent once more with the same bytes, to which a node gives the same answer.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Replay:
             sent = _read(self._keep(f"messages {step}", _write(messages)))
             share = _MOST_ANSWER_BYTES // max(1, len(sent))
             answers = self._channel.exchange(sent, deadline=deadline)
-            # what could not be kept would be asked again for ever; no bytes are no message, and that ends the study
+            # what could not be kept would be asked again for ever; no bytes are not a message, and that ends the study
             short = {name: raw if len(raw) <= share else b"" for name, raw in answers.items()}
             kept = self._keep(f"answers {step}", _write(short))
         return _read(kept)

@@ -129,7 +129,9 @@ def _study(path: Path) -> Study:
     except OSError as wrong:
         raise StudyInvalid(f"the study {str(path)!r} cannot be read ({wrong.strerror})") from None
     except (ValueError, RecursionError):
-        raise StudyInvalid(f"{str(path)!r} is no study", expected="its JSON document, or its signed envelope") from None
+        raise StudyInvalid(
+            f"{str(path)!r} is not a study", expected="its JSON document, or its signed envelope"
+        ) from None
     return read_model(Study, value, StudyInvalid, "the study")
 
 

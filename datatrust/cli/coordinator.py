@@ -133,7 +133,7 @@ def coordinator_run(
     home: Home = None,
     as_json: Annotated[
         bool | None,
-        typer.Option("--json/--text", help="Lines as JSON, or as text; otherwise JSON when this is no terminal."),
+        typer.Option("--json/--text", help="Lines as JSON, or as text; otherwise JSON when this is not a terminal."),
     ] = None,
 ) -> None:
     """Run the coordinator until it is told to stop.

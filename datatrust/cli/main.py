@@ -148,7 +148,7 @@ def _run(arguments: list[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         return 130
     except (BrokenPipeError, SystemExit):
-        # whoever read standard output has gone, as with `| head`; click leaves with SystemExit then, and only then
+        # the reader of standard output has gone, as with `| head`; click leaves with SystemExit then, and only then
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
         return 141
     except Exception as wrong:  # the one place where the unexpected is met

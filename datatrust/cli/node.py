@@ -238,7 +238,7 @@ def node_run(home: NodeHome = None) -> None:
     """Serve: dial out to the SuperLink and answer, until SIGTERM.
 
     Prints `ready` once it is connected and every check of /readyz holds; until then the check that fails, and goes
-    on trying. The log goes to standard error, in lines of JSON where that is no terminal. One process a home.
+    on trying. The log goes to standard error, in lines of JSON where that is not a terminal. One process a home.
     """
     from nodes.serve.process import run
 

@@ -86,7 +86,7 @@ def register_verify(
 ) -> None:
     """Check the register: every entry, every signature, the coordinator's checkpoint.
 
-    A line a check. Only an earlier checkpoint shows whether the whole register was written anew or cut off:
+    A line a check. Only an earlier checkpoint shows whether the whole register was rewritten or cut off:
     keep one with --out, away from the coordinator, and give it with --checkpoint the next time. With --url the last
     one is kept by itself, beside the pins.
     """

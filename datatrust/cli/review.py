@@ -229,7 +229,7 @@ def _open_desk(location: TrustLocation, acting_key: ActingKey) -> Iterator[Desk]
 def _member(docket: Desk, acting_key: ActingKey) -> Signer:
     """The member's key, opened.  Raises: InvalidInput; Refused where it is nobody's who is a member today."""
     if acting_key.signer.key_id not in docket.trust.root.root.keys_of("committee"):
-        raise Refused("signature", "this key is no member's of the committee today", remedy="use a member's key")
+        raise Refused("signature", "this key is not a member's of the committee today", remedy="use a member's key")
     return acting_key.signer
 
 
@@ -266,10 +266,12 @@ def _page(docket: Desk, filed_study: FiledStudy, lang: str) -> str:
 def _lines(decisions: list[Decision], lang: str) -> Iterator[Line]:
     """A line a decision; a no is to be seen."""
     for decision in decisions:
-        mend = (
-            f" ({committee_text('mend', lang, remedy=decision.remedy)})" if decision.remedy and not decision.ok else ""
+        to_fix = (
+            f" ({committee_text('to_fix', lang, remedy=decision.remedy)})"
+            if decision.remedy and not decision.ok
+            else ""
         )
-        text = escaped(f"{decision.text}{mend}", quotes=False)
+        text = escaped(f"{decision.text}{to_fix}", quotes=False)
         word = committee_text("yes" if decision.ok else "no", lang)
         yield Line(f"{word} – {text} [{decision.rule}]", "item" if decision.ok else "warning")
 

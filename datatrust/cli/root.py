@@ -111,7 +111,7 @@ def root_sign(
     if signer.key_id not in keys:
         versions = f"version {view.root.version}" + (f" or {view.previous.version}" if view.previous else "")
         raise Refused(
-            "signature", f"{str(key)!r} is no key of the root role of {versions}", remedy="sign with a member's key"
+            "signature", f"{str(key)!r} is not a key of the root role of {versions}", remedy="sign with a member's key"
         )
     if signer.key_id in view.signers:
         typer.echo("this key has signed before; nothing is changed")

@@ -59,7 +59,7 @@ class Attack:
 def find_victim(cohort: pd.DataFrame) -> Victim:
     """The first of these pooled rows whose age and systolic pressure single out one person.
 
-    A row whose pressure is not known is no row of such a cohort either, so none may have the same age.
+    A row whose pressure is not known is not a row of such a cohort either, so none may have the same age.
     Raises: LookupError where there is no such person.
     """
     for hospital, age, systolic, sex, cholesterol in cohort[

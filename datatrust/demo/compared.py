@@ -64,7 +64,7 @@ def _tables(story: Answered, cohort: pd.DataFrame) -> None:
 
 
 def _compare(story: Answered, group: str, name: str, got: pd.DataFrame, expected_table: pd.DataFrame) -> None:
-    """Each shown figure of a table; a hidden one is no figure, but a small group must be hidden."""
+    """Each shown figure of a table; a hidden one is not a figure, but a small group must be hidden."""
     got = got.droplevel([level for level in got.index.names if level != "statistic"])
     small = expected_table.loc["count"].max() < story.persons
     if small:

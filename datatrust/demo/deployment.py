@@ -1,6 +1,6 @@
 """A trust as processes on this machine: a SuperLink with TLS, the coordinator, and a node for each partner.
 
-Each process reads its own part of one folder.  Whoever starts them ends them, by their ids.
+Each process reads its own part of one folder.  The process that starts them ends them, by their ids.
 """
 
 from __future__ import annotations

@@ -174,7 +174,7 @@ class _Draft:
             if not self.holders[name]:
                 raise InvalidInput(f"nobody has the role {name!r} any more", expected=f'roles.{name} = ["FILE.pub"]')
             if not set(self.holders[name]) <= set(self.holders["committee"]):
-                raise InvalidInput(f"role {name!r} is held by somebody who is no member", expected="members' keys")
+                raise InvalidInput(f"role {name!r} is held by somebody who is not a member", expected="members' keys")
         for name, ids in self.holders.items():
             if not 1 <= self.thresholds[name] <= len(ids):
                 raise InvalidInput(
@@ -337,7 +337,9 @@ def _leave(draft: _Draft, file: Changes) -> None:
     for member in file.members.remove:
         gone = draft.sign_key(member)
         if gone not in draft.holders["committee"]:
-            raise InvalidInput(f"members.remove: {member!r} is no member", expected="a member's .pub file, or its id")
+            raise InvalidInput(
+                f"members.remove: {member!r} is not a member", expected="a member's .pub file, or its id"
+            )
         for name, ids in draft.holders.items():
             if name not in ("coordinator", "auditor"):
                 draft.holders[name] = [keyid for keyid in ids if keyid != gone]

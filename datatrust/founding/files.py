@@ -210,7 +210,7 @@ def read_partner(path: Path, name: str) -> Partner:
     except OSError as wrong:
         raise InvalidInput(f"{subject} cannot be read ({wrong.strerror})", remedy="correct the path") from None
     except (ValueError, RecursionError):
-        raise InvalidInput(f"{subject} is no JSON", expected="the partner.json of a node") from None
+        raise InvalidInput(f"{subject} is not JSON", expected="the partner.json of a node") from None
     partner_file = read_model(PartnerFile, value, InvalidInput, subject)
     if partner_file.name != name:
         raise InvalidInput(
@@ -224,7 +224,7 @@ def read_partner(path: Path, name: str) -> Partner:
 def moment(value: str | int, subject: str, now: datetime, since: datetime | None = None) -> str:
     """A time from a date (its first second, in UTC), a time, or a number of days after `since`.
 
-    Raises: InvalidInput for what is no time, and for one that is past.
+    Raises: InvalidInput for what is not a time, and for one that is past.
     """
     if isinstance(value, int) or value.isdigit():
         days = int(value) if isinstance(value, int) or len(value) < 9 else _LONGEST_DAYS + 1
@@ -237,7 +237,7 @@ def moment(value: str | int, subject: str, now: datetime, since: datetime | None
             time = read_time(value if "T" in value else f"{value}T00:00:00Z")
         except DataTrustError:
             form = "2027-11-24 or 2027-11-24T12:00:00Z" + (", or a number of days" if since else "")
-            raise InvalidInput(f"{subject}: {value!r} is no date", expected=form) from None
+            raise InvalidInput(f"{subject}: {value!r} is not a date", expected=form) from None
     if time <= now:
         raise InvalidInput(f"{subject}: {write_time(time)} is past", expected=f"a time after {write_time(now)}")
     return write_time(time.astimezone(UTC))

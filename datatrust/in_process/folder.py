@@ -59,7 +59,7 @@ class TrustFolder:
         about = self.folder / "trust.json"
         if not about.is_file():
             raise InvalidInput(
-                f"{str(folder)!r} is no state of a trust",
+                f"{str(folder)!r} is not a state of a trust",
                 expected='the folder of dt.local(…, state="DIR")',
                 remedy="name that folder",
             )
@@ -197,4 +197,4 @@ def _json(path: Path) -> object:
     try:
         return json.loads(read_file(path))
     except (ValueError, RecursionError):
-        raise InvalidInput(f"{str(path)!r} is not JSON", remedy="mend the folder") from None
+        raise InvalidInput(f"{str(path)!r} is not JSON", remedy="correct the folder") from None

@@ -325,5 +325,5 @@ def _partner(name: str) -> str:
     """`va_long_beach` and `VA-Long-Beach` are `va-long-beach`: names as the protocol writes them."""
     slug = str(name).lower().replace("_", "-")
     if not is_name(slug):
-        raise StudyInvalid(f"{name!r} is no partner's name", expected="letters, digits and -, at most 63")
+        raise StudyInvalid(f"{name!r} is not a partner's name", expected="letters, digits and -, at most 63")
     return slug

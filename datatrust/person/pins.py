@@ -29,7 +29,7 @@ def pinned(trust: str, *, home: Path | None = None) -> TrustRoot | None:
     Args:
         home: the person's folder, where it is another than `folder` says.
 
-    Raises: InvalidInput for a pin that cannot be read, MessageInvalid for one that is no trust root, Refused
+    Raises: InvalidInput for a pin that cannot be read, MessageInvalid for one that is not a trust root, Refused
         (`root-trust`) for one of another trust.
     """
     path = _path(trust, home)

@@ -58,13 +58,13 @@ class RemoteDesk:
     """A coordinator behind an address, as a member sees it."""
 
     def __init__(self, url: str, signer: Signer, *, invitation: Path | None = None, home: Path | None = None) -> None:
-        """Raises: as `verified_trust.meet`; Refused (`signature`) for a key that is no member's today."""
+        """Raises: as `verified_trust.meet`; Refused (`signature`) for a key that is not a member's today."""
         self._verified = meet(url, invitation=invitation, home=home, signer=signer)
         self._signer = signer
         self._revocations: dict[str, tuple[Envelope, ...]] = {}
         if signer.key_id not in self.trust.root.root.keys_of("committee"):
             self.close()
-            raise Refused("signature", "this key is no member's of the committee today", remedy="use a member's key")
+            raise Refused("signature", "this key is not a member's of the committee today", remedy="use a member's key")
 
     @property
     def trust(self) -> TrustDocuments:

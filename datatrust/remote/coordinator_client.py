@@ -62,7 +62,7 @@ def base_url(url: str) -> str:
         authority = ""
     if not authority:
         raise InvalidInput(
-            f"{escaped(text[:100])!r} is no address of a coordinator",
+            f"{escaped(text[:100])!r} is not an address of a coordinator",
             expected="https://host:port, as the invitation has it",
         )
     return f"https://{authority}"
@@ -95,7 +95,7 @@ class CoordinatorClient:
         try:
             return self.get(path, most=most).decode("utf-8")
         except UnicodeDecodeError:
-            raise MessageInvalid("the coordinator's answer is no text", expected="UTF-8") from None
+            raise MessageInvalid("the coordinator's answer is not text", expected="UTF-8") from None
 
     def get(self, path: str, *, most: int = _MOST_BYTES) -> bytes:
         """The bytes at a path.  Raises: as `json`."""
@@ -110,7 +110,7 @@ class CoordinatorClient:
         return _value(self._answer_bytes("POST", path, body, most), most)
 
     def _answer_bytes(self, method: str, path: str, body: bytes, most: int) -> bytes:
-        """Sent again, a few times, where the connection fails or the coordinator is busy; each time signed anew."""
+        """Sent again, a few times, where the connection fails or the coordinator is busy; each time signed again."""
         pause = _FIRST_PAUSE_SECONDS
         for last in (*(False,) * (_TRIES - 1), True):
             try:
@@ -157,7 +157,7 @@ def _client(url: str, authority: str) -> httpx.Client:
     try:
         trusted = ssl.create_default_context(cadata=authority or None)
     except ssl.SSLError:
-        raise InvalidInput("the invitation's authority is no certificate", remedy="ask for the invitation") from None
+        raise InvalidInput("the invitation's authority is not a certificate", remedy="ask for the invitation") from None
     host = urlsplit(url).hostname or ""
     proxy = None if urllib.request.proxy_bypass(host) else urllib.request.getproxies().get("https")
     return httpx.Client(

@@ -2,7 +2,7 @@
 
 The copy's head is computed from its entries; it must be the one that the coordinator has signed, with a key that
 follows from the pinned root.  The last checkpoint that was seen is kept, so that a register that was shortened or
-written anew since is found.
+rewritten since is found.
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ class RemoteTrust(AnyTrust):
     watched = True
 
     def __init__(self, verified: VerifiedTrust, signer: Signer | None = None) -> None:
-        """Raises: Refused (`researcher`) for a key that is no researcher's in the root in force."""
+        """Raises: Refused (`researcher`) for a key that is not a researcher's in the root in force."""
         self._signer = signer
         self._use(verified)
         self._sent: dict[str, str] = {}
@@ -92,7 +92,9 @@ class RemoteTrust(AnyTrust):
         if signer is not None:
             names = [name for name, person in sorted(self._root.researchers.items()) if person.key == signer.key_id]
             if not names:
-                text = f"the key {signer.key_id} is no researcher's in version {self._root.version} of the trust root"
+                text = (
+                    f"the key {signer.key_id} is not a researcher's in version {self._root.version} of the trust root"
+                )
                 raise Refused("researcher", text, remedy="use the key that was accredited, or have this one accredited")
             self._name = names[0]
 
@@ -262,7 +264,7 @@ class RemoteTrust(AnyTrust):
     # ---- parts
 
     def _verified_study(self, study: str) -> VerifiedStudy:
-        """One study as the coordinator shows it, which must be hers.  Raises: Refused, InvalidInput, Unreachable."""
+        """One study as the coordinator shows it, which must be own.  Raises: Refused, InvalidInput, Unreachable."""
         self._key()
         verified_study = self._require_own(self._verified.link.json(f"/v1/studies/{quote(study, safe='')}"))
         if study not in (verified_study.filed.id, verified_study.filed.number):

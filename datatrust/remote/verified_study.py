@@ -2,7 +2,7 @@
 
 Signers, votes, revocations and whether the mandate has lapsed are worked out here, from the roots that the reader has
 verified.  A state that the signatures do not bear out is refused.  What is left of the coordinator's word: whether a
-study runs, was cancelled, refused or has failed, and the words for it; a release is borne out by the result itself.
+study runs, was cancelled, refused or has failed, and the words for it; a release is proved by the result itself.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class VerifiedStudy:
     """A study on a coordinator's docket.
 
     Attributes:
-        filed: the study; its state is borne out as far as signatures can.
+        filed: the study; its state is proved as far as signatures can.
         revocations: the valid ones.
         told: what the coordinator says of one that runs, safe to show.
     """
@@ -79,10 +79,10 @@ class VerifiedStudy:
 
 
 def shown_studies(link: CoordinatorClient) -> Iterator[Any]:
-    """Each study that the coordinator shows to whoever signs, in the order in which they were filed; nothing in one is
-    to be believed yet.
+    """Each study that the coordinator shows to a member who signs, in the order in which they were filed; nothing in
+    one is to be believed yet.
 
-    Raises: MessageInvalid for an answer that is no page, or that does not lead on; Fault where the pages do not end;
+    Raises: MessageInvalid for an answer that is not a page, or that does not lead on; Fault where the pages do not end;
     what `CoordinatorClient.json` raises.
     """
     last_number, ids_seen = 0, set[str]()
@@ -119,7 +119,7 @@ def read_filed(value: Any, trust: TrustDocuments, versions: Mapping[int, TrustRo
         versions: of the trust root, each verified; a mandate is judged by the one that it names.
 
     Raises: MessageInvalid, StudyInvalid for what is no such document; Refused (`study`, `mandate`, `signature`) where
-    its parts do not belong together, or its state is not borne out by signatures.
+    its parts do not belong together, or its state is not proved by signatures.
     """
     study_shown = read_model(_StudyShown, value, MessageInvalid, "the study that the coordinator shows")
     study, digest = Study.read(study_shown.study.unverified_payload), sha256(study_shown.mandate.unverified_payload)

@@ -146,8 +146,8 @@ class AnyTrust(ABC):
     def read(self, path: str | Path) -> StudyHandle:
         """The study of a file that `StudyHandle.save` has written.
 
-        Raises: InvalidInput for a file that cannot be read; MessageInvalid, StudyInvalid for one that is no study, or
-        one that does not fit this trust's dataset.
+        Raises: InvalidInput for a file that cannot be read; MessageInvalid, StudyInvalid for one that is not a study,
+        or one that does not fit this trust's dataset.
         """
         study = Study.read(read_file(Path(path)).strip())
         if (study.dataset, study.dataset_digest) != (self.dataset.id, self.dataset.digest()):

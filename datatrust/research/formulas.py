@@ -89,7 +89,7 @@ def _terms_at_most(tree: Any) -> int:
         case "**" | "^":
             power = str(tree.args[-1])
             if not (power.isdecimal() and len(power) == 1):
-                raise FormulaInvalid("a power of terms that is no digit", expected="such as (a + b)**2, or I(x**2)")
+                raise FormulaInvalid("a power of terms that is not a digit", expected="such as (a + b)**2, or I(x**2)")
             return int((1 + inner[0]) ** int(power))
         case "+" | "-" | "~":
             return sum(inner)
@@ -152,7 +152,7 @@ def _category(call: ast.Call, dataset: Dataset) -> Category:
 
 def _referenced(name: str, level: object) -> Category:
     if isinstance(level, bool) or not isinstance(level, int | str):
-        raise FormulaInvalid("Treatment() of something that is no level", expected="a whole number or a text")
+        raise FormulaInvalid("Treatment() of something that is not a level", expected="a whole number or a text")
     return Category(function="C", column=name, reference=level)
 
 

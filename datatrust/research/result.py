@@ -136,7 +136,7 @@ class Result(Mapping[str, Released]):
     def kept(cls, raw: bytes, context: ReleaseContext) -> Result:
         """The result of a study that was released before, from its file, verified in full, and the register.
 
-        Raises: Refused where it is not what was released for this study, InvalidInput where it is no result.
+        Raises: Refused where it is not what was released for this study, InvalidInput where it is not a result.
         """
         trust, filed_study = context.trust, context.filed
         verified = require_verified(raw, pinned=context.anchor)

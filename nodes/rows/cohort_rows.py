@@ -138,7 +138,7 @@ class _Table:
             )
 
     def _condition(self, table: sqlalchemy.Table, kind: str) -> ColumnElement[bool] | None:
-        """Which rows a database need not send.  A mapped or a derived column is no column of the table."""
+        """Which rows a database need not send.  A mapped or a derived column is not a column of the table."""
         if self._cohort is None or self._source.missing:
             return None
         as_stored = [c for c in map(self._dataset.column, self._cohort.columns) if not c.derived]

@@ -1,7 +1,7 @@
 """What a node's process says of itself: events of a closed list, with fields of a closed list, never a value.
 
 A field that is not listed is dropped, and so is a text that is more than a name: what a table or a message holds cannot
-come out this way.  Lines of JSON where standard error is no terminal.  What other libraries log
+come out this way.  Lines of JSON where standard error is not a terminal.  What other libraries log
 is kept to their name and the level; a failure that nobody caught to its class.
 """
 

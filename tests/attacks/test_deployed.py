@@ -59,7 +59,7 @@ def test_a_small_backup_that_claims_a_terabyte_takes_no_memory(tmp_path: Path) -
     bomb.write_bytes(sparse("partner.json", 1 << 40))
     with tarfile.open(bomb) as tar:  # the control: it is what it claims
         assert [member.size for member in tar] == [1 << 40]
-    with pytest.raises(InvalidInput, match="is no file"):
+    with pytest.raises(InvalidInput, match="is not a file"):
         read_backup(bomb, "a long passphrase")
 
 
@@ -70,7 +70,7 @@ def test_a_backup_with_something_else_than_files(tmp_path: Path, kind: bytes) ->
         member = tarfile.TarInfo("keys")
         member.type, member.linkname = kind, "/etc"
         tar.addfile(member)
-    with pytest.raises(InvalidInput, match="is no file"):
+    with pytest.raises(InvalidInput, match="is not a file"):
         read_backup(bad, "a long passphrase")
 
 

@@ -124,7 +124,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(study=ids)
     def signed_by_nobody(self, study: str) -> None:
-        """The researcher's key is no member's."""
+        """The researcher's key is not a member's."""
         document = self.docket.find(study).drafted.document()
         with pytest.raises(Refused):
             self.docket.sign(study, sign("mandate", document, self.places.of.keys.researcher))

@@ -170,7 +170,7 @@ def test_pin_asks_the_first_tool_that_answers(tmp_path: Path) -> None:
 def test_pin_writes_no_digest_that_is_none(tmp_path: Path, answer: str) -> None:
     done = pin(tmp_path, tools={"crane": f"echo '{answer}'"})
     assert done.returncode == 2
-    assert "is no digest of" in done.stderr
+    assert "is not a digest of" in done.stderr
     assert not (tmp_path / "images.lock").exists()
 
 

@@ -70,7 +70,7 @@ def test_a_time_without_a_zone_is_not_written() -> None:
 
 @pytest.mark.parametrize("text", ODD)
 def test_what_is_not_exactly_a_time_is_refused(text: str) -> None:
-    with pytest.raises(StudyInvalid, match="is no time"):
+    with pytest.raises(StudyInvalid, match="is not a time"):
         read_time(text)
     with pytest.raises(MessageInvalid):
         read_model(Dated, {"at": text}, MessageInvalid, "it")

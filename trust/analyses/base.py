@@ -109,7 +109,7 @@ class Scope:
         if not column.categorical:
             remedy = "give it an enum in the dataset, or use it as a measurement"
             raise StudyInvalid(
-                f"column {name!r} is no category", expected="a column with an enum, or a boolean", remedy=remedy
+                f"column {name!r} is not a category", expected="a column with an enum, or a boolean", remedy=remedy
             )
         return column.values
 

@@ -262,7 +262,7 @@ class Glm(Analysis):
             "working": ready.rows.of_persons(working),
         }
 
-    # ---- at whoever has the totals
+    # ---- where the totals are known
 
     def run(self, scope: Scope) -> Run:
         names = self.design(scope).names

@@ -200,7 +200,7 @@ class Quantiles(Analysis):
             "partners": (persons > 0).astype(np.int64),
         }
 
-    # ---- at whoever has the totals
+    # ---- where the totals are known
 
     def run(self, scope: Scope) -> Run:
         k, m = scope.protections.persons, scope.fewest

@@ -40,7 +40,7 @@ class _Ready:
 class Histogram(Analysis):
     """How many values lie between given edges: bins are closed on the left, the last one on both sides, as numpy's.
 
-    Values outside the edges are no part of the bins.  How many they are is one cell more of the table, judged and
+    Values outside the edges are not part of the bins.  How many they are is one cell more of the table, judged and
     hidden like the others, because it is what a count of all values leaves; it is left out where the edges span the
     column's bounds.
     """
@@ -166,7 +166,7 @@ def _counting(scope: Scope, shape: tuple[int, ...], *, weighted: bool = False) -
 
 
 def _table_sums(ready: _Ready, shape: tuple[int, ...]) -> Arrays:
-    """This partner's part of `_counting`; a row of weight 0 is no person in its cell."""
+    """This partner's part of `_counting`; a row of weight 0 is not a person in its cell."""
     size = int(np.prod(shape))
     inside = ready.cell >= 0
     counts = np.bincount(ready.cell[inside], minlength=size).astype(np.int64)

@@ -102,7 +102,7 @@ class Design:
         levels = self.scope.levels(column)
         reference = getattr(factor, "reference", None)
         if reference is not None and reference not in levels:
-            raise StudyInvalid(f"{reference!r} is no level of column {column!r}", expected=f"one of {list(levels)}")
+            raise StudyInvalid(f"{reference!r} is not a level of column {column!r}", expected=f"one of {list(levels)}")
         base = levels.index(reference) if reference is not None else 0
         name = label(factor)
         if contrasts:

@@ -150,7 +150,7 @@ def _check_purposes(purposes: Mapping[str, Any]) -> None:
         raise CharterInvalid(f"purposes.toml has {len(purposes)} purposes", expected=f"at most {_MOST_PURPOSES:,}")
     for child, parents in purposes.items():
         if not isinstance(parents, list) or not all(isinstance(parent, str) for parent in parents):
-            raise CharterInvalid(f"purposes.toml: {child!r} is no list of parents", expected=f'{child} = ["Parent"]')
+            raise CharterInvalid(f"purposes.toml: {child!r} is not a list of parents", expected=f'{child} = ["Parent"]')
         for parent in parents:
             if parent not in purposes:
                 raise CharterInvalid(

@@ -98,7 +98,7 @@ def literal(node: exp.Expression) -> Literal:
     if isinstance(node, exp.Neg):
         inner = literal(node.this)
         if isinstance(inner, str | bool):
-            raise CohortInvalid("a minus before something that is no number", expected="such as -1.5")
+            raise CohortInvalid("a minus before something that is not a number", expected="such as -1.5")
         return -inner
     if isinstance(node, exp.Paren):
         return literal(node.this)
@@ -116,7 +116,7 @@ def _finite(text: str) -> float:
     try:
         number = float(text)
     except ValueError:
-        raise CohortInvalid("a literal that is no number", expected="such as 40 or 1.5") from None
+        raise CohortInvalid("a literal that is not a number", expected="such as 40 or 1.5") from None
     if number - number != 0:
         raise CohortInvalid("a number that is not finite in a cohort", expected="such as 40 or 1.5")
     return number
@@ -172,7 +172,7 @@ def _check_condition(node: Any, dataset: Dataset) -> None:
             column = _column(node, dataset)
             if column.type != "boolean":
                 raise CohortInvalid(
-                    f"column {column.name!r} alone is no condition", expected=f"such as {column.name} = …"
+                    f"column {column.name!r} alone is not a condition", expected=f"such as {column.name} = …"
                 )
         case exp.Is():
             _column(node.this, dataset)
@@ -190,7 +190,7 @@ def _check_condition(node: Any, dataset: Dataset) -> None:
         case _ if isinstance(node, _COMPARISONS):
             _comparison(node, dataset)
         case _:
-            raise CohortInvalid("a cohort that is no condition", expected="such as age >= 40 and sex = 'F'")
+            raise CohortInvalid("a cohort that is not a condition", expected="such as age >= 40 and sex = 'F'")
 
 
 def _comparison(node: Any, dataset: Dataset) -> None:
@@ -219,7 +219,7 @@ def _column(node: Any, dataset: Dataset) -> Column:
         if name == "partner":
             remedy = "a cohort cannot name a partner: each node answers for its own rows"
         raise CohortInvalid(
-            f"{name!r} is no column of dataset {dataset.id!r}", expected=nearest(name, dataset.names), remedy=remedy
+            f"{name!r} is not a column of dataset {dataset.id!r}", expected=nearest(name, dataset.names), remedy=remedy
         )
     return dataset.column(name)
 
@@ -241,10 +241,12 @@ def _fits(column: Column, node: Any) -> None:
         hint = {"boolean": "true or false", "string": "a text in single quotes", "number": "a number"}[_kind(column)]
         raise CohortInvalid(f"column {column.name!r} is compared with a {kind}", expected=hint)
     if column.type == "date" and not _ISO_DATE.fullmatch(str(value)):
-        raise CohortInvalid(f"column {column.name!r} is compared with a text that is no date", expected="'YYYY-MM-DD'")
+        raise CohortInvalid(
+            f"column {column.name!r} is compared with a text that is not a date", expected="'YYYY-MM-DD'"
+        )
     if column.levels and value not in column.values and isinstance(node.parent, exp.EQ | exp.NEQ | exp.In):
         suggestion = nearest(str(value), map(str, column.values))
-        raise CohortInvalid(f"{value!r} is no level of column {column.name!r}", expected=suggestion)
+        raise CohortInvalid(f"{value!r} is not a level of column {column.name!r}", expected=suggestion)
 
 
 def _write(

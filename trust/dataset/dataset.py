@@ -113,7 +113,7 @@ class Column(Model):
 
     @property
     def values(self) -> tuple[bool | int | str, ...]:
-        """The levels in their order, the first is the reference; empty for what is no group."""
+        """The levels in their order, the first is the reference; empty for what is not a group."""
         return (False, True) if self.type == "boolean" else tuple(level.value for level in self.levels)
 
     @property
@@ -330,7 +330,7 @@ class _ClosedLoader(yaml.SafeLoader):
         for inner, _ in node.value:
             key = self.construct_object(inner, deep=True)
             if not isinstance(key, str):
-                raise yaml.constructor.ConstructorError(None, None, "a key that is no text", inner.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, "a key that is not text", inner.start_mark)
             if key in keys:
                 raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", inner.start_mark)
             keys.add(key)

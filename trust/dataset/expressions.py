@@ -234,7 +234,7 @@ def from_syntax(tree: ast.expr, dataset: Dataset, depth: int = 0) -> Name | Numb
             return Name(column=_numeric(dotted(tree), dataset))
         case ast.Constant(value=bool() | str() | bytes() | None | complex()):
             raise FormulaInvalid(
-                "a text or a constant that is no number in an expression", expected="numbers and columns"
+                "a text or a constant that is not a number in an expression", expected="numbers and columns"
             )
         case ast.Constant(value=value) if isinstance(value, int | float) and abs(value) < 1e300:
             return Number(number=float(value))
@@ -247,12 +247,12 @@ def from_syntax(tree: ast.expr, dataset: Dataset, depth: int = 0) -> Name | Numb
             op: Any = _OPERATORS[type(tree.op)]
             right = inner(tree.right)
             if op == "**" and not isinstance(right, Number):
-                raise FormulaInvalid("a power that is no number", expected="such as x**2")
+                raise FormulaInvalid("a power that is not a number", expected="such as x**2")
             return Calculate(op=op, left=inner(tree.left), right=right)
         case ast.Compare(ops=[operator], comparators=[comparator]) if type(operator) in _COMPARISONS:
             number = inner(comparator)
             if not isinstance(number, Number):
-                raise FormulaInvalid("a comparison with something that is no number", expected="such as age > 60")
+                raise FormulaInvalid("a comparison with something that is not a number", expected="such as age > 60")
             return Compare(op=_COMPARISONS[type(operator)], left=inner(tree.left), number=number.number)  # type: ignore[arg-type]
         case ast.Call(func=ast.Name(id=function), args=[argument], keywords=[]) if function in _FUNCTIONS:
             return Apply(function=function, of=inner(argument))  # type: ignore[arg-type]

@@ -84,7 +84,7 @@ def column_values(column: Column, values: pd.Series[Any]) -> npt.NDArray[Any]:
             return pd.to_numeric(values).to_numpy(dtype=np.float64, na_value=np.nan)
         except (ValueError, TypeError):
             raise SourceInvalid(
-                f"column {column.name!r} holds something that is no number", expected="numbers"
+                f"column {column.name!r} holds something that is not a number", expected="numbers"
             ) from None
     codes = np.full(len(values), -1, dtype=np.int64)
     missing = values.isna().to_numpy()

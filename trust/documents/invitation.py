@@ -85,7 +85,7 @@ class Invitation(Model):
         value = read_json(raw, largest=LARGEST_BYTES)
         if not isinstance(value, dict) or value.get("schema") != "datatrust/invitation/1":
             raise InvalidInput(
-                "a file that is no invitation",
+                "a file that is not an invitation",
                 expected="invitation.json, as the coordinator's operator hands it out",
                 remedy="ask for it again",
             )

@@ -1,4 +1,4 @@
-"""What can be checked of a register by whoever can read it: each check a decision, each signature in its entries.
+"""What can be checked of a register by anybody who can read it: each check a decision, each signature in its entries.
 
 trust root     the versions of the trust root follow from the first, each signed by a quorum of the one before
 entries        every entry has its number and its hash, and together they lead to the head that was kept
@@ -114,7 +114,7 @@ def check_register(db: Connection, roots: Sequence[Envelope], earlier: str | Non
         roots: every signed version of the trust root, in order.
         earlier: a checkpoint of this register that somebody has kept, a note.
 
-    Raises: MessageInvalid where `earlier` is no checkpoint; `sqlite3.Error`.
+    Raises: MessageInvalid where `earlier` is not a checkpoint; `sqlite3.Error`.
     """
     log = Logbook(db, "register", KINDS)
     try:

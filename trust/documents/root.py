@@ -68,7 +68,7 @@ class Partner(Model):
     @model_validator(mode="after")
     def _connection(self) -> Partner:
         if self.flower and not is_connection_key(self.flower):
-            raise ValueError("a connection's key that is no key of P-256: DER of a SubjectPublicKeyInfo, in hex")
+            raise ValueError("a connection's key that is not a key of P-256: DER of a SubjectPublicKeyInfo, in hex")
         return self
 
 
@@ -166,8 +166,8 @@ class TrustRoot:
         """The root that follows this one: the next version, signed by a quorum of this root's root role and, so that
         nobody is locked out by a wrong key, by a quorum of its own.
 
-        An old root is refused, whoever signed it (rollback); one that never changes ends with its expiry (freeze).
-        Source: The Update Framework, specification 1.0.33, section 5.3.
+        An old root is refused, no matter who signed it (rollback); one that never changes ends with its expiry
+        (freeze). Source: The Update Framework, specification 1.0.33, section 5.3.
 
         Raises: Refused (`root-version`, `root-trust`, `signature`), MessageInvalid.
         """

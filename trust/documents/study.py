@@ -83,7 +83,7 @@ class Study(Model):
 class PlannedStudy:
     """A study over a scope, and its plan, which is made once and travels with it.
 
-    Whoever verifies a study makes a planned study of what was verified, and hands that on.
+    A place that verifies a study makes a planned study of what was verified, and hands that on.
     """
 
     study: Study

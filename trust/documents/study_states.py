@@ -22,7 +22,7 @@ FOLLOWS: Final[dict[State, frozenset[State]]] = {
 }
 """filed: waits for the committee; mandated: signed by a quorum; running: nodes are asked; released: its result is
 signed and in the register; refused: by the charter, the committee or a rule; revoked: its mandate was ended by a
-member; failed: a machine or a partner fell out, and the study must be filed anew; cancelled:
+member; failed: a machine or a partner fell out, and the study must be filed again; cancelled:
 withdrawn by its researcher or the operator (its mandate can still be revoked, which nodes are told)."""
 
 ENDED: Final[frozenset[State]] = frozenset({"released", "refused", "revoked", "failed", "cancelled"})

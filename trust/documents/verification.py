@@ -1,4 +1,5 @@
-"""A result file, verified from the trust root to the register, by whoever holds it: nobody is asked, no row is needed.
+"""A result file, verified from the trust root to the register, by anybody who holds it: nobody is asked, no row is
+needed.
 
 1 file       an envelope of kind result, whose payload is closed and canonical
 2 root       the versions of the trust root follow from the pinned one, or from the first on its own word

@@ -59,17 +59,17 @@ def read_checkpoint(note: str, origin: str, keys: Iterable[bytes]) -> Checkpoint
 
     Signatures of other names and keys (witnesses) are passed over, as the specification says.
 
-    Raises: MessageInvalid for a text that is no checkpoint; Refused (`checkpoint-signature`, `checkpoint-origin`).
+    Raises: MessageInvalid for a text that is not a checkpoint; Refused (`checkpoint-signature`, `checkpoint-origin`).
     """
     if len(note) > _LONGEST_BYTES or _CONTROL.search(note):
         raise MessageInvalid("a checkpoint that is too long or has control characters", expected="a signed note")
     text, blank, signatures = note.rpartition("\n\n")
     lines = text.split("\n")
     if not blank or len(lines) < 3 or not note.endswith("\n") or not re.fullmatch(r"0|[1-9][0-9]{0,15}", lines[1]):
-        raise MessageInvalid("a text that is no checkpoint", expected="origin, size, root, a blank line, signatures")
+        raise MessageInvalid("a text that is not a checkpoint", expected="origin, size, root, a blank line, signatures")
     root = _base64(lines[2])
     if root is None or len(root) != 32:
-        raise MessageInvalid("a checkpoint's root that is no hash", expected="32 bytes in base64")
+        raise MessageInvalid("a checkpoint's root that is not a hash", expected="32 bytes in base64")
     if lines[0] != origin:
         raise Refused("checkpoint-origin", "the checkpoint is of another log", remedy="use the log of this trust")
     signature_lines = signatures.removesuffix("\n").split("\n")
@@ -87,7 +87,7 @@ def _signature_holds(line: str, origin: str, keys: Iterable[bytes], text: bytes)
     match = _LINE.fullmatch(line)
     blob = _base64(match[2]) if match else None
     if not match or blob is None or len(blob) < 5:
-        raise MessageInvalid("a checkpoint with a line that is no signature", expected="a dash, a name, base64")
+        raise MessageInvalid("a checkpoint with a line that is not a signature", expected="a dash, a name, base64")
     return match[1] == origin and any(blob[:4] == _key_hash(origin, key) and valid(key, blob[4:], text) for key in keys)
 
 

@@ -7,7 +7,7 @@ Why it is safe: with each entry, in the same transaction, the row `head` takes t
 the roots of its complete subtrees, left to right, which RFC 6962's root folds into one.  So an entry that is edited,
 deleted, moved, put in or cut off at the end is found by reading the log again, an append costs one or two hashes,
 and nothing is kept in memory that another process or an undone transaction could make wrong.  A log that is written
-anew as a whole, `head` included, is found only by comparing it with an older signed checkpoint.
+again as a whole, `head` included, is found only by comparing it with an older signed checkpoint.
 """
 
 from __future__ import annotations
@@ -208,7 +208,7 @@ class Logbook:
         try:
             entry = read_model(Entry, parse(body, largest=LARGEST_ENTRY_BYTES), MessageInvalid, f"entry {seq}")
         except DataTrustError:
-            self._corrupt(f"entry {seq} is no entry in canonical form")
+            self._corrupt(f"entry {seq} is not an entry in canonical form")
         if entry.seq != seq or entry.kind not in self._kinds:
             self._corrupt(f"entry {seq} is in another's place or of an unknown kind")
         return entry
@@ -264,7 +264,7 @@ def _first_difference(size: int, actual: bytes, expected_leaves: bytes) -> str:
 
 @functools.lru_cache(maxsize=256)
 def _check_time(time: str) -> None:
-    """Raises: ValueError for a text that is no time.  Entries of one second share the answer."""
+    """Raises: ValueError for a text that is not a time.  Entries of one second share the answer."""
     try:
         read_time(time)
     except InvalidInput as wrong:

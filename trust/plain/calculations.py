@@ -66,12 +66,12 @@ def factor(term_factor: Factor, names: Names) -> str:
 def _reference(name: str, value: int | str, names: Names) -> str:
     levels = _levels(name, names)
     if value not in levels:
-        raise StudyInvalid(f"{value!r} is no level of column {name!r}", expected=f"one of {list(levels)}")
+        raise StudyInvalid(f"{value!r} is not a level of column {name!r}", expected=f"one of {list(levels)}")
     return names.level(name, levels[levels.index(value)])
 
 
 def _levels(name: str, names: Names) -> tuple[bool | int | str, ...]:
     levels = names.partners if name == PARTNER else names.of(name).values
     if not levels:
-        raise StudyInvalid(f"column {name!r} is no category", expected="a column with an enum, or a boolean")
+        raise StudyInvalid(f"column {name!r} is not a category", expected="a column with an enum, or a boolean")
     return levels

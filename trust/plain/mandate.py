@@ -49,7 +49,7 @@ def mandate_page(study: bytes, mandate: bytes, dataset: Dataset, *, lang: str) -
     mandate_text = read_model(Mandate, parse(mandate), MessageInvalid, "the mandate")
     for name in ("study", "plan", "dataset", "charter"):
         if not _DIGEST.fullmatch(getattr(mandate_text, name)):
-            raise MessageInvalid(f"the mandate's {name} is no digest", expected="sha256: and 64 hexadecimal digits")
+            raise MessageInvalid(f"the mandate's {name} is not a digest", expected="sha256: and 64 hexadecimal digits")
     if mandate_text.study != sha256(study):
         text = "the mandate names another study than the one that is shown with it"
         raise Refused("mandate-study", text, remedy="show it with the study that it names")

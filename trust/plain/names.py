@@ -20,7 +20,7 @@ class Names:
 
     @cached_property
     def hidden(self) -> frozenset[str]:
-        """Columns that are no part of the dataset, and that only a derived column reads."""
+        """Columns that are not part of the dataset, and that only a derived column reads."""
         return frozenset(s for c in self.dataset.columns for s in c.sources if s not in self.dataset)
 
     @cached_property

@@ -94,8 +94,8 @@ def local_only(charter: Charter, trust: str) -> Decision:
 
 
 def _say(rule: str, ok: bool, text: str, remedy: str = "", lang: str = "en", **values: Any) -> Decision:
-    mend = phrase(remedy, lang, **values) if remedy else ""
-    return Decision(rule, ok, phrase(text, lang, **values), mend)
+    remedy_text = phrase(remedy, lang, **values) if remedy else ""
+    return Decision(rule, ok, phrase(text, lang, **values), remedy_text)
 
 
 # ---- policies

@@ -190,7 +190,7 @@ def _behind(data: _SameForAll) -> Mapping[str, frozenset[str]]:
 
 @functools.lru_cache(maxsize=1024)
 def _cohort(text: str, data: _SameForAll) -> frozenset[str] | None:
-    """The columns that a cohort reads, or None where it is no cohort over this dataset."""
+    """The columns that a cohort reads, or None where it is not a cohort over this dataset."""
     try:
         names = Cohort.parse(text, data.dataset).columns if text else ()
     except DataTrustError:

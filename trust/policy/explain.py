@@ -1,6 +1,6 @@
 """Why a study is refused, and the smallest changes with which the whole of it would pass.
 
-A change that mends everything must change a field that the first refusal looks at, so the search branches on those
+A change that fixes everything must change a field that the first refusal looks at, so the search branches on those
 alone, level by level: one field, two, three.  Every state is really judged, and what is proposed is decided once more
 on the study as it would then be written.
 Source: hitting sets by conflicts, Reiter, A Theory of Diagnosis from First Principles, 1987.
@@ -64,7 +64,7 @@ class Reason:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What refuses, and what would mend all of it.
+    """What refuses, and what would fix all of it.
 
     Attributes:
         changes: the fewest fields first; no change has all the fields of another.
@@ -133,7 +133,7 @@ def explain(
     complete = True
     try:
         articles = {name: rule.article for name, rule in bench.engine().policies.items()}
-    except DataTrustError:  # charter and partner's policy do not fit together: nothing in the study mends that
+    except DataTrustError:  # charter and partner's policy do not fit together: nothing in the study fixes that
         articles = {}
     else:
         if refusals:
@@ -312,7 +312,7 @@ class _Search:
         return change
 
     def _holds(self, change: Change) -> bool:
-        """Decided once more, on the study as it would be written and planned anew."""
+        """Decided once more, on the study as it would be written and planned then."""
         study = changed(self._study, change)
         if study is None:
             return True

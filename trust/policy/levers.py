@@ -23,7 +23,7 @@ _LEVERS = {
     **{name: frozenset({name}) for name in ("purpose", "columns", "cohort_columns", "not_before", "expires")},
     **dict.fromkeys(("analyses", "sums", "parameters", "open_ended"), _ANALYSES),
 }
-"""Field of a request's context -> what a researcher would change.  The rest, such as who asks, is no choice of hers."""
+"""Field of a request's context -> what a researcher would change; the rest, such as who asks, nobody can choose."""
 _DURATION = re.compile(r"(\d+)(ms|d|h|m|s)")
 _UNITS = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _SECOND = timedelta(seconds=1)

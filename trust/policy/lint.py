@@ -22,7 +22,7 @@ _DOCUMENTS = (".md", ".txt")
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing found: a fault, which should be mended, or a warning."""
+    """One thing found: a fault, which should be fixed, or a warning."""
 
     fault: bool
     place: str
@@ -92,4 +92,4 @@ def _tests(charter: Charter, folder: str | Path) -> Iterator[Finding]:
 def _files(folder: Any) -> Iterator[Finding]:
     for name in sorted(entry.name for entry in folder.iterdir()):
         if name not in _FILES and not name.endswith((".cedar", *_DOCUMENTS)) and not name.startswith("."):
-            yield Finding(False, name, "is no part of a charter and is not read")
+            yield Finding(False, name, "is not part of a charter and is not read")

@@ -79,7 +79,7 @@ def in_parts(raw: bytes) -> list[bytes]:
 
 
 def from_parts(parts: Sequence[Any]) -> bytes:
-    """The inverse of `in_parts`; no bytes, which are no message, where these are not parts of one."""
+    """The inverse of `in_parts`; no bytes, which are not a message, where these are not parts of one."""
     if len(parts) > _MOST_PARTS or not all(isinstance(part, bytes) for part in parts):
         return b""
     return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -42,7 +42,7 @@ from trust.secure_sum.state import Contribution, Reader, Store, StudyState, clos
 __all__ = ["Compute", "Gate", "Party", "Replay"]
 
 Gate: TypeAlias = Callable[[], Iterable[Decision]]
-"""The node's numbered checks, taken anew; one no refuses, and so does no decision at all."""
+"""The node's numbered checks, made again; one no refuses, and so does no decision at all."""
 Replay: TypeAlias = Callable[[], Mapping[str, Arrays]]
 """By analysis, the values that its own `run` asks next on the audited totals."""
 Compute: TypeAlias = Callable[[], Words]

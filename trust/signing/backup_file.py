@@ -43,7 +43,7 @@ def write_backup(out: Path, public: Mapping[str, bytes], secret: Mapping[str, by
 def read_backup(file: Path, passphrase: str) -> tuple[dict[str, bytes], dict[str, bytes]]:
     """Public and secret files, by name; nothing is written anywhere.
 
-    Raises: InvalidInput for a file that is no backup, another passphrase, or one that was changed.
+    Raises: InvalidInput for a file that is not a backup, another passphrase, or one that was changed.
     """
     try:
         with file.open("rb") as stream:
@@ -52,7 +52,9 @@ def read_backup(file: Path, passphrase: str) -> tuple[dict[str, bytes], dict[str
         raise InvalidInput(f"{str(file)!r} cannot be read ({wrong.strerror})", expected="a backup") from None
     sealed = public.pop(_SECRETS, b"")
     if not sealed.startswith(_MAGIC):
-        raise InvalidInput(f"{str(file)!r} is no backup of a node", expected="what `datatrust node backup` has written")
+        raise InvalidInput(
+            f"{str(file)!r} is not a backup of a node", expected="what `datatrust node backup` has written"
+        )
     salt, rest = sealed[len(_MAGIC) :][:_SALT_BYTES], sealed[len(_MAGIC) + _SALT_BYTES :]
     try:
         raw = AESGCM(_key(passphrase, salt)).decrypt(rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], _beside(public))
@@ -94,8 +96,8 @@ def _untar(raw: bytes) -> dict[str, bytes]:
             for member in tar:
                 content = tar.extractfile(member) if member.isreg() and not member.issparse() else None
                 if content is None or member.name in members:
-                    raise InvalidInput(f"a backup with a member {member.name[:80]!r} that is no file")
+                    raise InvalidInput(f"a backup with a member {member.name[:80]!r} that is not a file")
                 members[member.name] = content.read()
     except (tarfile.TarError, EOFError, ValueError):
-        raise InvalidInput("a file that is no tar", expected="what `datatrust node backup` has written") from None
+        raise InvalidInput("a file that is not a tar", expected="what `datatrust node backup` has written") from None
     return members

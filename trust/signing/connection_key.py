@@ -35,13 +35,13 @@ def connection_hex(pem: bytes) -> str:
     try:
         return _hex(load_pem_public_key(pem))
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise InvalidInput("a connection's key that is no key of P-256", expected=f"{_KEY_FORM}, in PEM") from None
+        raise InvalidInput("a connection's key that is not a key of P-256", expected=f"{_KEY_FORM}, in PEM") from None
 
 
 def connection_pem(text: str) -> bytes:
     """The PEM of a key in hex.  Raises: InvalidInput for any other key."""
     if not is_connection_key(text):
-        raise InvalidInput("a connection's key that is no key of P-256", expected=f"{_KEY_FORM}, DER in hex")
+        raise InvalidInput("a connection's key that is not a key of P-256", expected=f"{_KEY_FORM}, DER in hex")
     return load_der_public_key(bytes.fromhex(text)).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 

@@ -47,7 +47,7 @@ class Envelope(Model):
 
     @property
     def unverified_payload(self) -> bytes:
-        """The payload's bytes.  Raises: MessageInvalid where they are no base64."""
+        """The payload's bytes.  Raises: MessageInvalid where they are not base64."""
         return _bytes(self.payload)
 
     def with_signature(self, signer: Signer) -> Envelope:
@@ -158,7 +158,7 @@ def _bytes(text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise MessageInvalid("a text that is no base64", expected="RFC 4648, section 4") from None
+        raise MessageInvalid("a text that is not base64", expected="RFC 4648, section 4") from None
 
 
 def distinct(signers: Iterable[Signer]) -> dict[str, bytes]:

@@ -54,7 +54,7 @@ _INPUT = re.compile(
 _SIGNATURE = re.compile(rf"{_LABEL}=:(?P<bytes>[A-Za-z0-9+/]{{86}}==):")
 _PRINTABLE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 """A component's value: visible ASCII, no line feed that would begin another line of the signature base."""
-_AGAIN = "sign the request anew, as the documentation of the interface says"
+_AGAIN = "sign the request again, as the documentation of the interface says"
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ def _timely(created: int, expires: int, now: datetime) -> None:
     """RFC 9421, section 2.3: `created` and `expires`."""
     seconds = now.timestamp()
     if seconds > expires + CLOCK_TOLERANCE_SECONDS:
-        raise Refused("request-expired", "the request was signed too long ago", remedy="sign it anew; check the clock")
+        raise Refused("request-expired", "the request was signed too long ago", remedy="sign it again; check the clock")
     if created > seconds + CLOCK_TOLERANCE_SECONDS:
         raise Refused("request-expired", "the request was signed in a time to come", remedy="check the clock")
 

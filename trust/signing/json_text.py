@@ -20,7 +20,7 @@ _MOST_DIGITS = 20
 def read_json(raw: bytes, *, largest: int) -> Any:
     """The value of a JSON text in UTF-8.
 
-    Raises: MessageInvalid for more than `largest` bytes, a text that is no JSON, a key that stands twice, a float.
+    Raises: MessageInvalid for more than `largest` bytes, a text that is not JSON, a key that stands twice, a float.
     """
     if len(raw) > largest:
         raise MessageInvalid(f"a file of {len(raw)} bytes", expected=f"at most {largest}")
@@ -33,7 +33,7 @@ def read_json(raw: bytes, *, largest: int) -> Any:
             parse_int=_whole,
         )
     except (ValueError, RecursionError):
-        raise MessageInvalid("a file that is no JSON", expected="JSON in UTF-8, nested a few levels") from None
+        raise MessageInvalid("a file that is not JSON", expected="JSON in UTF-8, nested a few levels") from None
 
 
 def read_envelopes(raw: bytes, *, largest: int = 1 << 24) -> tuple[Envelope, ...]:

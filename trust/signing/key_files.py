@@ -257,7 +257,7 @@ def _utf8(passphrase: str) -> bytes:
     try:
         return unicodedata.normalize("NFC", passphrase).encode("utf-8")
     except UnicodeEncodeError:
-        raise InvalidInput("a passphrase that is no Unicode text", expected="UTF-8") from None
+        raise InvalidInput("a passphrase that is not Unicode text", expected="UTF-8") from None
 
 
 def _encrypted(pkcs8: bytes, secret: bytes) -> bytes:

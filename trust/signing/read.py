@@ -66,4 +66,4 @@ def _read_key(path: Path) -> object:
 
 
 def _other_kind(path: Path, kind: str) -> InvalidInput:
-    return InvalidInput(f"{str(path)!r} is no key of this kind", expected=f"{kind} in PEM, not encrypted")
+    return InvalidInput(f"{str(path)!r} is not a key of this kind", expected=f"{kind} in PEM, not encrypted")

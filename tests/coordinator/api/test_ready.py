@@ -58,7 +58,7 @@ def test_a_disk_that_fails(world: CoordinatorAtWork, disk: Failing) -> None:
     disk.at = 0
     assert wrong(world) == []
     world.docket.register.verify()
-    assert world.docket.register.head() == head, "the proof is no entry"
+    assert world.docket.register.head() == head, "the proof is not an entry"
 
 
 def test_it_is_tried_once_in_a_while_whoever_asks(

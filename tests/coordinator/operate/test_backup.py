@@ -186,7 +186,7 @@ def cut(public: dict[str, bytes], own: dict[str, bytes]) -> None:
 DAMAGED: list[tuple[str, Callable[[dict[str, bytes], dict[str, bytes]], None]]] = [
     ("without its register", without("register.jsonl")),
     ("without the coordinator's key", without("keys/coordinator.pem")),
-    ("about what is no JSON", put("about.json", b"{")),
+    ("about what is not JSON", put("about.json", b"{")),
     ("a table that is not known", put("docket.jsonl", b'{"row":{"a":1},"table":"sqlite_master"}\n')),
     ("a column that is none", put("docket.jsonl", b'{"row":{"a); DROP TABLE log; --":1},"table":"study"}\n')),
     ("a register that is cut off", cut),

@@ -50,7 +50,7 @@ def test_help(run: Run, words: tuple[str, ...]) -> None:
         pytest.param(["lint", "reserch"], "expected 'research', perhaps", id="no such charter"),
         pytest.param(["show", "research", "--lang", "de"], "the language 'de'; expected one of: en, fr", id="language"),
         pytest.param(["explain", "research", "none.json"], "'none.json' cannot be read", id="no such study"),
-        pytest.param(["explain", "research", "pyproject.toml"], "is no study", id="not a study"),
+        pytest.param(["explain", "research", "pyproject.toml"], "is not a study", id="not a study"),
         pytest.param(["explain", "research", "pyproject.toml", "--lang", "de"], "the language 'de'", id="its language"),
     ],
 )

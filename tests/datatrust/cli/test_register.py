@@ -297,7 +297,7 @@ def test_a_folder_that_is_no_trusts(run: Run, tmp_path: Path, command: tuple[str
     for folder in (tmp_path / "nowhere", tmp_path):
         code, out, err = run(*command, "--state", folder)
         assert (code, out) == (2, "")
-        assert "is no state of a trust; expected" in err
+        assert "is not a state of a trust; expected" in err
         assert len(err.splitlines()) == 1
 
 

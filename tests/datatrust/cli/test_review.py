@@ -125,7 +125,7 @@ def test_an_empty_docket(run: Run, tmp_path: Path) -> None:
 def test_a_folder_that_keeps_no_trust(run: Run, tmp_path: Path) -> None:
     code, out, err = run("review", "list", "--state", tmp_path)
     assert (code, out) == (2, "")
-    assert 'is no state of a trust; expected the folder of dt.local(…, state="DIR")' in err
+    assert 'is not a state of a trust; expected the folder of dt.local(…, state="DIR")' in err
 
 
 # ---- show
@@ -282,11 +282,11 @@ def test_only_a_members_key_that_opens_is_used(review: Review, docket: Docket, f
     cases: list[tuple[Path, int, str]] = [
         (folder / "committee" / "member-9.pem", 2, "there is no file"),
         (folder / "committee" / "member-1.pem.pub", 2, "is a public file"),
-        (folder / "keys" / "coordinator.pem", 1, "refused by signature: this key is no member's"),
-        (folder / "keys" / "researcher.pem", 1, "this key is no member's of the committee today"),
-        (folder / "nodes" / "east" / "keys" / "sign.pem", 1, "this key is no member's"),
+        (folder / "keys" / "coordinator.pem", 1, "refused by signature: this key is not a member's"),
+        (folder / "keys" / "researcher.pem", 1, "this key is not a member's of the committee today"),
+        (folder / "nodes" / "east" / "keys" / "sign.pem", 1, "this key is not a member's"),
         (folder / "nodes" / "east" / "keys" / "seal.pem", 2, "holds a key of another kind"),
-        (tmp_path / "stranger.pem", 1, "this key is no member's"),
+        (tmp_path / "stranger.pem", 1, "this key is not a member's"),
         (tmp_path / "text", 2, "holds no private key"),
         (key(folder, 3), 2, "is open to others (mode 0644); expected a file that only its owner can read"),
     ]

@@ -145,7 +145,7 @@ def test_an_unknown_study_names_the_nearest(review: Review, here: Served) -> Non
 def test_whose_key_it_is(run: Run, here: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     where = ("--url", here.url, "--invitation", here.invitation)
     code, _, err = run("review", "list", *where, "--key", here.researcher)
-    assert (code, "this key is no member's of the committee today" in err) == (1, True)
+    assert (code, "this key is not a member's of the committee today" in err) == (1, True)
     code, _, err = run("review", "list", *where)
     assert (code, "no key; expected --key FILE, or DATATRUST_KEY" in err) == (2, True)
     monkeypatch.setenv("DATATRUST_KEY", str(here.member(2)))

@@ -141,7 +141,7 @@ def test_bad_input_is_said_in_words(study: Study, run: Run, here: Served, file: 
     code, _, err = run("study", "status", "--url", here.url)
     assert (code, "no key; expected --key FILE, or DATATRUST_KEY" in err) == (2, True)
     code, _, err = run("study", "status", "--url", here.url, "--key", here.folder / "keys" / "auditor.pem")
-    assert (code, "is no researcher's in version 1" in err) == (1, True)
+    assert (code, "is not a researcher's in version 1" in err) == (1, True)
     code, _, err = run("study", "status", "--url", "https://127.0.0.1:1", "--key", here.researcher)
     assert (code, "no invitation to https://127.0.0.1:1 is known here" in err) == (2, True)
 

@@ -63,8 +63,8 @@ def says(wrong: BaseException) -> str:
     [
         ({"sources": {}}, StudyInvalid, "no sources; expected a mapping of partners to their sources"),
         ({"sources": ["a.csv"]}, StudyInvalid, "sources is a list; expected a mapping of partners"),
-        ({"sources": {"North Hospital": people()}}, StudyInvalid, "'North Hospital' is no partner's name; expected"),
-        ({"sources": {"": people()}}, StudyInvalid, "'' is no partner's name"),
+        ({"sources": {"North Hospital": people()}}, StudyInvalid, "'North Hospital' is not a partner's name; expected"),
+        ({"sources": {"": people()}}, StudyInvalid, "'' is not a partner's name"),
         ({"sources": {"a_b": people(), "a-b": people()}}, StudyInvalid, "two partners"),
         (
             {"sources": {"a": 3}},
@@ -105,7 +105,7 @@ def test_a_trust_that_cannot_be(arguments: dict[str, Any], error: type[DataTrust
         ({"analyses": {"t": dt.Describe(["bim"])}}, "column 'bim' is not in dataset 'people'; expected 'bmi', perhaps"),
         (
             {"analyses": {"t": dt.Describe(["bmi"], by=["town"])}},
-            "column 'town' is no category; expected a column with an enum",
+            "column 'town' is not a category; expected a column with an enum",
         ),
         ({"protections": ["persons"]}, "protections is a list"),
         ({"protections": {"person": 20}}, "the protections has an unknown field 'person'; expected 'persons', perhaps"),

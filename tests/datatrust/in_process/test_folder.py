@@ -135,7 +135,7 @@ def test_a_place_where_no_folder_can_be_is_bad_input(tmp_path: Path, place: str)
 def test_half_a_folder_is_no_trust(folder: Path) -> None:
     """`trust.json` is written last."""
     (folder / "trust.json").unlink()
-    with pytest.raises(InvalidInput, match="is no state of a trust"):
+    with pytest.raises(InvalidInput, match="is not a state of a trust"):
         TrustFolder(folder)
     with pytest.raises(InvalidInput, match="left half made"):
         opened(folder)

@@ -76,7 +76,7 @@ LIES: dict[str, tuple[str, Any, type[DataTrustError], str]] = {
     "something compressed": (
         "/v1/roots", Raw(200, ((b"content-type", b"application/json"), (b"content-encoding", b"gzip")), (b"x",)), Fault,
         "is compressed, which was not asked for"),
-    "no JSON": ("/v1/roots", Raw(pieces=(b"[1, ",)), MessageInvalid, "sends an answer that is no JSON"),
+    "no JSON": ("/v1/roots", Raw(pieces=(b"[1, ",)), MessageInvalid, "sends an answer that is not JSON"),
     "a key twice": ("/v1/trust", Raw(pieces=(b'{"a": 1, "a": 2}',)), MessageInvalid, "a key stands twice"),
     "a float": ("/v1/trust", Raw(pieces=(b'{"a": 0.5}',)), MessageInvalid, "not whole"),
     "an error of its own": ("/v1/roots", Raw(500, (), (b"Traceback",)), Fault, "with HTTP 500, and does not"),

@@ -90,7 +90,7 @@ def test_the_key_may_be_named_by_the_environment(here: Served, monkeypatch: pyte
     assert trust.researcher == "local"
     trust.close()
     monkeypatch.setenv("DATATRUST_KEY", str(here.folder / "keys" / "auditor.pem"))
-    with pytest.raises(Refused, match="is no researcher's in version 1 of the trust root"):
+    with pytest.raises(Refused, match="is not a researcher's in version 1 of the trust root"):
         dt.connect(here.url)
 
 
@@ -306,7 +306,7 @@ def test_invitations_that_are_not_taken(here: Served, tmp_path: Path) -> None:
     ["http://127.0.0.1:8443", "127.0.0.1:8443", "https://", "https://a@b:1", "https://h/path", "https://h?x", "", "ftp://h"],
 )  # fmt: skip
 def test_an_address_that_is_none(url: str) -> None:
-    with pytest.raises(InvalidInput, match="is no address of a coordinator"):
+    with pytest.raises(InvalidInput, match="is not an address of a coordinator"):
         dt.connect(url)
 
 

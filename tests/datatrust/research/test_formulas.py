@@ -28,7 +28,7 @@ REFUSED = {
     "disease ~ log(chol)": "log(chol) needs values above 0",
     "disease ~ C(age)": "C(age): the column has no levels in the dataset; expected a column with an enum, or a boolean",
     "disease ~ C(cp, Sum)": "C() with another contrast; expected C(column, Treatment(level))",
-    "disease ~ C(cp, Treatment(True))": "Treatment() of something that is no level",
+    "disease ~ C(cp, Treatment(True))": "Treatment() of something that is not a level",
     "disease ~ C()": "C() with other arguments",
     "disease ~ .": "a formula that cannot be parsed",
     "disease ~ 'a'": "a formula that cannot be parsed",
@@ -42,9 +42,9 @@ REFUSED = {
     "disease ~ age | sex": "a second part in a formula",
     "disease ~ [age ~ sex]": "times '~' in a formula",
     "disease ~ age[0]": "a bracket in a formula",
-    "disease ~ (age + sex)**40": "a power of terms that is no digit; expected such as (a + b)**2, or I(x**2)",
-    "disease ~ (age + sex)**100000000": "a power of terms that is no digit",
-    "disease ~ age**x": "a power of terms that is no digit",
+    "disease ~ (age + sex)**40": "a power of terms that is not a digit; expected such as (a + b)**2, or I(x**2)",
+    "disease ~ (age + sex)**100000000": "a power of terms that is not a digit",
+    "disease ~ age**x": "a power of terms that is not a digit",
     "disease ~ (age + sex + cp + chol + exang + num)**9": (
         "a formula that may have more than 1,000 terms; expected fewer"
     ),

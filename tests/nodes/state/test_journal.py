@@ -94,7 +94,7 @@ def test_every_kind_of_the_list_can_be_written(at: Open, kind: str) -> None:
         pytest.param("revoked", "é", AT, {}, id="a study's id that is not ASCII"),
         pytest.param("revoked", "s", AT, {"x": 0.5}, id="a float"),
         pytest.param("revoked", "s", AT, {"x": None}, id="null"),
-        pytest.param("revoked", "s", AT, {"x": "\ud800"}, id="a text that is no Unicode"),
+        pytest.param("revoked", "s", AT, {"x": "\ud800"}, id="a text that is not Unicode"),
         pytest.param("revoked", "s", AT, {"x": 2**53}, id="a large integer"),
     ],
 )
@@ -222,7 +222,7 @@ def test_whoever_changes_the_file_is_found_at_the_next_start(
         ("edit", "entry {} does not have the hash"),
         ("delete", "entry {} is missing"),
         ("cut off", "entry {} is missing"),
-        ("not canonical", "entry {} is no entry in canonical form"),
+        ("not canonical", "entry {} is not an entry in canonical form"),
         ("another kind", "entry {} is in another's place or of an unknown kind"),
         ("delete and close up", "entry {} "),
         ("swap with the first", "entry 0 "),

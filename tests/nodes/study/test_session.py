@@ -258,7 +258,7 @@ def broken(on: Scene, stage: str) -> dict[str, bytes]:
         forged["an unknown sum"] = on.signed({**header, "asks": {"m": "other"}}, body)
     if stage == "ask 1":
         nan = np.full(len(body[: 8 * 2]) // 8, np.nan).tobytes()
-        forged["a value that is no number"] = on.signed(header, nan + body[16:])
+        forged["a value that is not a number"] = on.signed(header, nan + body[16:])
         forged["totals that are not sealed to me"] = on.signed(header, body[:-1] + bytes([body[-1] ^ 1]))
         forged["no body"] = on.signed(header)
     return forged

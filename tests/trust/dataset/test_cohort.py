@@ -26,8 +26,8 @@ ODD = Dataset(
 REFUSED = {
     "": "a cohort without a condition; expected such as age >= 40",
     " \n ": "a cohort without a condition",
-    "age": "column 'age' alone is no condition; expected such as age = …",
-    "true": "a cohort that is no condition",
+    "age": "column 'age' alone is not a condition; expected such as age = …",
+    "true": "a cohort that is not a condition",
     "age >": "a cohort that cannot be parsed; expected such as age >= 40 and sex = 'F'",
     "age >= 40; drop table x": "a semicolon in a cohort; expected one condition",
     "age >= 40 -- all": "a comment in a cohort; expected the condition alone; to fix it: put words into the summary",
@@ -43,10 +43,10 @@ REFUSED = {
     "age > date '2020-01-01'": "a cast in a cohort; expected a column against a literal; to fix it: write a date as",
     "age::int > 40": "a cast in a cohort",
     "age between symmetric 50 and 40": "the word symmetric in a cohort; expected plain comparisons",
-    'sex = "F"': "'F' is no column of dataset 'heart'; expected one of: age,",
-    "agee >= 40": "'agee' is no column of dataset 'heart'; expected 'age', perhaps",
+    'sex = "F"': "'F' is not a column of dataset 'heart'; expected one of: age,",
+    "agee >= 40": "'agee' is not a column of dataset 'heart'; expected 'age', perhaps",
     "partner = 'north'": "a cohort cannot name a partner: each node answers for its own rows",
-    "sex = 'W'": "'W' is no level of column 'sex'; expected one of: F, M",
+    "sex = 'W'": "'W' is not a level of column 'sex'; expected one of: F, M",
     "sex = 1": "column 'sex' is compared with a number; expected a text in single quotes",
     "age = '40'": "column 'age' is compared with a string; expected a number",
     "exang = 1": "column 'exang' is compared with a number; expected true or false",
@@ -84,7 +84,7 @@ def test_double_quotes_are_for_names_and_the_error_says_so() -> None:
 @pytest.mark.parametrize("date", ["2020-13-01", "2020-1-1", "01/02/2020", "yesterday", "2020-01-01 10:00"])
 def test_a_text_that_is_no_date_is_refused(date: str) -> None:
     with pytest.raises(
-        CohortInvalid, match="column 'birth' is compared with a text that is no date; expected 'YYYY-MM-DD'"
+        CohortInvalid, match="column 'birth' is compared with a text that is not a date; expected 'YYYY-MM-DD'"
     ):
         Cohort.parse(f"birth >= '{date}'", ODD)
 

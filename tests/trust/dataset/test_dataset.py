@@ -74,7 +74,7 @@ COLUMNS = {
     f"{S}, enum: [F]": "not an Open Data Contract, at 'schema.0.properties.1.enum.0'",
     f"{X}, name: y": "not valid YAML at line 12: the key 'name' stands twice",
     f"{B}, transformLogic: agee > 1": (
-        "transformLogic of 'x': 'agee' is no column of dataset 'heart'; expected 'age', perhaps"
+        "transformLogic of 'x': 'agee' is not a column of dataset 'heart'; expected 'age', perhaps"
     ),
     f"{B}, transformLogic: lower(age) > 1": "transformLogic of 'x': a function call in a cohort",
     f"{X}, transformLogic: log(age)": (
@@ -115,7 +115,7 @@ WHOLE = {
     "an alias": (HEART + "\ntags: [&a b, *a]\n", "an alias, and aliases are not allowed"),
     "a tag": (HEART + "\ntags: !!python/object:os.system x\n", "a tag, and tags are not allowed"),
     "a merge": (HEART + "\n<<: {tags: [a]}\n", "not valid YAML at line"),
-    "a key that is a number": (HEART + "\n3: x\n", "a key that is no text"),
+    "a key that is a number": (HEART + "\n3: x\n", "a key that is not text"),
     "a tabulator": (HEART + "\n\tx: 1\n", r"found character '\t'"),
     "two documents": (HEART + "\n---\n" + HEART, "not valid YAML"),
     "no columns": (f"{HEAD}schema:\n  - name: p\n", "a dataset without columns; expected schema"),

@@ -167,7 +167,7 @@ def test_a_policy_without_a_case_and_a_file_that_nobody_reads(tmp_path: Path) ->
     (tmp_path / "policies.cedar~").write_text("old")
     said = findings(tmp_path, permit("context.colluders > 0") + forbid("false && true"))
     assert "warning  tests.toml: no case names mine/rule" in said
-    assert "warning  policies.cedar~: is no part of a charter and is not read" in said
+    assert "warning  policies.cedar~: is not part of a charter and is not read" in said
     assert not any("policies.txt" in line for line in said)
 
 

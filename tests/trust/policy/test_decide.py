@@ -111,7 +111,7 @@ def facts() -> dict[str, tuple[str, dict[str, Any]]]:
         "analyses": ('context.analyses == ["glm", "describe"]', {"analyses": glm}),
         "columns": ('context.columns == ["age", "sex", "chol"]', {"analyses": glm}),
         "derived columns": ('context.columns == ["ill", "num"]', {"analyses": analyses(t=dt.Describe(["ill"]))}),
-        "partner is no column": (
+        "partner is not a column": (
             'context.columns == ["age"]',
             {"analyses": analyses(t=dt.Describe(["age"], by=["partner"]))},
         ),
@@ -190,7 +190,7 @@ def test_a_permit_that_cannot_be_evaluated_alone_is_an_error_and_not_a_missing_p
         pytest.param(replace(ASKER, accredited_until=NOW.replace(tzinfo=None)), id="a date without a zone"),
         pytest.param(replace(ASKER, country=7), id="a number where a text is needed"),
         pytest.param(replace(ASKER, organisation=None), id="nothing where a text is needed"),
-        pytest.param(replace(ASKER, name="\ud800"), id="a text that is no Unicode"),
+        pytest.param(replace(ASKER, name="\ud800"), id="a text that is not Unicode"),
     ],
 )
 def test_an_asker_of_the_wrong_type_is_refused_without_an_exception(tmp_path: Path, who: Asker) -> None:
