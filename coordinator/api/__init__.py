@@ -9,6 +9,6 @@ client would have to believe.  Its description for machines: GET /v1/openapi.jso
 
 from coordinator.api.app import create_app
 from coordinator.api.limits import Limits
-from coordinator.api.server import serve
+from coordinator.api.server import serve_api
 
-__all__ = ["Limits", "create_app", "serve"]
+__all__ = ["Limits", "create_app", "serve_api"]

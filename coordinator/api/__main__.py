@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from coordinator.api.server import serve
+from coordinator.api.server import serve_api
 from coordinator.settings import CoordinatorSettings
 from trust.errors import DataTrustError
 
@@ -18,7 +18,7 @@ def main(arguments: list[str]) -> int:
         print("usage: python -m coordinator.api HOME", file=sys.stderr)
         return 2
     try:
-        serve(
+        serve_api(
             CoordinatorSettings(Path(arguments[0])), ready=lambda address: print(f"listening at {address}", flush=True)
         )
     except DataTrustError as wrong:

@@ -20,7 +20,7 @@ from coordinator.settings import CoordinatorSettings
 from trust.errors import InvalidInput
 from trust.files import check_closed_to_others, read_file
 
-__all__ = ["ApiServer", "serve"]
+__all__ = ["ApiServer", "serve_api"]
 
 _MOST_CONNECTIONS = 256
 _LARGEST_HEAD_BYTES = 1 << 14
@@ -153,7 +153,7 @@ class ApiServer(uvicorn.Server):
             self._ready(self.address)
 
 
-def serve(settings: CoordinatorSettings, *, ready: Callable[[str], None] | None = None) -> None:
+def serve_api(settings: CoordinatorSettings, *, ready: Callable[[str], None] | None = None) -> None:
     """Run the interface until SIGTERM or SIGINT.
 
     Args:

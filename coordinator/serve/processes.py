@@ -64,9 +64,9 @@ def _worker(settings: CoordinatorSettings) -> int:
 
 
 def _api(settings: CoordinatorSettings) -> int:
-    from coordinator.api import serve
+    from coordinator.api import serve_api
 
-    serve(settings)
+    serve_api(settings)
     return 0
 
 

@@ -11,7 +11,7 @@ from coordinator.study.conductor import Plans, StudyOutcome
 from trust.analyses.base import Scope, Values
 from trust.decision import Decision, Decisions, require
 from trust.documents.filed_study import FiledStudy
-from trust.documents.result import Register, content_digest, result_document, signed_result
+from trust.documents.result import RegisterProof, result_document, results_digest, signed_result
 from trust.errors import Fault
 from trust.logs.merkle import Entry
 from trust.privacy.protections import Protections
@@ -64,14 +64,16 @@ def publish(
     """
     values, decisions = release(conducted, scope, plans)
     document = result_document(filed_study.study, filed_study.mandate, docket.trust.roots, values, decisions)
-    body = {"mandate": filed_study.mandate_digest, "result": content_digest(document)}
+    body = {"mandate": filed_study.mandate_digest, "result": results_digest(document)}
     entry = (
         docket.released(filed_study.id, body)
         if filed_study.state != "released"
         else _release_entry(docket, filed_study)
     )
     proof, checkpoint = docket.register.inclusion(entry.seq)
-    place = Register(at=entry.at, index=entry.seq, proof=tuple(part.hex() for part in proof), checkpoint=checkpoint)
+    place = RegisterProof(
+        at=entry.at, index=entry.seq, proof=tuple(part.hex() for part in proof), checkpoint=checkpoint
+    )
     return values, decisions, signed_result(document, place, identity)
 
 

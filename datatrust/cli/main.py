@@ -82,7 +82,7 @@ def verify(
     """
     from datatrust.cli import verify as verify_command
 
-    raise typer.Exit(verify_command.run(result, root=root, pin=pin, as_json=as_json, lang=lang))
+    raise typer.Exit(verify_command.verify_file(result, root=root, pin=pin, as_json=as_json, lang=lang))
 
 
 def demo(

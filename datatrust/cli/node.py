@@ -240,9 +240,9 @@ def node_run(home: NodeHome = None) -> None:
     Prints `ready` once it is connected and every check of /readyz holds; until then the check that fails, and goes
     on trying. The log goes to standard error, in lines of JSON where that is not a terminal. One process a home.
     """
-    from nodes.serve.process import run
+    from nodes.serve.process import run_node
 
-    run(settings_of(home), lambda words: typer.echo(words))
+    run_node(settings_of(home), lambda words: typer.echo(words))
 
 
 @node.command("backup", cls=Command)

@@ -18,7 +18,7 @@ import typer
 
 from datatrust.cli.command import Command, PassphraseFile, group
 from datatrust.cli.root_publish import root_publish
-from datatrust.founding.draft import Given, follow, found
+from datatrust.founding.draft import Given, draft_founding_root, follow
 from datatrust.founding.files import Changes, Founding, moment, read_toml
 from datatrust.person.passphrase import ask_passphrase
 from trust.canonical import canonical
@@ -65,7 +65,7 @@ def root_draft(
         earlier = TrustRoot.founding(_envelopes(old)[-1])  # what nobody signed is followed by nothing
         drafted_root = follow(earlier.root, read_toml(Changes, file) if file else Changes(), inputs)
     elif file is not None:
-        drafted_root = found(read_toml(Founding, file), inputs)
+        drafted_root = draft_founding_root(read_toml(Founding, file), inputs)
     else:
         raise InvalidInput("neither a file nor --from", expected="FILE.toml, --from OLD.json, or both")
     root_made = drafted_root.root

@@ -37,7 +37,7 @@ def root_publish(
     It is verified here first. From then on it is in force: nodes take it within a minute, or with their next message.
     Handed in twice, it counts once.
     """
-    envelopes = read_envelopes(pins.read_file(file))
+    envelopes = read_envelopes(pins.read_pin_file(file))
     if len(envelopes) != 1:
         raise InvalidInput(f"{str(file)!r} holds {len(envelopes)} trust roots", expected="one, the next version")
     (envelope_given,) = envelopes

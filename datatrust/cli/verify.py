@@ -11,7 +11,7 @@ from typing import Any
 import typer
 
 from datatrust.person.pins import pin as keep
-from datatrust.person.pins import pinned, read_file, read_root
+from datatrust.person.pins import pinned, read_pin_file, read_root
 from trust.decision import Decision
 from trust.documents.root import TrustRoot
 from trust.documents.verification import NOT_CHECKED, Verified
@@ -19,10 +19,10 @@ from trust.documents.verification import verify as judge
 from trust.errors import InvalidInput, sentence
 from trust.words.speech import speech
 
-__all__ = ["report", "run"]
+__all__ = ["report", "verify_file"]
 
 
-def run(result: Path, *, root: Path | None, pin: bool, as_json: bool, lang: str) -> int:
+def verify_file(result: Path, *, root: Path | None, pin: bool, as_json: bool, lang: str) -> int:
     """Print what is found; the exit code: 0 verified, 1 not verified, 2 no result file.
 
     Raises: InvalidInput for an unknown language, a pin without a root, a file that cannot be read.
@@ -30,7 +30,7 @@ def run(result: Path, *, root: Path | None, pin: bool, as_json: bool, lang: str)
     say = speech("verification", lang)
     if pin and root is None:
         raise InvalidInput("--pin without a root", expected="--root ROOT.json, the root that you trust")
-    raw, now = read_file(result), datetime.now(UTC)
+    raw, now = read_pin_file(result), datetime.now(UTC)
     root_given = read_root(root) if root is not None else None
     verified = _verified(raw, root_given, now)
     pin_written = _pinned(raw, root_given, now) if pin and root_given is not None and verified.ok else None

@@ -13,7 +13,7 @@ import pandas as pd
 from datatrust.demo import pooled
 from datatrust.demo.hospitals import COHORT
 from datatrust.demo.question import PURPOSE, TITLE, analyses
-from datatrust.demo.refusal import Refusal, run_refused
+from datatrust.demo.refusal import RefusedStudy, run_refused
 from datatrust.in_process.local_trust import LocalTrust
 from datatrust.research.result import Result
 
@@ -46,7 +46,7 @@ class Attack:
     """
 
     victim: Victim
-    refusal: Refusal
+    refusal: RefusedStudy
     released: tuple[int, float]
     without: tuple[int, float]
 

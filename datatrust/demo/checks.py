@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-__all__ = ["Check", "Checks"]
+__all__ = ["Checks", "FigureCheck"]
 
 TOLERANCE = 1e-9
 """Relative; exact results equal the pooled computation at least this closely."""
 
 
 @dataclass(frozen=True)
-class Check:
+class FigureCheck:
     """One comparison: its group, what was compared, whether it held, and by how much the two differ."""
 
     group: str
@@ -25,16 +25,16 @@ class Check:
 class Checks:
     """What was compared so far."""
 
-    made: list[Check] = field(default_factory=list)
+    made: list[FigureCheck] = field(default_factory=list)
 
     def near(self, group: str, name: str, got: float, expected: float, tolerance: float = TOLERANCE) -> None:
         """Compare two numbers; the difference is relative to the expected one where that is above 1."""
         difference = abs(got - expected) / max(1.0, abs(expected))
-        self.made.append(Check(group, name, bool(difference <= tolerance), float(difference)))
+        self.made.append(FigureCheck(group, name, bool(difference <= tolerance), float(difference)))
 
     def holds(self, group: str, name: str, ok: bool) -> None:
         """Note whether something held."""
-        self.made.append(Check(group, name, bool(ok)))
+        self.made.append(FigureCheck(group, name, bool(ok)))
 
     def passed(self, group: str = "") -> int:
         """How many held, of a group or of all."""
@@ -50,7 +50,7 @@ class Checks:
         return max(differences, default=None)
 
     @property
-    def failed(self) -> list[Check]:
+    def failed(self) -> list[FigureCheck]:
         """Those that did not hold."""
         return [check for check in self.made if not check.ok]
 
@@ -59,5 +59,5 @@ class Checks:
         """In the order in which they began."""
         return list(dict.fromkeys(check.group for check in self.made))
 
-    def _of_groups(self, group: str) -> Iterable[Check]:
+    def _of_groups(self, group: str) -> Iterable[FigureCheck]:
         return (check for check in self.made if group in ("", check.group))

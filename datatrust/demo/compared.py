@@ -13,7 +13,7 @@ from datatrust.demo.hospitals import EDGES, PAINS
 from datatrust.demo.mended import Mended
 from datatrust.demo.proof import Proof
 from datatrust.demo.question import COLUMNS, SEXES
-from datatrust.demo.seed import EXPECTED, Case
+from datatrust.demo.seed import EXPECTED, SeedCase
 from datatrust.demo.story import COEFFICIENTS, Answered, Story
 
 __all__ = ["compare", "compare_answers", "compare_mended", "compare_proof"]
@@ -43,7 +43,7 @@ def compare_answers(story: Answered, cohort: pd.DataFrame) -> None:
     _risk(story, cohort)
 
 
-def _case(checks: Checks, case: Case, expected_value: float | None) -> None:
+def _case(checks: Checks, case: SeedCase, expected_value: float | None) -> None:
     if expected_value is None or case.local is None:
         checks.holds("check_seed", f"{case.name}, from averages", case.local is None and expected_value is None)
     else:

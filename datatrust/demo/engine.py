@@ -27,13 +27,13 @@ from datatrust.demo.hospitals import COHORT, Written, write
 from datatrust.demo.mended import Mended, mend
 from datatrust.demo.proof import Proof, prove
 from datatrust.demo.question import CHARTER, PURPOSE, TITLE, WOMEN, analyses
-from datatrust.demo.refusal import Refusal, run_refused
-from datatrust.demo.story import Answered, counts
+from datatrust.demo.refusal import RefusedStudy, run_refused
+from datatrust.demo.story import Answered, histogram_counts
 from datatrust.research.result import Result
 from trust.charters.charter import Charter
 from trust.dataset.dataset import Dataset
 
-__all__ = ["EngineStory", "document", "run_engine"]
+__all__ = ["EngineStory", "engine_document", "run_engine"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class EngineStory(Answered):
     written: Written
     result: Result
     local: Result
-    women: Refusal
+    women: RefusedStudy
     mended: Mended
     attack: Attack
     proof: Proof
@@ -99,7 +99,7 @@ def _tell_story(
     women = run_refused(trust, trust.study(f"{TITLE}: women", purpose=PURPOSE, cohort=WOMEN, analyses=analyses()))
     mended = mend(trust, lang)
     attacked = attack(trust, result, _cohort(hospitals))
-    proof = prove(trust, result, counts(result), out)
+    proof = prove(trust, result, histogram_counts(result), out)
     seconds = took, time.monotonic() - started_at
     return EngineStory(address, hospitals, result, local, women, mended, attacked, proof, seconds)
 
@@ -125,7 +125,7 @@ def _compare_engines(story: EngineStory) -> None:
     since the secure sum rounds at random.
     """
     checks, local_result = story.checks, story.local
-    same_counts = counts(story.result) == counts(local_result)
+    same_counts = histogram_counts(story.result) == histogram_counts(local_result)
     checks.holds("check_engine", "the histogram", same_counts)
     for name in ("table", "pain"):
         ours, local_frame = story.result[name].to_frame().align(local_result[name].to_frame())
@@ -141,7 +141,7 @@ def _compare_engines(story: EngineStory) -> None:
         checks.near("check_engine", f"coefficient of {key}", float(value), float(local_frame[key]))
 
 
-def document(story: EngineStory) -> dict[str, Any]:
+def engine_document(story: EngineStory) -> dict[str, Any]:
     """The story for programs: what `datatrust demo --engine flower --json` prints."""
     return {
         "schema": "datatrust/demo-engine/1",

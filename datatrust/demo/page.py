@@ -28,13 +28,13 @@ def write_page(story: Story, words: Words, path: Path) -> Path:
         titles=titles,
         facts=_facts(story, words),
         pictures={
-            "seed": pictures.seed(story, words),
+            "seed": pictures.seed_picture(story, words),
             "ages": pictures.ages(story, words),
             "risk": pictures.risk(story, words),
         },
         tables={
             "outcomes": tables.outcomes(story, words),
-            "seed": tables.seed(story, words),
+            "seed": tables.seed_table(story, words),
             "sex": tables.by_sex(story, words),
             "pain": tables.by_pain(story, words),
             "risk": tables.coefficients(story, words),

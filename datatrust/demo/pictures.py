@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.patches import Rectangle
 
-__all__ = ["Picture", "ages", "risk", "seed"]
+__all__ = ["Picture", "ages", "risk", "seed_picture"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Picture:
     svg: Markup
 
 
-def seed(story: Story, words: Words) -> Picture:
+def seed_picture(story: Story, words: Words) -> Picture:
     """For each case the correlation from averages and the federated one, on one line."""
 
     def draw(ax: Axes) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 from datatrust.demo.hospitals import COHORT, EDGES, FORMULA, WEST, Written
 from datatrust.demo.question import CHARTER, COLUMNS, PURPOSE, TITLE
 
-__all__ = ["program"]
+__all__ = ["python_program"]
 
 
-def program(hospitals: Written) -> str:
+def python_program(hospitals: Written) -> str:
     """Python text over the files that the demo wrote."""
     places = {name: _literal(path) for name, path in hospitals.files.items()}
     mapped = "".join(f",\n        {key}={_literal(value)}" for key, value in WEST.items())

@@ -8,11 +8,11 @@ import datatrust as dt
 from datatrust.in_process.local_trust import LocalTrust
 from datatrust.research.result import StudyHandle
 
-__all__ = ["Refusal", "run_refused"]
+__all__ = ["RefusedStudy", "run_refused"]
 
 
 @dataclass(frozen=True)
-class Refusal:
+class RefusedStudy:
     """How such a study ended.
 
     Attributes:
@@ -31,7 +31,7 @@ class Refusal:
         return bool(self.refused.rule) and not self.sums
 
 
-def run_refused(trust: LocalTrust, study: StudyHandle) -> Refusal:
+def run_refused(trust: LocalTrust, study: StudyHandle) -> RefusedStudy:
     """Run it; whether it is refused is for the caller to judge."""
     try:
         study.run()
@@ -40,4 +40,4 @@ def run_refused(trust: LocalTrust, study: StudyHandle) -> Refusal:
         refusal = no
     kinds = {name: [message.kind for message in sent] for name, sent in trust.exchanged.items()}
     refusing = tuple(sorted(name for name, sent in kinds.items() if "refusal" in sent))
-    return Refusal(refusal, refusing, sum(sent.count("upload") for sent in kinds.values()))
+    return RefusedStudy(refusal, refusing, sum(sent.count("upload") for sent in kinds.values()))

@@ -23,7 +23,7 @@ from datatrust.demo.words import Words
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["ACCENT", "INK", "MUTED", "Cell", "Table", "drawn", "render"]
+__all__ = ["ACCENT", "INK", "MUTED", "Cell", "ReportTable", "drawn", "render"]
 
 Cell: TypeAlias = str | None
 """A text; None where the figure is hidden."""
@@ -59,7 +59,7 @@ _STYLE: dict[Any, Any] = {
 
 
 @dataclass(frozen=True)
-class Table:
+class ReportTable:
     """A table in words.
 
     Attributes:

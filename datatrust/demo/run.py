@@ -13,10 +13,10 @@ from datatrust.demo.checks import Checks
 from datatrust.demo.compared import compare
 from datatrust.demo.document import document
 from datatrust.demo.engine import EngineStory, run_engine
-from datatrust.demo.engine import document as document_of_engine
+from datatrust.demo.engine import engine_document as document_of_engine
 from datatrust.demo.hospitals import write
 from datatrust.demo.page import write_page
-from datatrust.demo.program import program
+from datatrust.demo.program import python_program
 from datatrust.demo.screen import ending, engine_screen, screen
 from datatrust.demo.story import tell_story
 from datatrust.demo.words import Words
@@ -62,7 +62,7 @@ def run_demo(*, out: Path | None = None, as_json: bool = False, lang: str = "en"
     if show_code:
         with _writing(folder):
             hospitals = write(folder / "data")
-        print(program(hospitals), end="")
+        print(python_program(hospitals), end="")
         return 0
     with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)

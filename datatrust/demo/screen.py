@@ -11,7 +11,7 @@ from datatrust.demo.engine import EngineStory
 from datatrust.demo.hospitals import SEED
 from datatrust.demo.proof import Proof
 from datatrust.demo.question import SMALL
-from datatrust.demo.report import Table
+from datatrust.demo.report import ReportTable
 from datatrust.demo.sentences import asked, change_said, outcome, proved
 from datatrust.demo.story import Story
 from datatrust.demo.words import Words
@@ -30,7 +30,7 @@ def screen(story: Story, words: Words) -> Iterator[str]:
     yield from [words("title"), "=" * len(words("title"))]
     yield from _text(f"{words('what_1')} {words('made_up', seed=SEED)}")
     yield from _heading(1, words("seed_title"))
-    yield from _table(tables.seed(story, words), words)
+    yield from _table(tables.seed_table(story, words), words)
     yield from _text(f"{words('seed_rebuilt')} {words('seed_short')}")
     yield from _heading(2, words("study_title"))
     for name, sentence in asked(story, words)[:_QUESTIONS_SHOWN]:
@@ -106,7 +106,7 @@ def _hanging(text: str, indent: int = 2) -> list[str]:
     return textwrap.wrap(text, _WIDTH, initial_indent=" " * indent, subsequent_indent="    ")
 
 
-def _table(table: Table, words: Words) -> list[str]:
+def _table(table: ReportTable, words: Words) -> list[str]:
     """Its caption; labels to the left, numbers to the right."""
     rows = [[words("hidden") if cell is None else cell for cell in row] for row in table.rows]
     head = [textwrap.wrap(cell, 14 if index >= table.labels else 40) for index, cell in enumerate(table.head)]

@@ -13,7 +13,7 @@ import datatrust as dt
 from datatrust.in_process.local_trust import LocalTrust
 from trust.dataset.dataset import Column
 
-__all__ = ["ALLOWED", "EXPECTED", "REFUSING", "Case", "run_cases"]
+__all__ = ["ALLOWED", "EXPECTED", "REFUSING", "SeedCase", "run_cases"]
 
 ALLOWED, REFUSING = "sandbox", "research"
 EXPECTED = (None, 0.1443, 0.6690)
@@ -21,7 +21,7 @@ EXPECTED = (None, 0.1443, 0.6690)
 
 
 @dataclass(frozen=True)
-class Case:
+class SeedCase:
     """One of the three tables.
 
     Attributes:
@@ -40,18 +40,18 @@ class Case:
     refused_by: str
 
 
-def run_cases() -> list[Case]:
+def run_cases() -> list[SeedCase]:
     """The three cases, each computed both ways and put before the stricter charter."""
     return [_case(f"case{n}") for n in (1, 2, 3)]
 
 
-def _case(name: str) -> Case:
+def _case(name: str) -> SeedCase:
     with (files("datatrust.demo") / "data" / "seed" / f"{name}.csv").open("rb") as table:
         frame = pd.read_csv(table)
     places = frame.groupby("loc")["v1"]
     inferred = places.transform("mean")
     all_same = bool(np.allclose(inferred, inferred.iloc[0], rtol=0, atol=1e-12))
-    return Case(
+    return SeedCase(
         name,
         tuple(int(n) for n in places.size()),
         tuple(float(m) for m in places.mean()),

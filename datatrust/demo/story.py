@@ -17,15 +17,15 @@ from datatrust.demo.masked import randomness
 from datatrust.demo.mended import Mended, mend
 from datatrust.demo.proof import Proof, prove
 from datatrust.demo.question import CHARTER, PURPOSE, TITLE, WOMEN, analyses
-from datatrust.demo.refusal import Refusal, run_refused
-from datatrust.demo.seed import Case, run_cases
+from datatrust.demo.refusal import RefusedStudy, run_refused
+from datatrust.demo.seed import SeedCase, run_cases
 from datatrust.in_process.local_trust import LocalTrust
 from datatrust.research.result import Result
 from datatrust.research.results.glm import GlmResult
 from datatrust.research.results.tables import HistogramResult
 from trust.decision import Decisions
 
-__all__ = ["COEFFICIENTS", "Answered", "Masked", "Story", "Traffic", "counts", "tell_story"]
+__all__ = ["COEFFICIENTS", "Answered", "Masked", "Story", "Traffic", "histogram_counts", "tell_story"]
 
 COEFFICIENTS = {
     "Intercept": "",
@@ -83,7 +83,7 @@ class Answered:
     @property
     def bins(self) -> list[int | None]:
         """The histogram's counts, None where hidden."""
-        return counts(self.result)
+        return histogram_counts(self.result)
 
     @property
     def fit(self) -> GlmResult:
@@ -107,7 +107,7 @@ class Story(Answered):
         attack: the first study again, without one patient.
     """
 
-    cases: list[Case]
+    cases: list[SeedCase]
     written: Written
     cohort: pd.DataFrame
     trust: LocalTrust
@@ -115,7 +115,7 @@ class Story(Answered):
     result: Result
     traffic: list[Traffic]
     masked: Masked
-    women: Refusal
+    women: RefusedStudy
     mended: Mended
     attack: Attack
     proof: Proof
@@ -165,13 +165,13 @@ def tell_story(out: Path, lang: str) -> Story:
     of_women = trust.study(f"{TITLE}: women", purpose=PURPOSE, cohort=WOMEN, analyses=analyses())
     women, mended = run_refused(trust, of_women), mend(trust, lang)
     attacked = attack(trust, result, cohort)
-    proof = prove(trust, result, counts(result), out)
+    proof = prove(trust, result, histogram_counts(result), out)
     return Story(
         cases, hospitals, cohort, trust, decisions, result, traffic, masked, women, mended, attacked, proof, Checks()
     )
 
 
-def counts(result: Result) -> list[int | None]:
+def histogram_counts(result: Result) -> list[int | None]:
     """Those of the histogram, None where hidden."""
     ages = cast(HistogramResult, result["ages"])
     return [None if pd.isna(count) else int(count) for count in ages.counts]

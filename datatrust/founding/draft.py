@@ -33,7 +33,7 @@ from trust.signing.envelope import key_id
 from trust.signing.key_files import PublicKey, read_public
 from trust.times import read_time, write_time
 
-__all__ = ["Drafted", "Given", "follow", "found"]
+__all__ = ["Drafted", "Given", "draft_founding_root", "follow"]
 
 _FEWEST_MEMBERS = 3
 _MEMBERS = ("root", "committee")
@@ -217,7 +217,7 @@ class _Draft:
                 owners[keyid] = actor
 
 
-def found(file: Founding, inputs: Given) -> Drafted:
+def draft_founding_root(file: Founding, inputs: Given) -> Drafted:
     """Version 1.  Raises: InvalidInput, CharterInvalid."""
     charter = _charter(inputs, file.charter)
     draft = _Draft(inputs, charter)

@@ -16,7 +16,7 @@ from coordinator.study.carry_out import carry_out
 from coordinator.study.channel import Channel
 from datatrust.in_process.folder import TrustFolder
 from datatrust.in_process.keys import RESEARCHER, RoleKeys
-from datatrust.person.pins import read_file
+from datatrust.person.pins import read_pin_file
 from datatrust.research.any_trust import AnyTrust, check_type
 from datatrust.research.job import Job, Standing
 from datatrust.research.progress import Say
@@ -286,7 +286,7 @@ class LocalTrust(AnyTrust):
         """What was released before.  Raises: InvalidInput, Refused."""
         entries = [entry for entry in self.docket.register.entries() if entry.study == filed_study.id]
         anchor = TrustRoot.founding(self._trust.roots[0])
-        return Result.kept(read_file(file), ReleaseContext(self._trust, filed_study, entries, anchor, str(file)))
+        return Result.kept(read_pin_file(file), ReleaseContext(self._trust, filed_study, entries, anchor, str(file)))
 
 
 def _clean_up(stores: list[Any], temporary: Path | None) -> None:

@@ -15,7 +15,7 @@ from trust.errors import InvalidInput, MessageInvalid, Refused
 from trust.files import data_folder
 from trust.signing.json_text import read_envelopes
 
-__all__ = ["folder", "keep", "pin", "pinned", "read_file", "read_root"]
+__all__ = ["folder", "keep", "pin", "pinned", "read_pin_file", "read_root"]
 
 
 def folder(home: Path | None = None) -> Path:
@@ -35,7 +35,7 @@ def pinned(trust: str, *, home: Path | None = None) -> TrustRoot | None:
     path = _path(trust, home)
     if not path.exists():
         return None
-    root = TrustRoot(read_file(path))
+    root = TrustRoot(read_pin_file(path))
     if root.root.trust != trust:
         text = f"the root pinned in {path} is of the trust {root.root.trust!r}"
         raise Refused("root-trust", text, remedy="delete the file, and pin the right one")
@@ -81,13 +81,13 @@ def read_root(path: Path) -> TrustRoot:
     Raises: InvalidInput, MessageInvalid, Refused.
     """
     try:
-        return check_roots(read_envelopes(read_file(path)), None)
+        return check_roots(read_envelopes(read_pin_file(path)), None)
     except MessageInvalid as wrong:
         remedy = wrong.remedy or "name the file that `datatrust root sign` wrote"
         raise MessageInvalid(f"{path}: {wrong.text}", expected=wrong.expected, remedy=remedy) from None
 
 
-def read_file(path: Path) -> bytes:
+def read_pin_file(path: Path) -> bytes:
     """Raises: InvalidInput."""
     try:
         return path.read_bytes()

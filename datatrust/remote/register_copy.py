@@ -80,7 +80,7 @@ def page(verified: VerifiedTrust, start: int, end: int) -> list[Entry]:
 def kept_checkpoint(verified: VerifiedTrust) -> str | None:
     """The last checkpoint of this trust's register that was verified here, None where there is none."""
     file = _file(verified)
-    return pins.read_file(file).decode("utf-8", "replace") if file.exists() else None
+    return pins.read_pin_file(file).decode("utf-8", "replace") if file.exists() else None
 
 
 def keep_checkpoint(verified: VerifiedTrust, note: str) -> None:

@@ -167,7 +167,7 @@ def _use_invitation(url: str, invitation_path: Path | None, home: Path | None) -
 
 def _read(file: Path) -> Invitation:
     try:
-        return Invitation.read(pins.read_file(file))
+        return Invitation.read(pins.read_pin_file(file))
     except MessageInvalid as wrong:
         raise InvalidInput(f"{file}: {wrong.text}", expected="an invitation", remedy="ask for it again") from None
 

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from datatrust.person.pins import read_file
+from datatrust.person.pins import read_pin_file
 from datatrust.research.job import Job
 from datatrust.research.questions import AnalysisText
 from datatrust.research.result import Result, StudyHandle
@@ -149,7 +149,7 @@ class AnyTrust(ABC):
         Raises: InvalidInput for a file that cannot be read; MessageInvalid, StudyInvalid for one that is not a study,
         or one that does not fit this trust's dataset.
         """
-        study = Study.read(read_file(Path(path)).strip())
+        study = Study.read(read_pin_file(Path(path)).strip())
         if (study.dataset, study.dataset_digest) != (self.dataset.id, self.dataset.digest()):
             raise StudyInvalid(
                 f"{str(path)!r} is a study of the dataset {study.dataset!r}, {study.dataset_digest[:19]}…",

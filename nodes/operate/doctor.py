@@ -14,7 +14,7 @@ from typing import TypeVar
 from nodes.operate import check_machine as checks
 from nodes.operate import check_network as checks_network
 from nodes.operate import check_source as checks_source
-from nodes.operate.findings import Check, Finding, found, ok
+from nodes.operate.findings import Check, Finding, finding_of, ok
 from nodes.settings import NodeSettings
 from trust.errors import DataTrustError
 from trust.times import now
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 def quick(home: Path) -> Iterator[Finding]:
     """What can be seen in this process in a moment: for a container's HEALTHCHECK."""
-    yield found("settings", lambda: ok("settings", f"node.toml of {NodeSettings.at(home).name}"))
+    yield finding_of("settings", lambda: ok("settings", f"node.toml of {NodeSettings.at(home).name}"))
     settings = _or_none(lambda: NodeSettings.at(home))
     if settings is None:
         return
@@ -59,7 +59,7 @@ def doctor(home: Path) -> Iterator[Finding]:
             "superlink": partial(checks_network.check_superlink, settings),
         }
     )
-    reached = found("source", partial(checks_source.check_reached, settings))
+    reached = finding_of("source", partial(checks_source.check_reached, settings))
     yield reached
     if reached.state == "ok":
         yield from _findings_of(
@@ -77,7 +77,7 @@ def _of_root(settings: NodeSettings) -> Iterator[Finding]:
     def read() -> Finding:
         return checks.check_root(settings.root(), now())
 
-    yield found("root", read)
+    yield finding_of("root", read)
     root = _or_none(settings.root)
     if root is not None:
         yield from _findings_of(
@@ -91,7 +91,7 @@ def _of_root(settings: NodeSettings) -> Iterator[Finding]:
 
 def _findings_of(checks_by_name: dict[str, Check]) -> Iterator[Finding]:
     for name, check in checks_by_name.items():
-        yield found(name, check)
+        yield finding_of(name, check)
 
 
 def _or_none(read: Callable[[], T]) -> T | None:

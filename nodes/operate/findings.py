@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from trust.errors import DataTrustError
 
-__all__ = ["Check", "Finding", "State", "failure", "found", "ok", "warning"]
+__all__ = ["Check", "Finding", "State", "failure", "finding_of", "ok", "warning"]
 
 State: TypeAlias = Literal["ok", "warning", "failure"]
 Check: TypeAlias = "Callable[[], Finding]"
@@ -44,7 +44,7 @@ def failure(check: str, text: str, remedy: str) -> Finding:
     return Finding(check, "failure", text, remedy)
 
 
-def found(check: str, ask: Check) -> Finding:
+def finding_of(check: str, ask: Check) -> Finding:
     """What `ask` found; whatever goes wrong is a failure, in our own words or as its class alone."""
     try:
         return ask()

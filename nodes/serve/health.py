@@ -20,7 +20,7 @@ from typing import Any
 from nodes.operate import check_machine as checks
 from nodes.operate import check_network as checks_network
 from nodes.operate import check_source as checks_source
-from nodes.operate.findings import Check, Finding, failure, found, ok, warning
+from nodes.operate.findings import Check, Finding, failure, finding_of, ok, warning
 from nodes.serve.metrics import Metrics
 from nodes.settings import NodeSettings
 from nodes.state.store import SqliteStore
@@ -124,7 +124,7 @@ class Watch:
             near |= far
             self._far = time.monotonic()
         for name, check in near.items():
-            findings[name] = found(name, check)
+            findings[name] = finding_of(name, check)
         self._findings = findings
 
     def _root(self) -> Finding:

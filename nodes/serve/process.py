@@ -38,7 +38,7 @@ from trust.errors import DataTrustError, Fault, MessageInvalid, Refused, sentenc
 from trust.protocol.messages import DOWN, UP, unpack
 from trust.signing.envelope import Envelope, sha256
 
-__all__ = ["follow_roots", "run"]
+__all__ = ["follow_roots", "run_node"]
 
 _END_SECONDS = 9.0
 """Seconds from SIGTERM to the end, whatever is being computed."""
@@ -52,7 +52,7 @@ _NOT_ADMITTED_SECONDS = 60.0
 _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
 
 
-def run(settings: NodeSettings, tell: Callable[[str], None]) -> None:
+def run_node(settings: NodeSettings, tell: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT.
 
     Args:

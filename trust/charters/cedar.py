@@ -14,9 +14,9 @@ from typing import Any
 
 import cedarpy
 
-from trust.charters.cedar_text import Files, Policy, policies_of, policy_set, schema
+from trust.charters.cedar_text import Files, PolicyText, policies_of, policy_set, schema
 
-__all__ = ["Answer", "PolicyEngine", "Request", "engine"]
+__all__ = ["PolicyAnswer", "PolicyEngine", "Request", "engine"]
 
 _ACTION = {"type": "Trust::Action", "id": "compute"}
 
@@ -41,7 +41,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Answer:
+class PolicyAnswer:
     """What the policies said.  `yes` only when one permits, none forbids, and each could be evaluated.
 
     Attributes:
@@ -49,7 +49,7 @@ class Answer:
     """
 
     permitted: bool
-    fired: tuple[Policy, ...] = ()
+    fired: tuple[PolicyText, ...] = ()
     failed: tuple[str, ...] = ()
 
     @property
@@ -60,7 +60,7 @@ class Answer:
 class PolicyEngine:
     """Policies and purposes, parsed once; only what varies is built for each request."""
 
-    def __init__(self, policies: tuple[Policy, ...], purposes: Mapping[str, tuple[str, ...]]) -> None:
+    def __init__(self, policies: tuple[PolicyText, ...], purposes: Mapping[str, tuple[str, ...]]) -> None:
         self.policies = {policy.id: policy for policy in policies}
         self._policies_handle = _handle(policies)
         self._permits = _handle(p for p in policies if p.effect == "permit")
@@ -71,11 +71,11 @@ class PolicyEngine:
     def _with(self, extra: str) -> cedarpy.Entities:
         return self._purposes.with_added_json_str(extra, schema())
 
-    def ask(self, request: Request) -> Answer:
+    def ask(self, request: Request) -> PolicyAnswer:
         """Never raises: what cannot be evaluated is a no."""
         return self.ask_all([request])[0]
 
-    def ask_all(self, requests: list[Request]) -> list[Answer]:
+    def ask_all(self, requests: list[Request]) -> list[PolicyAnswer]:
         """An answer each; the requests have the same researcher and dataset."""
         try:
             entities = self._entities(requests[0].entities)
@@ -84,12 +84,14 @@ class PolicyEngine:
             return [self._answer(r, d, entities) for r, d in zip(results, documents, strict=True)]
         except BaseException as wrong:
             _only_failures(wrong)
-            return [Answer(False, (), ("",)) for _ in requests]
+            return [PolicyAnswer(False, (), ("",)) for _ in requests]
 
-    def _answer(self, result: cedarpy.AuthzResult, document: dict[str, Any], entities: cedarpy.Entities) -> Answer:
+    def _answer(
+        self, result: cedarpy.AuthzResult, document: dict[str, Any], entities: cedarpy.Entities
+    ) -> PolicyAnswer:
         errors, reasons = result.diagnostics.errors, set(result.diagnostics.reasons)
         if result.allowed and not errors:
-            return Answer(True)
+            return PolicyAnswer(True)
         failed = [name for name in self.policies if any(f"`{name}`" in error for error in errors)]
         if errors and not failed:
             failed = [""]
@@ -97,7 +99,7 @@ class PolicyEngine:
         permitted = result.allowed
         if fired:  # a forbid hides whether something permits
             permitted = cedarpy.is_authorized(document, self._permits, entities, schema()).allowed
-        return Answer(permitted, fired, tuple(failed))
+        return PolicyAnswer(permitted, fired, tuple(failed))
 
     def permits(self, request: Request, changes: Iterable[Mapping[str, Any]]) -> list[bool]:
         """For each change of the context, whether a policy would then permit; forbids left aside.  Never raises."""
@@ -117,7 +119,7 @@ def _only_failures(wrong: BaseException) -> None:
         raise wrong
 
 
-def _handle(policies: Iterable[Policy]) -> cedarpy.PolicySet:
+def _handle(policies: Iterable[PolicyText]) -> cedarpy.PolicySet:
     return cedarpy.PolicySet.from_json_str(policy_set({p.id: json.loads(p.tree) for p in policies}))
 
 

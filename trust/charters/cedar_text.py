@@ -20,7 +20,7 @@ import cedarpy
 
 from trust.errors import CharterInvalid, nearest
 
-__all__ = ["Files", "Literals", "Policy", "never_fires", "policies_of", "policy_set", "schema"]
+__all__ = ["Files", "Literals", "PolicyText", "never_fires", "policies_of", "policy_set", "schema"]
 
 Files: TypeAlias = tuple[tuple[str, str], ...]
 """Policies as they were written: `((file name, text), …)`."""
@@ -46,7 +46,7 @@ class Literals:
 
 
 @dataclass(frozen=True)
-class Policy:
+class PolicyText:
     """One policy: who wrote it where, its words, and which facts it reads.
 
     Attributes:
@@ -84,9 +84,9 @@ def schema() -> cedarpy.Schema:
 
 
 @functools.lru_cache(maxsize=64)
-def policies_of(texts: Files) -> tuple[Policy, ...]:
+def policies_of(texts: Files) -> tuple[PolicyText, ...]:
     """Every policy of these files, in order.  Raises: CharterInvalid with file and line."""
-    policies: dict[str, Policy] = {}
+    policies: dict[str, PolicyText] = {}
     for file, text in texts:
         chunks = list(_chunks(file, text))
         for line, chunk in chunks:
@@ -150,7 +150,7 @@ def _line(text: str, position: int) -> int:
     return text.count("\n", 0, position) + 1
 
 
-def _policy(file: str, line: int, chunk: str) -> Policy:
+def _policy(file: str, line: int, chunk: str) -> PolicyText:
     try:
         parsed = json.loads(cedarpy.policies_to_json_str(chunk))
     except ValueError as wrong:
@@ -172,7 +172,7 @@ def _policy(file: str, line: int, chunk: str) -> Policy:
             file, line, f"policy {words['id']!r} is nested too deeply", "fewer conditions in a row"
         ) from None
     reads, literals = _facts(tree)
-    return Policy(
+    return PolicyText(
         id=words["id"],
         effect=tree["effect"],
         article=words["article"],
@@ -275,7 +275,7 @@ def policy_set(trees: Mapping[str, Any]) -> str:
     return json.dumps({"templates": {}, "templateLinks": [], "staticPolicies": dict(trees)})
 
 
-def never_fires(policy: Policy) -> bool:
+def never_fires(policy: PolicyText) -> bool:
     """Whether no request can meet the policy's conditions, as far as Cedar's types tell.
 
     Cedar checks no further than a condition that is never met, so that a fault behind it goes unseen.

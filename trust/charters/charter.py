@@ -12,7 +12,7 @@ from pydantic import Field, PrivateAttr, StrictBool, StrictInt
 
 from trust.canonical import LARGEST_INTEGER, Model, Real, digest, read_model
 from trust.charters.cedar import PolicyEngine, engine
-from trust.charters.cedar_text import Policy, policies_of
+from trust.charters.cedar_text import PolicyText, policies_of
 from trust.errors import CharterInvalid, nearest
 from trust.files import parse_toml
 from trust.privacy.protections import Protections
@@ -126,7 +126,7 @@ class Charter(Model):
         self.engine()
 
     @property
-    def rules(self) -> tuple[Policy, ...]:
+    def rules(self) -> tuple[PolicyText, ...]:
         """The policies, in order."""
         return policies_of(self.policies)
 

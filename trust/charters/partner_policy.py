@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import Field, StrictBool, StrictInt
 
 from trust.canonical import Model, read_model
-from trust.charters.cedar_text import Policy, policies_of
+from trust.charters.cedar_text import PolicyText, policies_of
 from trust.charters.charter import LOOSEST, Charter, Floor, cedar_files, digest_of, read, strictest, texts, toml
 from trust.errors import CharterInvalid
 
@@ -57,7 +57,7 @@ class PartnerPolicy(Model):
         return policy
 
     @property
-    def rules(self) -> tuple[Policy, ...]:
+    def rules(self) -> tuple[PolicyText, ...]:
         """The policies, in order."""
         return policies_of(self.policies)
 

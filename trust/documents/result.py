@@ -26,15 +26,15 @@ from trust.times import Time
 __all__ = [
     "LARGEST_BYTES",
     "Packed",
-    "Register",
+    "RegisterProof",
     "ResultDocument",
     "Said",
-    "content_digest",
     "hidden_cells",
     "pack_values",
     "read_result",
     "release_entry",
     "result_document",
+    "results_digest",
     "signed_result",
     "unpack_values",
     "write_envelope",
@@ -109,7 +109,7 @@ class Said(Model):
     remedy: str
 
 
-class Register(Model):
+class RegisterProof(Model):
     """Where the release stands in the trust's register.
 
     `at` and `index` are those of its entry; `proof` is that entry's audit path in the tree of the signed `checkpoint`.
@@ -140,7 +140,7 @@ class ResultDocument(Model):
     results: dict[AnalysisName, dict[ArrayName, Packed]] = Field(min_length=1, max_length=50)
     suppressed: dict[AnalysisName, Annotated[StrictInt, Field(ge=0)]]
     decisions: tuple[Said, ...] = Field(max_length=100_000)
-    register_: Register | None = Field(default=None, alias="register")
+    register_: RegisterProof | None = Field(default=None, alias="register")
 
     def values(self) -> dict[str, Values]:
         """The released arrays of each analysis."""
@@ -238,18 +238,18 @@ def result_document(
     return read_model(ResultDocument, fields, MessageInvalid, "the result")
 
 
-def content_digest(document: ResultDocument) -> str:
+def results_digest(document: ResultDocument) -> str:
     """`sha256:<hex>` of the document without its register: what the register's entry names."""
     return digest({name: value for name, value in document.document().items() if name != "register"})
 
 
 def release_entry(document: ResultDocument, study: str, time: str, index: int) -> Entry:
     """The register's entry of a release at its place: the study's id, and the digests of mandate and content."""
-    body = {"mandate": sha256(document.mandate.unverified_payload), "result": content_digest(document)}
+    body = {"mandate": sha256(document.mandate.unverified_payload), "result": results_digest(document)}
     return Entry.of("release", study, time, body, seq=index)
 
 
-def signed_result(document: ResultDocument, register: Register, *signers: Signer) -> Envelope:
+def signed_result(document: ResultDocument, register: RegisterProof, *signers: Signer) -> Envelope:
     """The envelope that the coordinator signs, with the release's place in the register."""
     return sign("result", document.model_copy(update={"register_": register}).document(), *signers)
 
@@ -259,7 +259,7 @@ def write_envelope(envelope: Envelope) -> bytes:
     return canonical(envelope.document()) + b"\n"
 
 
-def read_result(raw: bytes) -> tuple[Envelope, ResultDocument, Register]:
+def read_result(raw: bytes) -> tuple[Envelope, ResultDocument, RegisterProof]:
     """Envelope, document and place in the register of a result file; nothing in them is verified.
 
     Raises: MessageInvalid for bytes that are no closed, canonical result of at most 64 MiB.

@@ -22,7 +22,7 @@ from datetime import datetime
 
 from trust.decision import Decision, Decisions, require
 from trust.documents.mandate import Mandate, SignedMandate
-from trust.documents.result import Register, ResultDocument, hidden_cells, read_result, release_entry
+from trust.documents.result import RegisterProof, ResultDocument, hidden_cells, read_result, release_entry
 from trust.documents.root import TrustRoot
 from trust.documents.study import Study, signed_study
 from trust.errors import InvalidInput, MessageInvalid, Refused
@@ -90,7 +90,7 @@ class _Reading:
     found: Verified
     envelope: Envelope = field(init=False)
     document: ResultDocument = field(init=False)
-    register: Register = field(init=False)
+    register: RegisterProof = field(init=False)
     root: TrustRoot = field(init=False)
     mandate: SignedMandate = field(init=False)
     study: Study = field(init=False)

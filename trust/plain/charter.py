@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from trust.charters.cedar_text import Policy
+from trust.charters.cedar_text import PolicyText
 from trust.charters.charter import Charter
 from trust.words.language import check_language
 from trust.words.speech import phrase
@@ -45,7 +45,7 @@ def _lines(charter: Charter, lang: str) -> Iterator[str]:
     yield from ("", phrase("show_digest", lang, digest=charter.folder_digest))
 
 
-def _policy(policy: Policy, lang: str) -> Iterator[str]:
+def _policy(policy: PolicyText, lang: str) -> Iterator[str]:
     article = phrase("explain_article", lang, article=policy.article)
     yield ""
     yield f"  {policy.id} ({article}), {phrase(f'show_{policy.effect}', lang)}"

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from trust.analyses.base import Scope, Sum
-from trust.charters.cedar import Answer, PolicyEngine, Request
+from trust.charters.cedar import PolicyAnswer, PolicyEngine, Request
 from trust.charters.charter import AT_MOST, Charter, Floor, strictest
 from trust.charters.partner_policy import PartnerPolicy, floor_of
 from trust.decision import Decision, Decisions
@@ -110,7 +110,7 @@ def _policies(declaration: Declaration, bench: DecisionContext, lang: str) -> li
         return [_say("policy-error", False, "policy_error", "policy_error_remedy", lang)]
     answer = engine.ask(request)
     if not declaration.readable:
-        answer = Answer(answer.permitted, answer.fired, (*answer.failed, ""))
+        answer = PolicyAnswer(answer.permitted, answer.fired, (*answer.failed, ""))
     decisions = []
     permitted = answer.permitted and declaration.purpose in bench.charter.purposes
     if permitted or not answer.failed:

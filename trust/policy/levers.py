@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from trust.charters.cedar_text import Policy
+from trust.charters.cedar_text import PolicyText
 from trust.charters.charter import AT_MOST
 from trust.decision import Decision
 from trust.policy.decide import DecisionContext, meets
@@ -88,7 +88,7 @@ def _valid(field: str, value: Any, floor: Any) -> bool:
     return bool((3 if field == "organisations" else 1) <= value <= (1_000 if field == "organisations" else 998))
 
 
-def _numbers(policies: list[Policy]) -> Iterator[int]:
+def _numbers(policies: list[PolicyText]) -> Iterator[int]:
     """Each number that policies compare with, and its neighbours: on which side the limit is, they need not say."""
     for number in sorted({n for policy in policies for n in policy.literals.numbers}):
         yield from (number - 1, number, number + 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import op
 
-__all__ = ["is_sqlite", "run"]
+__all__ = ["is_sqlite", "run_statements"]
 
 _WORDS = {
     "sqlite": {"integer": "INTEGER", "blob": "BLOB", "strict": " STRICT", "empty": "x''"},
@@ -17,7 +17,7 @@ def is_sqlite() -> bool:
     return op.get_bind().dialect.name == "sqlite"
 
 
-def run(*statements: str) -> None:
+def run_statements(*statements: str) -> None:
     """Run each; `{integer}`, `{blob}`, `{strict}` and `{empty}` stand for the words of each database."""
     bind = op.get_bind()
     for statement in statements:

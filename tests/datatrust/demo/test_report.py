@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from datatrust.demo import run_demo
-from datatrust.demo.report import Table, drawn, render
+from datatrust.demo.report import ReportTable, drawn, render
 from datatrust.demo.words import Words
 from tests.conftest import missing
 
@@ -170,8 +170,8 @@ def test_texts_are_escaped() -> None:
 
 def test_a_label_stands_for_the_rows_below_it() -> None:
     rows = (("a", "x", "1"), ("a", "y", None), ("b", "x", "2"))
-    assert [span for _, span in Table("", (), rows, labels=2).spanned] == [2, 0, 1]
-    assert [span for _, span in Table("", (), rows).spanned] == [1, 1, 1]
+    assert [span for _, span in ReportTable("", (), rows, labels=2).spanned] == [2, 0, 1]
+    assert [span for _, span in ReportTable("", (), rows).spanned] == [1, 1, 1]
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import pytest
 
 from nodes.keys import NodeKeys, rotate
 from nodes.operate.backup import collect, export, put_back
-from nodes.serve.process import run
+from nodes.serve.process import run_node
 from nodes.settings import NodeSettings
 from nodes.state.restored import require_caught_up, restored
 from nodes.state.store import SqliteStore
@@ -128,7 +128,7 @@ def test_a_restored_home_serves_only_under_keys_that_the_quorum_names(founders: 
     assert NodeKeys.read(home).public("north") == old
     assert not (home / "state.sqlite").exists()
     with pytest.raises(Refused, match="does not know what it has answered") as refused:
-        run(NodeSettings.at(home), lambda words: None)
+        run_node(NodeSettings.at(home), lambda words: None)
     assert refused.value.rule == "state-rolled-back"
     founders.found()  # a new version with the old keys is no consent
     enrol_offline(tmp_path, "new", founders)

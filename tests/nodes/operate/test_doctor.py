@@ -16,7 +16,7 @@ from nodes.operate import check_machine as checks
 from nodes.operate import check_network as checks_network
 from nodes.operate import check_source as checks_source
 from nodes.operate import doctor
-from nodes.operate.findings import Finding, found
+from nodes.operate.findings import Finding, finding_of
 from nodes.rows.from_database import DatabaseTable
 from nodes.settings import NodeSettings
 from nodes.state.lock import locked
@@ -90,7 +90,7 @@ def test_a_secret_of_another_user(home: NodeSettings) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root gives files away")
     os.chown(home.own / "source.toml", 12345, -1)
-    assert "another user" in found("keys", lambda: checks.check_keys(home)).text
+    assert "another user" in finding_of("keys", lambda: checks.check_keys(home)).text
 
 
 def test_a_key_that_is_lost(home: NodeSettings) -> None:
@@ -102,7 +102,7 @@ def test_a_key_that_is_lost(home: NodeSettings) -> None:
 def test_the_days_that_a_root_has_left(days: float, state: str, founders: Founders, tmp_path: Path) -> None:
     founders.roots.clear()
     root = founders.found(days=days)
-    finding = found("root", lambda: checks.check_root(root, datetime.now(UTC)))
+    finding = finding_of("root", lambda: checks.check_root(root, datetime.now(UTC)))
     assert finding.state == state
 
 
@@ -199,7 +199,7 @@ def test_what_the_server_shows(
     with tls_server(tmp_path / "server", {"/livez": b"{}"}, **server) as there:  # type: ignore[arg-type]
         enrol_offline(tmp_path, "north", founders, url=there.url, nodes=there.place, authority=there.authority)
         settings = NodeSettings.at(tmp_path / "north")
-        finding = found(check, lambda: ask[check](settings))
+        finding = finding_of(check, lambda: ask[check](settings))
     assert (finding.state, said in finding.text) == (state, True), finding
 
 
@@ -286,7 +286,7 @@ def test_an_account_that_can_write_is_found(
 ) -> None:
     rows_in(postgres, "patients")
     source_of(home, postgres, user, "patients")
-    finding = found("read-only", lambda: checks_source.check_reading(home))
+    finding = finding_of("read-only", lambda: checks_source.check_reading(home))
     assert (finding.state, said in finding.text) == (state, True), finding
     assert PASSWORD not in str(finding)
     engine = sqlalchemy.create_engine(postgres.replace("postgresql:", "postgresql+psycopg:"))
@@ -372,4 +372,4 @@ def test_a_check_that_breaks_says_its_class_alone() -> None:
     def breaks() -> Finding:
         raise ValueError("Jeanne, 47")
 
-    assert found("x", breaks).text == "an unexpected failure (ValueError)"
+    assert finding_of("x", breaks).text == "an unexpected failure (ValueError)"

@@ -16,14 +16,14 @@ from tests.support.corpus.release import DECISIONS, HONEST, SIGNED, VALUES
 from trust.canonical import canonical, digest, parse, read_model
 from trust.documents.result import (
     Packed,
-    Register,
+    RegisterProof,
     ResultDocument,
-    content_digest,
     hidden_cells,
     pack_values,
     read_result,
     release_entry,
     result_document,
+    results_digest,
     signed_result,
     unpack_values,
     write_envelope,
@@ -33,7 +33,7 @@ from trust.signing.envelope import Envelope, sha256, signers_of
 from trust.signing.json_text import read_envelopes, read_json
 
 MANDATE = HONEST.mandate
-REGISTER = Register(at="2026-11-24T11:00:00Z", index=0, proof=(), checkpoint="note\n")
+REGISTER = RegisterProof(at="2026-11-24T11:00:00Z", index=0, proof=(), checkpoint="note\n")
 
 
 def back(array: Any) -> Any:
@@ -181,14 +181,14 @@ def test_the_content_is_all_but_the_register() -> None:
     entered = document.model_copy(update={"register_": REGISTER})
     fields = document.document()
     assert "register" not in fields
-    assert content_digest(document) == content_digest(entered) == digest(fields)
+    assert results_digest(document) == results_digest(entered) == digest(fields)
 
 
 def test_the_registers_entry_names_study_mandate_and_content() -> None:
     document = result_document(STUDY, MANDATE, [ROOT], VALUES, DECISIONS)
     assert release_entry(document, "age-and-disease-7k3f", "2026-11-24T11:00:00Z", 4).document() == {
         "at": "2026-11-24T11:00:00Z",
-        "body": {"mandate": sha256(MANDATE.unverified_payload), "result": content_digest(document)},
+        "body": {"mandate": sha256(MANDATE.unverified_payload), "result": results_digest(document)},
         "kind": "release",
         "seq": 4,
         "study": "age-and-disease-7k3f",

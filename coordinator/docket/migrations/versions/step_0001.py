@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coordinator.docket.migrations.statements import is_sqlite, run
+from coordinator.docket.migrations.statements import is_sqlite, run_statements
 
 revision = "0001"
 down_revision = None
@@ -10,7 +10,7 @@ down_revision = None
 
 def upgrade() -> None:
     """Create the tables."""
-    run(
+    run_statements(
         "CREATE TABLE log (seq {integer} PRIMARY KEY, leaf {blob} NOT NULL, body {blob} NOT NULL){strict}",
         "CREATE TABLE head ("
         "one {integer} PRIMARY KEY CHECK (one = 0), size {integer} NOT NULL, peaks {blob} NOT NULL){strict}",
@@ -20,7 +20,7 @@ def upgrade() -> None:
         "CREATE TABLE published (study TEXT NOT NULL, name TEXT NOT NULL, seq {integer} NOT NULL, "
         "PRIMARY KEY (study, name)){strict}",
     )
-    run(
+    run_statements(
         "CREATE TABLE study ("
         "id TEXT PRIMARY KEY, number TEXT NOT NULL UNIQUE, state TEXT NOT NULL, study TEXT NOT NULL, "
         "mandate TEXT NOT NULL, digest TEXT NOT NULL UNIQUE, at TEXT NOT NULL, ended TEXT NOT NULL DEFAULT '', "
@@ -32,11 +32,11 @@ def upgrade() -> None:
         "CREATE TABLE told (kind TEXT NOT NULL, digest TEXT NOT NULL, seq {integer} NOT NULL){strict}",
         "CREATE TABLE root (version {integer} PRIMARY KEY, envelope TEXT NOT NULL){strict}",
     )
-    run(
+    run_statements(
         "CREATE TABLE kept (study TEXT NOT NULL, name TEXT NOT NULL, raw {blob} NOT NULL, "
         "PRIMARY KEY (study, name)){strict}",
         "CREATE TABLE lease (study TEXT PRIMARY KEY, holder TEXT NOT NULL, until {integer} NOT NULL){strict}",
         "CREATE TABLE said (study TEXT PRIMARY KEY, words TEXT NOT NULL, at TEXT NOT NULL){strict}",
     )
     if is_sqlite():
-        run("PRAGMA user_version=1")
+        run_statements("PRAGMA user_version=1")
