@@ -163,7 +163,7 @@ def test_on_the_command_line_the_researcher_cannot_approve_her_own_study(tmp_pat
     for key in ("researcher", "coordinator"):
         file = folder / "keys" / f"{key}.pem"
         code, said = command("review", "sign", job.id, "--state", folder, "--key", file, "--yes")
-        assert (code, "no member's" in said) == (1, True)
+        assert (code, "not a member's" in said) == (1, True)
     assert rule_of(job.result) == "mandate-missing"
     for member in (1, 2):
         file = folder / "committee" / f"member-{member}.pem"

@@ -135,7 +135,7 @@ def test_no_address_of_a_database_is_repeated(
 ) -> None:
     settings = home(tmp_path / "h", toml=f'database = "{way(tmp_path, url, monkeypatch)}"')
     for read in (lambda: settings.place, lambda: settings.database, settings.docket):
-        with pytest.raises(InvalidInput, match="no address of a database") as error:
+        with pytest.raises(InvalidInput, match="not an address of a database") as error:
             read()
         assert SECRET not in str(error.value)
 
@@ -203,7 +203,7 @@ def test_an_expired_certificate_is_found_and_how_to_mend_it_is_said(tmp_path: Pa
     with pytest.raises(InvalidInput, match=r"has expired .*datatrust coordinator certify --home"):
         settings.days_left(now + timedelta(days=31))
     (settings.engine / "server.pem").write_text("no certificate")
-    with pytest.raises(InvalidInput, match="no certificate in PEM"):
+    with pytest.raises(InvalidInput, match="not a certificate in PEM"):
         settings.days_left(now)
 
 

@@ -116,7 +116,7 @@ REFUSED: list[tuple[str, dict[str, Any], int, str]] = [
     ("one port for two", {"superlink": "0.0.0.0:8443"}, 2, "the same port"),
     ("a place that is none", {"api": "here"}, 2, "address:port"),
     ("an address that is none", {"url": "http://trust.example"}, 2, "https://host:port"),
-    ("no database", {"database": "mysql://a:hunter2@b/c"}, 2, "no address of a database"),
+    ("no database", {"database": "mysql://a:hunter2@b/c"}, 2, "not an address of a database"),
     ("a database that does not answer", {"database": "postgresql://a:hunter2@127.0.0.1:1/c"}, 3, "cannot be reached"),
 ]
 

@@ -128,7 +128,7 @@ def test_entries_that_are_not_the_signed_ones_are_not_shown(register: Register, 
         ("/v1/register/entries", missing, 2, "shows other entries of the register"),
         ("/v1/register/entries", lambda it: it | {"entries": []}, 2, "shows no entries"),
         ("/v1/register/checkpoint", lambda _: stranger, 1, "not signed by its log's key"),
-        ("/v1/register/checkpoint", lambda _: b"hello", 2, "no checkpoint"),
+        ("/v1/register/checkpoint", lambda _: b"hello", 2, "not a checkpoint"),
         (
             "/v1/register/checkpoint",
             lambda _: note(written[:-1], coordinator).replace(b"local", b"other"),

@@ -56,7 +56,7 @@ def test_a_key_without_a_part_in_the_root_role_is_refused(run: Run, signed: Path
     code, out, err = run("root", "sign", signed, "--key", keys / name, "--yes")
     assert (code, out) == (1, "")
     assert "refused by signature" in err
-    assert "no key of the root role of version 1" in err
+    assert "not a key of the root role of version 1" in err
     assert signed.read_bytes() == before
 
 
@@ -194,7 +194,7 @@ def test_a_key_of_neither_version_is_refused(
     draft_next("")
     code, _, err = run("root", "sign", "root-2.json", "--key", keys / "member-4", "--from", signed, "--yes")
     assert code == 1
-    assert "no key of the root role of version 2 or 1" in err
+    assert "not a key of the root role of version 2 or 1" in err
 
 
 @pytest.mark.parametrize(

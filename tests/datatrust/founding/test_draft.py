@@ -216,7 +216,7 @@ def test_the_sandbox_is_for_a_local_trust(run: Run, here: Path) -> None:
         ),
         pytest.param(["founding.toml", "--charter", "none"], "no charter 'none'", id="no such charter"),
         pytest.param(["--from", "none.json"], "'none.json' cannot be read", id="no such root"),
-        pytest.param(["--from", "founding.toml"], "no JSON", id="a root that is none"),
+        pytest.param(["--from", "founding.toml"], "not JSON", id="a root that is none"),
         pytest.param(["founding.toml", "--out", "no/where.json"], "cannot be written", id="no such folder"),
     ],
 )
@@ -457,7 +457,7 @@ def test_a_partner_s_new_keys_are_signed_with_the_one_in_use(
 
 BAD_FILES: list[tuple[str, dict[str, object], str]] = [
     ("another partner's", {"name": "west"}, "is of the partner 'west', and stands under 'north'"),
-    ("without its connection's key", {"flower": ""}, "no key of P-256"),
+    ("without its connection's key", {"flower": ""}, "not a key of P-256"),
     ("a field too many", {"seel": "0"}, "seel"),
     ("another schema", {"schema": "datatrust/key/1"}, "schema"),
     ("a short key", {"sign": "00"}, "sign"),

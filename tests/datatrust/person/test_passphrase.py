@@ -109,5 +109,5 @@ def test_a_terminal_that_would_show_it(typed: list[str], monkeypatch: pytest.Mon
 
 def test_a_passphrase_that_is_no_text(tmp_path: Path) -> None:
     """Bytes of another encoding, as Python reads them from an environment."""
-    with pytest.raises(InvalidInput, match="no Unicode text"):
+    with pytest.raises(InvalidInput, match="not Unicode text"):
         write_key(tmp_path / "key", SIGNER, "abcdefg\udcff")

@@ -281,7 +281,7 @@ def test_invitations_that_are_not_taken(here: Served, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"an invitation to https://127\.0\.0\.1:1"):
         dt.connect(here.url, invitation=other)
     (tmp_path / "text").write_text("hello")
-    with pytest.raises(InvalidInput, match="no JSON"):
+    with pytest.raises(InvalidInput, match="not JSON"):
         dt.connect(here.url, invitation=tmp_path / "text")
     with pytest.raises(InvalidInput, match="cannot be read"):
         dt.connect(here.url, invitation=tmp_path / "missing")

@@ -165,7 +165,7 @@ def test_dataset_and_charter_come_over_https(founders: Founders, tmp_path: Path)
         ("charter", "not the one that version 1"),
         ("path", "a charter's file named"),
         ("no charter", "that is not a charter"),
-        ("json", "no JSON"),
+        ("json", "not JSON"),
         ("404", "answers 404"),
     ],
 )

@@ -209,13 +209,13 @@ def test_an_empty_group_has_no_test() -> None:
     [
         (dt.TTest("thalach", "cp"), "4 levels"),
         (dt.TTest("sex", "disease"), "not a number"),
-        (dt.TTest("thalach", "age"), "no category"),
+        (dt.TTest("thalach", "age"), "not a category"),
         (dt.TTest("disease", "disease"), "both value and group"),
         (dt.Anova("thalach", ["sex", "sex"]), "twice"),
         (dt.Anova("thalach", ["sex", "cp", "num"]), "at most 2"),
         (dt.Anova("thalach", []), "at least 1"),
         (dt.Anova("thalach", "sex", typ=4), "typ"),  # type: ignore[arg-type]
-        (dt.Anova("thalach", "age"), "no category"),
+        (dt.Anova("thalach", "age"), "not a category"),
     ],
 )
 def test_what_cannot_be_asked(heart_trust: Any, question: Any, words: str) -> None:

@@ -162,7 +162,7 @@ def test_a_row_of_weight_zero_is_nobody(rng: np.random.Generator) -> None:
         (dt.Describe([]), StudyInvalid, "at least 1"),
         (dt.Describe(["sex"]), StudyInvalid, "not a number"),
         (dt.Describe(["agee"]), StudyInvalid, "'age', perhaps"),
-        (dt.Describe(["age"], by=["chol"]), StudyInvalid, "no category"),
+        (dt.Describe(["age"], by=["chol"]), StudyInvalid, "not a category"),
         (dt.Describe(["age"], by=["sex", "sex"]), StudyInvalid, "twice"),
         (dt.Describe(["age"], weights="oldpeak"), StudyInvalid, "negative"),
         (dt.Describe(["age"], weights="log(chol)"), FormulaInvalid, "above 0"),

@@ -200,7 +200,7 @@ def test_levels_that_nobody_has_stay_and_do_not_count(ask_of: Any, heart: Any) -
     ("question", "words"),
     [
         (dt.Crosstab("sex", "sex"), "twice"),
-        (dt.Crosstab("sex", "age"), "no category"),
+        (dt.Crosstab("sex", "age"), "not a category"),
         (dt.Crosstab("sexe", "cp"), "'sex', perhaps"),
         (dt.Crosstab("sex", "cp", weights="age - 50"), "negative"),
         (dt.Histogram("cp", [0, 1]), "not a number"),
