@@ -18,6 +18,7 @@ from flwr.app import Message, RecordDict
 import coordinator.flower.grid
 import nodes.serve.flower
 from coordinator.flower.grid import InMemoryGrid
+from trust.protocol.records import from_records
 
 ROOT = Path(__file__).parents[1]
 TESTED = "1.42"
@@ -130,13 +131,10 @@ def test_no_other_file_touches_flower_and_both_sides_agree_where_the_bytes_are()
         if flower_names(path.relative_to(ROOT).as_posix()) or "import flwr" in path.read_text(encoding="utf-8")
     }
     assert touching == FILES
-    assert (coordinator.flower.grid.RECORD, coordinator.flower.grid.FIELD) == (
-        nodes.serve.flower.RECORD,
-        nodes.serve.flower.FIELD,
-    )
     for raw in (b"", b"x", bytes(9_000_000)):
-        assert nodes.serve.flower.unpacked(coordinator.flower.grid.packed(raw)) == raw
-        assert coordinator.flower.grid.unpacked(nodes.serve.flower.packed(raw)) == raw
+        for content in (coordinator.flower.grid.flower_content(raw), nodes.serve.flower.flower_content(raw)):
+            assert from_records(content.config_records) == raw
+            assert content.config_records["datatrust"]["message"] == raw[: 1 << 23]
 
 
 def test_a_node_never_asks_for_a_run_or_its_bundle() -> None:

@@ -29,7 +29,8 @@ from trust.documents.mandate import Mandate
 from trust.documents.root import Root, TrustRoot
 from trust.documents.study import Study
 from trust.errors import DataTrustError
-from trust.protocol.messages import DOWN, UP, pack, pack_asks, unpack, unpack_arrays, unpack_asks
+from trust.protocol.asks import pack_asks, unpack_arrays, unpack_asks
+from trust.protocol.messages import DOWN, UP, pack, unpack
 from trust.secure_sum import Layout, Record, Upload
 from trust.signing.envelope import Envelope, Signer, sign, signers_of
 

@@ -54,26 +54,14 @@ from flwr.superlink.grid import http_grid
 
 from coordinator.flower.calls import RETRY_SECONDS, Bearer, Retry, of_certificate
 from trust.errors import Fault
-from trust.protocol.messages import from_parts, in_parts
+from trust.protocol.records import from_records, to_records
 
 __all__ = ["FlowerChannel", "FlowerRun", "InMemoryGrid", "Secrets"]
 
-RECORD, FIELD = "datatrust", "message"
-"""Where the bytes are in a Flower message; as at the nodes."""
 
-
-def packed(raw: bytes) -> RecordDict:
+def flower_content(raw: bytes) -> RecordDict:
     """A message's bytes as Flower carries them; as at the nodes."""
-    parts = enumerate(in_parts(raw))
-    return RecordDict({f"{RECORD}-{index}" if index else RECORD: ConfigRecord({FIELD: part}) for index, part in parts})
-
-
-def unpacked(content: RecordDict) -> bytes | None:
-    """The inverse of `packed`; None where there is no message of ours."""
-    records = content.config_records
-    names = [RECORD, *(f"{RECORD}-{index}" for index in range(1, len(records)))]
-    parts = [records[name].get(FIELD) if name in records else None for name in names]
-    return from_parts(parts) if all(isinstance(part, bytes) for part in parts) else None
+    return RecordDict({name: ConfigRecord({**fields}) for name, fields in to_records(raw).items()})
 
 
 class FlowerChannel:
@@ -87,13 +75,15 @@ class FlowerChannel:
     def exchange(self, messages: Mapping[str, bytes], *, deadline: float) -> dict[str, bytes]:
         """Answers by partner; a partner that failed or is silent is absent."""
         outgoing = [
-            Message(packed(raw), self._nodes[name], "query") for name, raw in messages.items() if name in self._nodes
+            Message(flower_content(raw), self._nodes[name], "query")
+            for name, raw in messages.items()
+            if name in self._nodes
         ]
         answers = {}
         for reply in self._grid.send_and_receive(outgoing, timeout=deadline):
             name = self._names.get(reply.metadata.src_node_id)
-            raw = None if reply.has_error() else unpacked(reply.content)
-            if name is not None and raw is not None:
+            raw = b"" if reply.has_error() else from_records(reply.content.config_records)
+            if name is not None and raw:
                 answers[name] = raw
         return answers
 

@@ -18,7 +18,7 @@ from trust.documents.study import PlannedStudy, Study
 from trust.documents.votes import valid_revocations
 from trust.errors import DataTrustError, Fault, MessageInvalid, Refused
 from trust.privacy.protections import Protections
-from trust.protocol.messages import UP, pack_signed, unpack
+from trust.protocol.messages import UP, CloseMessage, unpack
 from trust.signing.envelope import Envelope, Signer
 
 __all__ = ["ReleasedStudy", "carry_out", "tell_the_end"]
@@ -150,9 +150,8 @@ def tell_the_end(docket: Docket, identity: Signer, study: str, channel: Channel)
     refusing = {name for name, raw in answers_kept(docket, study, 0).items() if _is_refusal(raw)}
     digest = filed_study.mandate_digest
     revocations = valid_revocations(docket.revocations(digest), [root], digest)
-    header = {"kind": "close", "mandate": digest.removeprefix("sha256:")}
-    extra = {"revocations": [envelope.document() for envelope in revocations]} if revocations else {}
-    close = pack_signed({**header, **extra}, identity)
+    message = CloseMessage(mandate=digest.removeprefix("sha256:"), revocations=tuple(revocations) or None)
+    close = message.pack_signed(identity)
     partners_to_tell = [name for name in filed_study.drafted.partners if name in root.partners and name not in refusing]
     channel.exchange(dict.fromkeys(partners_to_tell, close), deadline=_END_SECONDS)
 
@@ -160,5 +159,5 @@ def tell_the_end(docket: Docket, identity: Signer, study: str, channel: Channel)
 def _is_refusal(raw: bytes) -> bool:
     """Whether a partner took no part: it holds nothing."""
     with suppress(MessageInvalid):
-        return bool(unpack(raw, UP)[0]["kind"] == "refusal")
+        return unpack(raw, UP).kind == "refusal"
     return False

@@ -21,8 +21,21 @@ from trust.documents.votes import valid_revocations
 from trust.errors import Fault, MessageInvalid, Refused
 from trust.logs.checkpoint import journal_origin, read_checkpoint
 from trust.privacy.protections import Protections
-from trust.protocol.asks import blocks_of, need_totals, plan_bytes, question, split
-from trust.protocol.messages import UP, check_signature, pack_asks, pack_signed, seal, unpack
+from trust.protocol.asks import blocks_of, need_totals, pack_asks, plan_bytes, question, split
+from trust.protocol.messages import (
+    UP,
+    ApprovalMessage,
+    AskMessage,
+    CloseMessage,
+    CoordinatorMessage,
+    MandateMessage,
+    RawMessage,
+    ReadyMessage,
+    RefusalMessage,
+    StartMessage,
+    seal,
+    unpack,
+)
 from trust.secure_sum import Context, Opening, Parameters, Record, Upload, decode_sum
 from trust.secure_sum.errors import TranscriptDiffers, UploadSignature
 from trust.secure_sum.frames import transcript
@@ -103,26 +116,23 @@ class _StudyRun:
     open: tuple[str, ...] = ()
     """Partners that may hold rows and keys of the study: all but those that refused its mandate."""
 
-    def exchange(
-        self, messages: Mapping[str, bytes], deadline: float | None = None
-    ) -> dict[str, tuple[dict[str, Any], bytes]]:
+    def exchange(self, messages: Mapping[str, bytes], deadline: float | None = None) -> dict[str, RawMessage]:
         """Answers by partner, each of a kind that a node may send, and signed where the kind is."""
         answers = self.channel.exchange(messages, deadline=self.patience if deadline is None else deadline)
         replies = {}
         for name, raw in answers.items():
-            header, body = unpack(raw, UP)
-            if name not in messages or header.get("name") != name:
+            answer = unpack(raw, UP)
+            if name not in messages or answer.header.get("name") != name:
                 raise MessageInvalid(f"an answer of {name!r} under another name", expected="its own")
-            if header["kind"] in ("ready", "refusal"):
-                check_signature(header, body, [self.parameters.partners[name].public_bytes_raw()])
-            replies[name] = header, body
+            if answer.kind in ("ready", "refusal"):
+                answer.check_signature([self.parameters.partners[name].public_bytes_raw()])
+            replies[name] = answer
         return replies
 
-    def message(self, kind: str, fields: Mapping[str, Any], body: bytes = b"") -> bytes:
-        """A signed message, with every revocation of this mandate that there is."""
-        revocations = [envelope.document() for envelope in self.revocations()]
-        extra = {"revocations": revocations} if revocations else {}
-        return pack_signed({"kind": kind, **fields, **extra}, self.coordinator.identity, body)
+    def pack(self, message: CoordinatorMessage, body: bytes = b"") -> bytes:
+        """The bytes of a message, signed, with every revocation of this mandate that there is."""
+        message = message.model_copy(update={"revocations": tuple(self.revocations()) or None})
+        return message.pack_signed(self.coordinator.identity, body)
 
     def revocations(self) -> list[Envelope]:
         """Those of this mandate, signed by a member of this root."""
@@ -134,10 +144,10 @@ class _StudyRun:
         if self.coordinator.book:
             self.coordinator.book.publish(kind, self.study.id, body)
 
-    def keep_head(self, name: str, header: Mapping[str, Any]) -> None:
+    def keep_head(self, name: str, note: str | None) -> None:
         """A node's signed head of its journal, for the register; one that is not its own is left out."""
-        note, root = header.get("head"), self.coordinator.root.root
-        if isinstance(note, str) and note:
+        root = self.coordinator.root.root
+        if note:
             with suppress(MessageInvalid, Refused):
                 origin, keys = journal_origin(root.trust, name), [root.verify_keys()[name]]
                 size = read_checkpoint(note, origin, keys).size
@@ -152,9 +162,9 @@ class _StudyRun:
         return 0
 
     @property
-    def of(self) -> dict[str, str]:
-        """Which mandate a message belongs to."""
-        return {"mandate": self.mandate.digest.hex()}
+    def mandate_digest(self) -> str:
+        """The mandate that a message belongs to, in hex."""
+        return self.mandate.digest.hex()
 
 
 def conduct(
@@ -214,29 +224,29 @@ def conduct(
 
 def _close(study_run: _StudyRun) -> None:
     """Everybody forgets rows and keys; nothing depends on the answers, and the heads of journals are kept."""
-    closing = dict.fromkeys(study_run.open, study_run.message("close", study_run.of))
+    closing = dict.fromkeys(study_run.open, study_run.pack(CloseMessage(mandate=study_run.mandate_digest)))
     for name, raw in study_run.channel.exchange(closing, deadline=min(study_run.deadline, _CLOSING_SECONDS)).items():
         with suppress(MessageInvalid):
-            header, _ = unpack(raw, UP)
-            study_run.keep_head(name, header)
+            answer = unpack(raw, UP)
+            if answer.kind == "ready":
+                study_run.keep_head(name, answer.read(ReadyMessage).head)
 
 
 def _roll_call(study_run: _StudyRun) -> tuple[tuple[str, ...], dict[str, Refused]]:
     """Who joins: the partners whose approvals are in, at least m of them."""
     partners = study_run.scope.partners
     study_run.tell(f"asking {len(partners)} partners")
-    study, mandate = (envelope.document() for envelope in study_run.envelopes)
+    study, mandate = study_run.envelopes
     study_run.open = partners
-    book, roots = study_run.coordinator.book, [envelope.document() for envelope in study_run.coordinator.roots]
-    fields = {"mandate": mandate, "study": study, **({"roots": roots} if roots else {})}
-    heads = {name: book.journal_head(name) if book else "" for name in partners}
+    book, roots = study_run.coordinator.book, study_run.coordinator.roots or None
+    heads = {name: (book.journal_head(name) if book else "") or None for name in partners}
     messages = {
-        name: study_run.message("mandate", {**fields, **({"head": head} if head else {})})
+        name: study_run.pack(MandateMessage(mandate=mandate, study=study, roots=roots, head=head))
         for name, head in heads.items()
     }
     answers = study_run.exchange(messages, study_run.deadline)
-    refusing = [name for name in partners if name in answers and answers[name][0]["kind"] == "refusal"]
-    absent = {name: _refusal(answers[name][0]) for name in refusing}
+    refusing = [name for name in partners if name in answers and answers[name].kind == "refusal"]
+    absent = {name: answers[name].read(RefusalMessage).refused() for name in refusing}
     for rule in sorted({refusal.rule for refusal in absent.values()}):
         # who refused, and how many did, stays out of the register: it may say at how many there are few persons
         refusal = next(refusal for refusal in absent.values() if refusal.rule == rule)
@@ -248,19 +258,19 @@ def _roll_call(study_run: _StudyRun) -> tuple[tuple[str, ...], dict[str, Refused
     }
     study_run.decisions.append(_enough(study_run, participants, absent))
     approvals = []
-    for name, (header, _) in _require_all(participants, answers, "approval").items():
-        approvals.append(_approval(study_run, name, header))
-        study_run.keep_head(name, header)
+    for name, answer in _require_all(participants, answers, "approval").items():
+        message = answer.read(ApprovalMessage)
+        approvals.append(_approval(study_run, message))
+        study_run.keep_head(name, message.head)
     _require_not_revoked(study_run)
-    approvals_sent = [{"name": a.name, "E": a.key.hex(), "sig": a.sig.hex()} for a in approvals]
-    start = study_run.message("start", {**study_run.of, "approvals": approvals_sent})
+    start = study_run.pack(StartMessage(mandate=study_run.mandate_digest, approvals=tuple(approvals)))
     study_run.transcript = transcript(
         study_run.parameters.mandate, study_run.parameters.root, {a.name: a.key for a in approvals}
     )
-    for name, (header, _) in _require_all(
+    for name, answer in _require_all(
         participants, study_run.exchange(dict.fromkeys(participants, start)), "ready"
     ).items():
-        if header.get("T") != study_run.transcript.hex():
+        if study_run.transcript.hex() != answer.read(ReadyMessage).T:
             raise TranscriptDiffers(f"another transcript at {name}", expected="the same approvals everywhere")
     return participants, absent
 
@@ -295,15 +305,12 @@ def _enough(study_run: _StudyRun, participants: tuple[str, ...], absent: Mapping
     return require([decision])[0]
 
 
-def _approval(study_run: _StudyRun, name: str, header: Mapping[str, Any]) -> Approval:
+def _approval(study_run: _StudyRun, message: ApprovalMessage) -> Approval:
     """A partner's signed ephemeral key.  Raises: MessageInvalid, UploadSignature."""
-    try:
-        approval = Approval(name, bytes.fromhex(str(header["E"])), bytes.fromhex(str(header["sig"])))
-    except (KeyError, ValueError):
-        raise MessageInvalid(f"an approval of {name!r} that cannot be read", expected="E and sig in hex") from None
-    message = Approval.message(study_run.parameters.mandate, study_run.parameters.root, name, approval.key)
-    if not signature_is_valid(study_run.parameters.partners[name], approval.sig, message):
-        raise UploadSignature(f"the approval of {name}", expected="its signature for this mandate")
+    approval, parameters = message.approval(), study_run.parameters
+    signed_bytes = Approval.message(parameters.mandate, parameters.root, approval.name, approval.key)
+    if not signature_is_valid(parameters.partners[approval.name], approval.sig, signed_bytes):
+        raise UploadSignature(f"the approval of {approval.name}", expected="its signature for this mandate")
     return approval
 
 
@@ -337,15 +344,12 @@ def _sums(study_run: _StudyRun, participants: tuple[str, ...]) -> dict[str, Valu
 
 def _totals_for(
     study_run: _StudyRun, participants: tuple[str, ...], last: tuple[Record, bytes]
-) -> dict[str, tuple[dict[str, Any], bytes]]:
+) -> dict[str, tuple[Any, bytes]]:
     """What each node needs to recompute the last total: the record, and salt and uploads sealed to it."""
     record, salt = last
     body = salt + b"".join(study_run.uploads[-1][name] for name in participants)
     keys = {name: bytes.fromhex(study_run.coordinator.root.root.partners[name].seal) for name in participants}
-    return {
-        name: ({"record": record.document(), "to": name}, seal(body, key, study_run.mandate.digest))
-        for name, key in keys.items()
-    }
+    return {name: (record.document(), seal(body, key, study_run.mandate.digest)) for name, key in keys.items()}
 
 
 def _one_sum(
@@ -353,7 +357,7 @@ def _one_sum(
     participants: tuple[str, ...],
     asks: Mapping[str, Ask],
     documents: Mapping[tuple[str, str], bytes],
-    totals_shown: Mapping[str, tuple[dict[str, Any], bytes]],
+    totals_shown: Mapping[str, tuple[Any, bytes]],
 ) -> Opening:
     """Ask everybody, and check what comes."""
     r = len(study_run.records)
@@ -364,16 +368,17 @@ def _one_sum(
         asked_question.layout,
     )
     sums, body = pack_asks(asks, study_run.plans)
-    header = {**study_run.of, "r": r, "asks": sums, "partners": list(participants)}
+    ask = AskMessage(mandate=study_run.mandate_digest, r=r, asks=sums, partners=participants)
     messages = {}
     for name in participants:
-        extra, sealed = totals_shown.get(name, ({}, b""))
-        messages[name] = study_run.message("ask", {**header, **extra}, body + sealed)
+        record, sealed = totals_shown.get(name, (None, b""))
+        shown = {} if record is None else {"record": record, "to": name}
+        messages[name] = study_run.pack(ask.model_copy(update=shown), body + sealed)
     answers = _require_all(participants, study_run.exchange(messages), "upload")
     _require_not_revoked(study_run)  # meanwhile: then the total is not opened
-    for header_sent, words in answers.values():
-        opening.add(Upload.parse(header_sent, words, asked_question.layout))
-    study_run.uploads.append({name: words for name, (_, words) in answers.items()})
+    for answer in answers.values():
+        opening.add(Upload.parse(answer.header, answer.body, asked_question.layout))
+    study_run.uploads.append({name: answer.body for name, answer in answers.items()})
     return opening
 
 
@@ -388,20 +393,13 @@ def _judge(study_run: _StudyRun, asks: Mapping[str, Ask], total: Mapping[str, Ma
     return list(require(decisions)) if decisions else []
 
 
-def _require_all(
-    participants: tuple[str, ...], answers: Mapping[str, tuple[dict[str, Any], bytes]], kind: str
-) -> Mapping[str, tuple[dict[str, Any], bytes]]:
+def _require_all(participants: tuple[str, ...], answers: Mapping[str, RawMessage], kind: str) -> dict[str, RawMessage]:
     """Everybody's answer of this kind, or why not: after the start a refusal ends the study."""
     for name in participants:
         if name not in answers:
             raise Fault(f"partner {name!r} did not answer in time", remedy="run the study again")
-        if answers[name][0]["kind"] == "refusal":
-            raise _refusal(answers[name][0])
-        if answers[name][0]["kind"] != kind:
-            raise MessageInvalid(f"partner {name!r} answered with {answers[name][0]['kind']!r}", expected=kind)
+        if answers[name].kind == "refusal":
+            raise answers[name].read(RefusalMessage).refused()
+        if answers[name].kind != kind:
+            raise MessageInvalid(f"partner {name!r} answered with {answers[name].kind!r}", expected=kind)
     return {name: answers[name] for name in participants}
-
-
-def _refusal(header: Mapping[str, Any]) -> Refused:
-    words = [str(header.get(key, ""))[:500] for key in ("rule", "text", "remedy")]
-    return Refused(words[0] or "refused", words[1], remedy=words[2])

@@ -61,12 +61,10 @@ from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from nodes.events import Connected, JoiningAgain, MessageLeftOut, NotAdmitted, Tell, ignore
 from trust.errors import Fault
-from trust.protocol.messages import from_parts, in_parts
+from trust.protocol.records import from_records, to_records
 
-__all__ = ["FIELD", "RECORD", "FleetNode", "SuperLinkAddress", "client_app", "packed", "unpacked"]
+__all__ = ["FleetNode", "SuperLinkAddress", "client_app", "flower_content"]
 
-RECORD, FIELD = "datatrust", "message"
-"""Where the bytes are in a Flower message; the parts of a long one are in `datatrust`, `datatrust-1`, …"""
 _HEARTBEAT_SECONDS = 10.0
 """Seconds between signs of life: the least that Flower takes; it calls a node dead after two."""
 _MOST_OBJECTS = 1024
@@ -82,17 +80,9 @@ Asked = TypeVar("Asked")
 Answered = TypeVar("Answered")
 
 
-def packed(raw: bytes) -> RecordDict:
+def flower_content(raw: bytes) -> RecordDict:
     """A message's bytes as Flower carries them."""
-    parts = enumerate(in_parts(raw))
-    return RecordDict({f"{RECORD}-{index}" if index else RECORD: ConfigRecord({FIELD: part}) for index, part in parts})
-
-
-def unpacked(content: RecordDict) -> bytes:
-    """The inverse of `packed`; no bytes where there is no message of ours."""
-    records = content.config_records
-    names = [RECORD, *(f"{RECORD}-{index}" for index in range(1, len(records)))]
-    return from_parts([records[name].get(FIELD) if name in records else None for name in names])
+    return RecordDict({name: ConfigRecord({**fields}) for name, fields in to_records(raw).items()})
 
 
 def client_app(handle: Callable[[bytes], bytes]) -> ClientApp:
@@ -101,7 +91,7 @@ def client_app(handle: Callable[[bytes], bytes]) -> ClientApp:
 
     @app.query()
     def query(message: Message, context: Context) -> Message:
-        return Message(packed(handle(unpacked(message.content))), reply_to=message)
+        return Message(flower_content(handle(from_records(message.content.config_records))), reply_to=message)
 
     return app
 

@@ -175,8 +175,8 @@ class _NodeProcess:
         kind, mandate, study = _heading(raw)
         reply = handle(raw)
         seconds = time.monotonic() - started_at
-        header = unpack(reply, UP)[0]
-        answer, rule = str(header["kind"]), str(header.get("rule", ""))
+        message = unpack(reply, UP)
+        answer, rule = message.kind, str(message.header.get("rule", ""))
         if study and answer == "approval":
             self._studies[mandate] = study
         study = self._studies.get(mandate, study)
@@ -267,12 +267,12 @@ class _NodeProcess:
 def _heading(raw: bytes) -> tuple[str, str, str]:
     """Kind, the mandate's digest in hex and the study's id, as an unverified message says; empty where it says none."""
     try:
-        header = unpack(raw, DOWN)[0]
-        mandate_named = header.get("mandate")
-        if header["kind"] != "mandate":
-            return header["kind"], mandate_named if isinstance(mandate_named, str) else "", ""
+        message = unpack(raw, DOWN)
+        mandate_named = message.header.get("mandate")
+        if message.kind != "mandate":
+            return message.kind, mandate_named if isinstance(mandate_named, str) else "", ""
         mandate = sha256(Envelope.read(mandate_named).unverified_payload).removeprefix("sha256:")
-        study = Envelope.read(header.get("study")).unverified_payload
+        study = Envelope.read(message.header.get("study")).unverified_payload
         return "mandate", mandate, _id_of(study)
     except DataTrustError:
         return "", "", ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from nodes.node import Node
 from nodes.rows.editions import CohortRows
@@ -19,12 +18,12 @@ from trust.documents.mandate import SignedMandate
 from trust.documents.root import TrustRoot
 from trust.documents.study import PlannedStudy, Study, plan_documents, signed_study
 from trust.errors import MessageInvalid, Refused
-from trust.protocol.asks import Plans, plan_bytes
-from trust.protocol.messages import pack_asks, unpack_asks
+from trust.protocol.asks import Plans, pack_asks, plan_bytes, unpack_asks
+from trust.protocol.messages import MandateMessage
 from trust.secure_sum import Parameters, Party
 from trust.signing.envelope import Envelope, sha256
 
-__all__ = ["OpenStudy", "asks_kept", "begin", "kept_asks", "signed"]
+__all__ = ["OpenStudy", "asks_kept", "begin", "kept_asks", "signed", "signed_documents"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,16 +41,20 @@ class OpenStudy:
     progress: AnalysisReplay
 
 
-def signed(node: Node, root: TrustRoot, header: Mapping[str, Any]) -> gate.MandateRequest:
-    """Mandate and study of a message, their signatures verified.  Raises: Refused, MessageInvalid, StudyInvalid."""
-    mandate = SignedMandate(Envelope.read(header["mandate"]), root)
-    envelope = Envelope.read(header["study"])
-    study = signed_study(envelope, root.root)
+def signed_documents(message: MandateMessage) -> bytes:
+    """The two signed documents of a message as a node keeps them."""
+    return canonical({"mandate": message.mandate.document(), "study": message.study.document()})
+
+
+def signed(node: Node, root: TrustRoot, mandate_envelope: Envelope, study_envelope: Envelope) -> gate.MandateRequest:
+    """Mandate and study, their signatures verified.  Raises: Refused, MessageInvalid, StudyInvalid."""
+    mandate = SignedMandate(mandate_envelope, root)
+    study = signed_study(study_envelope, root.root)
     partners = mandate.mandate.partners
     if node.name not in partners or not set(partners) <= set(root.root.partners):
         raise Refused("partners-invalid", "the mandate names this partner, and only partners of the trust root")
     planned = PlannedStudy(study=study, scope=study.scope(node.dataset, partners, node.charter))
-    return gate.MandateRequest(mandate, sha256(envelope.unverified_payload), planned)
+    return gate.MandateRequest(mandate, sha256(study_envelope.unverified_payload), planned)
 
 
 def begin(

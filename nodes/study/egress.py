@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from trust.protocol.messages import pack, pack_signed
+from trust.protocol.messages import ApprovalMessage, ReadyMessage, RefusalMessage, pack
 from trust.secure_sum import Approval, Upload
 from trust.signing.envelope import Signer
 
@@ -31,22 +29,16 @@ class Egress:
     identity: Signer
     sent: list[Sent] = field(default_factory=list)
 
-    def send(self, header: Mapping[str, Any]) -> bytes:
+    def send(self, message: ReadyMessage | RefusalMessage) -> bytes:
         """The bytes of a refusal, or of a `ready`."""
-        if header["kind"] not in ("ready", "refusal"):
+        if not isinstance(message, ReadyMessage | RefusalMessage):
             raise AssertionError("only a ready or a refusal is a plain message")
-        return self._record_leaving(str(header["kind"]), -1, pack_signed(header, self.identity))
+        return self._record_leaving(message.kind, -1, message.pack_signed(self.identity))
 
     def send_approval(self, approval: Approval, head: str) -> bytes:
         """The bytes of an approval, which carries its own signature, with the signed head of the journal."""
-        header = {
-            "kind": "approval",
-            "name": approval.name,
-            "E": approval.key.hex(),
-            "head": head,
-            "sig": approval.sig.hex(),
-        }
-        return self._record_leaving("approval", -1, pack(header))
+        message = ApprovalMessage.model_validate({**approval.document(), "head": head})
+        return self._record_leaving(message.kind, -1, message.pack())
 
     def send_upload(self, upload: Upload) -> bytes:
         """The bytes of a masked vector, which carries its own signature."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -21,24 +20,35 @@ from nodes.rows.editions import CohortRows
 from nodes.rows.from_database import SourceAway
 from nodes.study import gate
 from nodes.study.answered_cohorts import AnsweredCohorts
-from nodes.study.approved_study import OpenStudy, asks_kept, begin, kept_asks, signed
+from nodes.study.approved_study import OpenStudy, asks_kept, begin, kept_asks, signed, signed_documents
 from nodes.study.computation import Computation
 from nodes.study.egress import Egress
-from nodes.study.message_fields import approval_of, closed, coordinators, listed
 from nodes.study.notices import Notices
-from trust.canonical import canonical, parse
+from trust.canonical import parse
 from trust.dataset.cohort import Cohort
 from trust.decision import Decisions, require
 from trust.documents.mandate import SignedMandate
 from trust.documents.study import Study
 from trust.errors import AnalysisFailed, DataTrustError, MessageInvalid, Refused
-from trust.protocol.asks import only_names, question
-from trust.protocol.messages import DOWN, check_signature, open_sealed, size, unpack, unpack_asks
+from trust.protocol.asks import question, size, unpack_asks
+from trust.protocol.messages import (
+    DOWN,
+    AskMessage,
+    CloseMessage,
+    MandateMessage,
+    RawMessage,
+    ReadyMessage,
+    RefusalMessage,
+    StartMessage,
+    open_sealed,
+    unpack,
+)
 from trust.secure_sum import Evidence, Record, audit, close_study
 from trust.secure_sum.errors import SecureSumError
 from trust.secure_sum.frames import transcript
 from trust.secure_sum.masks import raw as raw_words
 from trust.secure_sum.messages import signature_is_valid
+from trust.signing.envelope import Envelope
 from trust.times import write_time
 
 __all__ = ["Session"]
@@ -107,7 +117,7 @@ class Session:
         """
         try:
             self.genuine = False
-            header, body = self._read(raw)
+            message = self._read(raw)
             if self._state == "closed":
                 raise Refused("study-closed", "the study is closed at this partner")
             answer = {
@@ -116,7 +126,7 @@ class Session:
                 "ask": self._ask,
                 "close": self._close,
             }
-            return answer[header["kind"]](header, body)
+            return answer[message.kind](message)
         except DataTrustError as wrong:
             if wait and isinstance(wrong, SourceAway):
                 raise
@@ -128,21 +138,21 @@ class Session:
             failure.__cause__ = wrong
             return self._refuse(failure)
 
-    def _read(self, raw: bytes) -> tuple[dict[str, Any], bytes]:
-        """Header and body of a message that the coordinator has signed; newer roots and revocations in it are taken.
+    def _read(self, raw: bytes) -> RawMessage:
+        """A message that the coordinator has signed; newer roots and revocations in it are taken.
 
         A newer root proves itself, and may name the key that has signed this very message; but nothing is kept of a
         message that the coordinator, old or new, has not signed.
         """
-        header, body = unpack(raw, DOWN, longest_body=self._longest_body())
+        message = unpack(raw, DOWN, longest_body=self._longest_body())
         if self._state != "closed":
             self._notices.refresh()
-        newer = self._notices.newer(header.get("roots", []))
-        check_signature(header, body, coordinators(newer[-1][0] if newer else self._notices.root))
+        newer = self._notices.newer(message.header.get("roots", []))
+        message.check_signature((newer[-1][0] if newer else self._notices.root).coordinator_keys)
         self.genuine = True
         self._notices.accept_roots(newer)
-        self._notices.accept_revocations(header.get("revocations", []))
-        return {name: value for name, value in header.items() if name not in ("sig", "roots", "revocations")}, body
+        self._notices.accept_revocations(message.header.get("revocations", []))
+        return message
 
     def _longest_body(self) -> int:
         """Bytes that a message may carry now, known from the plan; longer ones are not even hashed."""
@@ -170,7 +180,7 @@ class Session:
         else:
             text = f"the partner cannot answer ({wrong.code}); why is in its own log"
             public = {"rule": wrong.rule, "text": text, "remedy": "ask the partner"}
-        return self.egress.send({"kind": "refusal", "name": self._node.name, **public})
+        return self.egress.send(RefusalMessage.model_validate({"name": self._node.name, **public}))
 
     # ---- after a restart
 
@@ -179,7 +189,9 @@ class Session:
         state = self._node.store.study(study)
         if state is None or "signed" not in documents:
             raise Refused("study-closed", "nothing is kept of this study at this partner", remedy="file a new study")
-        request = signed(self._node, self._notices.root, parse(documents["signed"], largest=1 << 22))
+        documents_signed = parse(documents["signed"], largest=1 << 22)
+        mandate, study_signed = (Envelope.read(documents_signed[name]) for name in ("mandate", "study"))
+        request = signed(self._node, self._notices.root, mandate, study_signed)
         view = replace(self._view(request.mandate, request.study), seen=False)
         require(gate.before_rows(request, view, now=self._node.clock()))  # policy, charter or dataset may be others now
         rows, names = self._rows(request.study)
@@ -200,24 +212,22 @@ class Session:
         self._again = True
         self._state = state.status
 
-    def _is_same_message(self, header: Mapping[str, Any]) -> bool:
+    def _is_same_message(self, message: MandateMessage) -> bool:
         """Whether a message is the one that this study began with."""
         stored = self._node.store.session(self._open_study.study.id)
-        return stored.get("signed") == canonical({name: header[name] for name in ("mandate", "study")})
+        return stored.get("signed") == signed_documents(message)
 
     # ---- the messages
 
-    def _mandate(self, header: Mapping[str, Any], body: bytes) -> bytes:
+    def _mandate(self, raw_message: RawMessage) -> bytes:
         """Verify what was signed, check before rows, freeze the rows, check after rows, approve."""
-        closed(header, {"kind", "v", "mandate", "study"} | ({"head"} & set(header)), body)
-        node = self._node
-        node.not_behind(header.get("head", ""))
-        if (
-            self._again and self._state == "approved" and self._is_same_message(header)
-        ):  # the answer was lost with the process
+        message, node = raw_message.read(MandateMessage), self._node
+        node.not_behind(message.head or "")
+        if self._again and self._state == "approved" and self._is_same_message(message):
+            # the answer was lost with the process
             return self._approve(self._still_allowed())
         self._in("new")
-        request = signed(self._node, self._notices.root, header)
+        request = signed(self._node, self._notices.root, message.mandate, message.study)
         mandate, study = request.mandate, request.study
         decisions = require(gate.before_rows(request, self._view(mandate, study), now=node.clock()))
         if not self._mandate_taken:  # else its source was away then
@@ -231,7 +241,7 @@ class Session:
         self._open_study.computation.rehearse(self._open_study.progress.expected or {})
         if self._keep:
             with node.store.transaction() as tx:
-                tx.keep(study.id, "signed", canonical({name: header[name] for name in ("mandate", "study")}))
+                tx.keep(study.id, "signed", signed_documents(message))
         answer = self._approve(after_rows)
         self._state = "approved"
         return answer
@@ -280,16 +290,15 @@ class Session:
         revoked = self._notices.revoked(mandate.digest)
         return gate.still_allowed(self._notices.root, mandate, revoked=revoked, clock=node.on_time(), now=node.clock())
 
-    def _start(self, header: Mapping[str, Any], body: bytes) -> bytes:
+    def _start(self, raw_message: RawMessage) -> bytes:
         """The partner set is fixed, and the keys of its pairs agreed."""
         self._in("approved", *(["started"] if self._again else []))
-        closed(header, {"kind", "v", "mandate", "approvals"}, body)
-        if header["mandate"] != self._open_study.mandate.digest.hex():
+        message = raw_message.read(StartMessage)
+        if message.mandate != self._open_study.mandate.digest.hex():
             raise MessageInvalid("a start of another mandate", expected="this study's")
         require(self._still_allowed())
-        approvals = [approval_of(value) for value in listed(header["approvals"])]
         if self._state == "started":  # the answer was lost with the process: the same start has the same transcript
-            keys = {approval.name: approval.key for approval in approvals}
+            keys = {approval.name: approval.key for approval in message.approvals}
             common = transcript(self._open_study.parameters.mandate, self._open_study.parameters.root, keys)
             state = self._node.store.study(self._open_study.study.id)
             if state is None or state.transcript != common:
@@ -297,34 +306,29 @@ class Session:
                     "already-started", "the study was started with other approvals", remedy="file a new study"
                 )
         else:
-            common = self._open_study.party.start(approvals, now=self._node.clock())
+            common = self._open_study.party.start(message.approvals, now=self._node.clock())
         self._state = "started"
-        return self.egress.send({"kind": "ready", "name": self._node.name, "T": common.hex()})
+        return self.egress.send(ReadyMessage(name=self._node.name, T=common.hex()))
 
-    def _ask(self, header: Mapping[str, Any], body: bytes) -> bytes:
+    def _ask(self, raw_message: RawMessage) -> bytes:
         """One sum: audit the totals that the question follows from, then gate, compute, rules, mask, and out."""
         self._in("started")
-        extra_fields = {"record", "to"} if "record" in header else set()
-        closed(header, {"kind", "v", "mandate", "r", "asks", "partners"} | extra_fields, None)
+        message = raw_message.read(AskMessage)
+        shows_total = message.record is not None
         open_study, node, progress = self._open_study, self._node, self._open_study.progress
-        if (
-            header["mandate"] != open_study.mandate.digest.hex()
-            or type(header["r"]) is not int
-            or not 0 <= header["r"] < 2**32
-        ):
-            raise MessageInvalid("a question of another mandate, or without a number", expected="this study's")
-        asks, rest = unpack_asks(header["asks"], body, open_study.plans)
-        partners = only_names(header["partners"])
-        if rest and not extra_fields:
+        if message.mandate != open_study.mandate.digest.hex():
+            raise MessageInvalid("a question of another mandate", expected="this study's")
+        asks, rest = unpack_asks(message.asks, raw_message.body, open_study.plans)
+        if rest and not shows_total:
             raise MessageInvalid(f"{len(rest)} bytes too many in a question", expected="none")
-        asked_question = question(header["r"], asks, open_study.plans, open_study.documents)
+        asked_question = question(message.r, asks, open_study.plans, open_study.documents)
         repeated = progress.repeats(asked_question)
         if (
-            extra_fields
+            shows_total
             and not repeated
             and not (self._again and progress.last and progress.audited == progress.last[0].r)
         ):
-            self._audit(header, rest)
+            self._audit(message.record, rest)
 
         def allowed_and_next() -> Decisions:
             asks_due = progress.last[1] if repeated and progress.last else progress.expected
@@ -342,7 +346,7 @@ class Session:
 
         upload = open_study.party.contribute(
             asked_question,
-            partners,
+            message.partners,
             gate=allowed_and_next,
             replay=lambda: {name: ask.values for name, ask in (progress.expected or {}).items()},
             compute=lambda: open_study.computation.vector(asks),
@@ -367,13 +371,13 @@ class Session:
             tx.journal("edition-frozen", open_study.study.id, write_time(self._node.clock()), body)
         self._to_record = None
 
-    def _audit(self, header: Mapping[str, Any], sealed: bytes) -> None:
+    def _audit(self, record_document: object, sealed: bytes) -> None:
         """Recompute the last total from the uploads of all, and replay the analyses on it."""
         open_study, node, progress = self._open_study, self._node, self._open_study.progress
         if progress.last is None or progress.expected is not None:
             raise Refused("sum-order", "totals are shown once, after the sum that they are of")
         last, _ = progress.last
-        record = Record.parse(header["record"])
+        record = Record.parse(record_document)
         uploads = open_sealed(sealed, node.seal, open_study.mandate.digest)
         salt, bodies = uploads[:32], memoryview(uploads)[32:]
         length = last.layout.nbytes
@@ -395,22 +399,21 @@ class Session:
 
     def _signer(self, record: Record) -> Ed25519PublicKey:
         """The key of the coordinator's role that signed a record; any of them where none did."""
-        keys = [Ed25519PublicKey.from_public_bytes(key) for key in coordinators(self._notices.root)]
+        keys = [Ed25519PublicKey.from_public_bytes(key) for key in self._notices.root.coordinator_keys]
         return next((key for key in keys if signature_is_valid(key, record.sig, record.message())), keys[0])
 
-    def _close(self, header: Mapping[str, Any], body: bytes) -> bytes:
+    def _close(self, raw_message: RawMessage) -> bytes:
         """Forget rows and keys, or that rows are waited for."""
         waiting = self._state == "new" and self._mandate_taken
         if not waiting:
             self._in("approved", "started")
-        closed(header, {"kind", "v", "mandate"}, body)
-        if header["mandate"] != (waiting or self._open_study.mandate.digest.hex()):
+        if raw_message.read(CloseMessage).mandate != (waiting or self._open_study.mandate.digest.hex()):
             raise MessageInvalid("a close of another mandate", expected="this study's")
         if waiting:
             self._state = "closed"
         else:
             self._end("mandate-revoked" if self._node.store.revoked(self._open_study.mandate.digest) else "closed")
-        return self.egress.send({"kind": "ready", "name": self._node.name, "T": "", "head": self._node.head()})
+        return self.egress.send(ReadyMessage(name=self._node.name, T="", head=self._node.head()))
 
     def _end(self, reason: str) -> None:
         """No message is answered from here on, whatever the store says."""

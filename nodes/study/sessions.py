@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 from nodes.events import AnswerSent, LateCopy, ResumeFailed, SourceUnreachable, StudyGivenUp, StudyResumed, Tell, ignore
 from nodes.node import Node
@@ -24,7 +23,7 @@ from nodes.rows.from_database import SourceAway
 from nodes.study.egress import Egress
 from nodes.study.session import Session
 from trust.errors import DataTrustError
-from trust.protocol.messages import DOWN, unpack
+from trust.protocol.messages import DOWN, RefusalMessage, unpack
 from trust.secure_sum import close_study
 from trust.secure_sum.errors import StoreUnavailable
 from trust.signing.envelope import Envelope, sha256
@@ -182,8 +181,8 @@ class Sessions:
         return self._refusal("busy", "this partner takes part in as many studies as it can", "ask later")
 
     def _refusal(self, rule: str, text: str, remedy: str) -> bytes:
-        public = {"rule": rule, "text": text, "remedy": remedy}
-        return Egress(self._node.identity).send({"kind": "refusal", "name": self._node.name, **public})
+        message = RefusalMessage(name=self._node.name, rule=rule, text=text, remedy=remedy)
+        return Egress(self._node.identity).send(message)
 
     def _say(self, kind: str, mandate: str, session: Session) -> None:
         sent = session.egress.sent[-1]
@@ -194,10 +193,10 @@ class Sessions:
 def _read(raw: bytes) -> tuple[str, str]:
     """Kind, and digest of the mandate in hex, as the message says; empty where it says none."""
     try:
-        header: dict[str, Any] = unpack(raw, DOWN)[0]
-        mandate = header.get("mandate")
-        if header["kind"] == "mandate":
+        message = unpack(raw, DOWN)
+        mandate = message.header.get("mandate")
+        if message.kind == "mandate":
             return "mandate", sha256(Envelope.read(mandate).unverified_payload).removeprefix("sha256:")
     except DataTrustError:
         return "", ""
-    return header["kind"], mandate if isinstance(mandate, str) and re.fullmatch("[0-9a-f]{64}", mandate) else ""
+    return message.kind, mandate if isinstance(mandate, str) and re.fullmatch("[0-9a-f]{64}", mandate) else ""

@@ -248,7 +248,7 @@ def test_a_register_whose_size_is_no_number_is_an_error_of_ours(size: str) -> No
 
 
 def test_a_register_without_end_is_not_read_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(interface, "_MOST_BYTES", 10_000)
+    monkeypatch.setattr(interface, "_REGISTER_BYTES", 10_000)
     page = b'{"entries": [{}], "size": 99999999, "more": "%s"}' % (b"x" * 2_000)
     with answering(whole(page)) as url, pytest.raises(MessageInvalid, match="more than"):
         CoordinatorReader(url, b"").entries()

@@ -15,7 +15,7 @@ from tests.support.trust_parts import TrustParts
 from trust.analyses.base import Ask
 from trust.documents.study import plan
 from trust.errors import DataTrustError, Refused, StudyInvalid
-from trust.protocol.messages import pack_asks, unpack_asks
+from trust.protocol.asks import pack_asks, unpack_asks
 from trust.times import read_time
 
 DATASET = contract(

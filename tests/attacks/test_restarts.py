@@ -17,7 +17,8 @@ from nodes.study import sessions
 from nodes.study.session import Session
 from tests.nodes.study.test_policies import policy
 from tests.support.restartable_trust import NAMES, Disturbed, RestartableTrust, frame
-from trust.protocol.messages import DOWN, UP, pack_asks, pack_signed, unpack, unpack_asks
+from trust.protocol.asks import pack_asks, unpack_asks
+from trust.protocol.messages import DOWN, UP, pack_signed, unpack
 from trust.secure_sum import Party
 from trust.secure_sum.errors import StoreUnavailable
 

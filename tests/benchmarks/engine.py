@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from flwr.app import Message
 
 import coordinator.flower.grid
-from coordinator.flower.grid import FlowerRun, Secrets, packed
+from coordinator.flower.grid import FlowerRun, Secrets, flower_content
 from coordinator.operate.certificates import certify
 from datatrust.demo.deployment import free_port
 from nodes.serve.flower import FleetNode, SuperLinkAddress
@@ -96,7 +96,7 @@ def _rounds(run: FlowerRun, nodes: dict[str, int], times: int, *, stock: bool) -
     for _ in range(times + 1):
         begun = time.perf_counter()
         if stock:  # Flower's own polling, which the class between ours and the Grid replaces
-            messages = [Message(packed(b"x"), node, "query") for node in nodes.values()]
+            messages = [Message(flower_content(b"x"), node, "query") for node in nodes.values()]
             replies = list(super(type(run._grid), run._grid).send_and_receive(messages, timeout=120))
             answered = sum(not reply.has_error() for reply in replies)
         else:

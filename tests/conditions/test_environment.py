@@ -19,8 +19,8 @@ from trust.analyses.base import Ask
 from trust.charters.charter import Charter
 from trust.documents.mandate import Mandate, SignedMandate
 from trust.documents.study import plan
-from trust.protocol.asks import upload_bytes
-from trust.protocol.messages import UP, pack_asks, unpack, unpack_asks
+from trust.protocol.asks import pack_asks, unpack_asks, upload_bytes
+from trust.protocol.messages import UP, unpack
 
 FRAMES = {name: rows(60, seed) for seed, name in enumerate("abc", 2)}
 QUESTION = dt.Describe(["x", "z"], by=["sex"])

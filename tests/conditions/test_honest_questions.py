@@ -19,7 +19,7 @@ from tests.support.small_trusts import dataset, rows, study
 from tests.support.trust_parts import TrustParts
 from trust.analyses.base import Ask
 from trust.documents.study import plan
-from trust.protocol.messages import pack_asks, unpack_asks
+from trust.protocol.asks import pack_asks, unpack_asks
 from trust.secure_sum import Record
 
 MODEL = dt.Glm("y ~ x + z", family="binomial")

@@ -37,7 +37,7 @@ from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 import coordinator.flower.grid
 import datatrust as dt
 import nodes.serve.flower
-from coordinator.flower.grid import FIELD, RECORD, FlowerRun, unpacked
+from coordinator.flower.grid import FlowerRun
 from coordinator.settings import CoordinatorSettings
 from datatrust.demo.deployment import DeployedTrust, Processes
 from datatrust.demo.hospitals import COHORT, EDGES, Written, write
@@ -50,6 +50,7 @@ from trust.charters.charter import Charter
 from trust.dataset.dataset import Dataset
 from trust.errors import InvalidInput
 from trust.protocol.messages import UP, unpack
+from trust.protocol.records import FIELD, RECORD, from_records
 
 pytestmark = pytest.mark.slow
 
@@ -230,7 +231,7 @@ def test_no_node_runs_what_it_is_sent(live: Live, tmp_path: Path, monkeypatch: p
         replies = list(engine._grid.send_and_receive(messages, timeout=20))
         assert len(replies) == 4
         for reply in replies:
-            raw = unpacked(reply.content)
+            raw = from_records(reply.content.config_records)
             assert raw is not None
             assert unpack(raw, UP)[0]["kind"] == "refusal"
     finally:

@@ -127,7 +127,7 @@ class SignedMandate:
             raise Refused("root-version", text, remedy="have it signed for the root in force")
 
     def parameters(self, study: str, root: TrustRoot) -> Parameters:
-        """The sizes of the secure sums of a study, by its id, with the partners' keys in the root."""
+        """What the mandate of a study (its id) fixes for its secure sums.  Raises: ParametersUnsafe, NotAvailable."""
         mandate, keys = self.mandate, root.root.verify_keys()
         return Parameters(
             study=study,

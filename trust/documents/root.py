@@ -152,6 +152,11 @@ class TrustRoot:
         self.payload = payload
         self.digest = hashlib.sha256(payload).digest()
 
+    @property
+    def coordinator_keys(self) -> list[bytes]:
+        """Raw public keys, 32 bytes each, any of which signs the coordinator's messages."""
+        return list(self.root.keys_of("coordinator").values())
+
     @classmethod
     def founding(cls, envelope: Envelope) -> TrustRoot:
         """The first root that a node pins: signed by a quorum of its own root role.

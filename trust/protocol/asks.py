@@ -1,4 +1,4 @@
-"""A study's sums between its analyses and the secure sum: names, plans, questions, and totals given back.
+"""A study's sums between its analyses and the secure sum: names, plans, bytes of questions, totals given back.
 
 A sum carries the asks of the analyses that are not yet finished; its blocks are theirs, in order of analysis, each
 named `analysis/block`.
@@ -6,19 +6,34 @@ named `analysis/block`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from trust.analyses.base import Arrays, Ask, Block, Sum
+from trust.analyses.base import Arrays, Ask, Block, Sum, fits
 from trust.canonical import canonical
 from trust.errors import MessageInvalid
 from trust.secure_sum import AnalysisAsk, Layout, Question, layout_of
 
-__all__ = ["Plans", "blocks_of", "joined", "plan_bytes", "question", "split"]
+__all__ = [
+    "Plans",
+    "blocks_of",
+    "joined",
+    "need_totals",
+    "pack_arrays",
+    "pack_asks",
+    "plan_bytes",
+    "question",
+    "same_sums",
+    "size",
+    "split",
+    "unpack_arrays",
+    "unpack_asks",
+    "upload_bytes",
+]
 
 Plans = Mapping[str, Mapping[str, Sum]]
 
@@ -90,8 +105,50 @@ def need_totals(asks: Mapping[str, Ask], plans: Plans) -> bool:
     return any(plans[name][ask.sum].takes for name, ask in asks.items())
 
 
-def only_names(value: Any) -> tuple[str, ...]:
-    """A list of partners in order, each once.  Raises: MessageInvalid."""
-    if not isinstance(value, list) or not all(isinstance(v, str) for v in value) or value != sorted(set(value)):
-        raise MessageInvalid("partners that are not a sorted list of names", expected="each name once, in order")
-    return tuple(value)
+def pack_arrays(blocks: Sequence[Block], arrays: Arrays) -> bytes:
+    """Blocks one after another: counts as int64, everything else as float64, little-endian, row-major."""
+    return b"".join(
+        np.ascontiguousarray(arrays[b.name], dtype="<i8" if b.encoding == "count" else "<f8").tobytes() for b in blocks
+    )
+
+
+def size(blocks: Sequence[Block]) -> int:
+    """Length of `pack_arrays` in bytes, known before anything is read."""
+    return 8 * sum(int(np.prod(b.shape, dtype=np.int64)) for b in blocks)
+
+
+def unpack_arrays(blocks: Sequence[Block], raw: bytes) -> dict[str, npt.NDArray[Any]]:
+    """The inverse of `pack_arrays`.  Raises: MessageInvalid for a wrong length or a value that is not finite."""
+    if len(raw) != size(blocks):
+        raise MessageInvalid(f"a body of {len(raw)} bytes", expected=f"{size(blocks)}")
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    offset = 0
+    for block in blocks:
+        dtype = "<i8" if block.encoding == "count" else "<f8"
+        entries = int(np.prod(block.shape, dtype=np.int64))
+        arrays[block.name] = np.frombuffer(raw, dtype, entries, offset).reshape(block.shape)
+        offset += 8 * entries
+    fits(tuple(blocks), arrays)
+    return arrays
+
+
+def pack_asks(asks: Mapping[str, Ask], plans: Plans) -> tuple[dict[str, str], bytes]:
+    """`{analysis: sum}` for the header, and the values asked for as the body, analyses in order of name."""
+    body = b"".join(pack_arrays(plans[name][ask.sum].takes, ask.values) for name, ask in sorted(asks.items()))
+    return {name: ask.sum for name, ask in asks.items()}, body
+
+
+def unpack_asks(names: Any, raw: bytes, plans: Plans) -> tuple[dict[str, Ask], bytes]:
+    """The inverse of `pack_asks`, held to the plan, and the bytes that follow.  Raises: MessageInvalid."""
+    if not isinstance(names, dict) or not names:
+        raise MessageInvalid("a question without a sum", expected="a sum for at least one analysis")
+    asks: dict[str, Ask] = {}
+    offset = 0
+    for name, sum_name in sorted(names.items()):
+        if name not in plans or not isinstance(sum_name, str) or sum_name not in plans[name]:
+            raise MessageInvalid("a question that is not in the plan", expected="an analysis and a sum of the plan")
+        takes = plans[name][sum_name].takes
+        length = size(takes)
+        asks[name] = Ask(sum_name, unpack_arrays(takes, raw[offset : offset + length]))
+        offset += length
+    return asks, raw[offset:]

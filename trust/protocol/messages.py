@@ -8,45 +8,209 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar
 
-import numpy as np
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
+from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator, model_validator
 
-from trust.analyses.base import Arrays, Ask, Block, Sum, fits
-from trust.canonical import canonical, parse
-from trust.errors import MessageInvalid
+from trust.canonical import Model, canonical, parse, read_model
+from trust.errors import MessageInvalid, Refused
+from trust.secure_sum import Approval
 from trust.secure_sum.frames import frame
-from trust.signing.envelope import Signer, valid
+from trust.signing.envelope import Envelope, Signer, valid
 
 __all__ = [
     "DOWN",
     "UP",
-    "from_parts",
-    "in_parts",
+    "ApprovalMessage",
+    "AskMessage",
+    "CloseMessage",
+    "CoordinatorMessage",
+    "MandateMessage",
+    "Message",
+    "RawMessage",
+    "ReadyMessage",
+    "RefusalMessage",
+    "StartMessage",
+    "check_signature",
     "open_sealed",
     "pack",
-    "pack_arrays",
-    "pack_asks",
     "pack_signed",
     "seal",
     "unpack",
-    "unpack_arrays",
-    "unpack_asks",
-    "unpack_signed",
 ]
 
 DOWN = frozenset({"mandate", "start", "ask", "close"})
 UP = frozenset({"approval", "ready", "upload", "refusal"})
-VERSION = 1
+VERSION: Literal[1] = 1
 _SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
 _LONGEST_HEADER_BYTES = 1 << 20
 _LONGEST_BODY_BYTES = 1 << 31
-_PART_BYTES = 1 << 23
-_MOST_PARTS = 1 + (_LONGEST_BODY_BYTES >> 23)
+_LONGEST_REFUSAL_TEXT = 500
+"""Characters of each text of a refusal that are read: the texts of rules are shorter."""
+
+
+# ---- what each message holds
+
+
+class Message(Model):
+    """Base of the messages: closed, each of one kind.  The eighth, an upload, is `trust.secure_sum.Upload`."""
+
+    kind: str
+    v: Literal[1] = VERSION
+    has_body: ClassVar[bool] = False
+
+    def pack(self, body: bytes = b"") -> bytes:
+        """The bytes of a message that carries a signature among its fields."""
+        return pack(self.document(), body)
+
+    def pack_signed(self, signer: Signer, body: bytes = b"") -> bytes:
+        """The bytes of a message, with its sender's signature."""
+        return pack_signed(self.document(), signer, body)
+
+
+M = TypeVar("M", bound=Message)
+
+
+class RawMessage(NamedTuple):
+    """A message whose kind and version are known: its signature and its fields are to be checked, in this order."""
+
+    header: dict[str, Any]
+    body: bytes
+
+    @property
+    def kind(self) -> str:
+        """One of `DOWN` or of `UP`."""
+        return str(self.header["kind"])
+
+    def check_signature(self, keys: Iterable[bytes]) -> None:
+        """Raises: MessageInvalid unless one of these keys has signed header and body."""
+        check_signature(self.header, self.body, keys)
+
+    def read(self, model: type[M]) -> M:
+        """Exactly the fields of this message, and no body where none belongs.  Raises: MessageInvalid."""
+        fields = {name: value for name, value in self.header.items() if name != "sig" or name in model.model_fields}
+        if self.body and not model.has_body:
+            raise MessageInvalid(f"a message with {len(self.body)} bytes too many", expected="no body")
+        return read_model(model, fields, MessageInvalid, "the message")
+
+
+def _read_approval(value: Any) -> Approval:
+    return value if isinstance(value, Approval) else Approval.parse(value)
+
+
+def _check_partners(names: tuple[str, ...]) -> tuple[str, ...]:
+    if list(names) != sorted(set(names)):
+        raise ValueError("partners that are not in order, each once")
+    return names
+
+
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+SignedApproval = Annotated[Approval, PlainValidator(_read_approval), PlainSerializer(Approval.document)]
+
+
+class CoordinatorMessage(Message):
+    """Base of what goes to nodes: newer trust roots and revocations may be in each of them."""
+
+    roots: tuple[Envelope, ...] | None = Field(default=None, max_length=100)
+    revocations: tuple[Envelope, ...] | None = Field(default=None, max_length=100)
+
+
+class MandateMessage(CoordinatorMessage):
+    """A study begins: mandate and study as they were signed.
+
+    Attributes:
+        head: the last checkpoint of this node's journal that is in the register.
+    """
+
+    kind: Literal["mandate"] = "mandate"
+    mandate: Envelope
+    study: Envelope
+    head: str | None = None
+
+
+class StartMessage(CoordinatorMessage):
+    """The set of partners is fixed: the approval of each."""
+
+    kind: Literal["start"] = "start"
+    mandate: Digest
+    approvals: tuple[SignedApproval, ...] = Field(max_length=1000)
+
+
+class AskMessage(CoordinatorMessage):
+    """One sum.  Body: the values asked for, then what is sealed to this node.
+
+    Attributes:
+        r: number of the sum.
+        asks: analysis -> its sum.
+        record: of the last sum, where the node must see its total; `to` names the node that it is sealed to.
+    """
+
+    has_body: ClassVar[bool] = True
+    kind: Literal["ask"] = "ask"
+    mandate: Digest
+    r: int = Field(strict=True, ge=0, lt=2**32)
+    asks: dict[str, str]
+    partners: Annotated[tuple[str, ...], AfterValidator(_check_partners)]
+    record: Any = None
+    to: str | None = None
+
+    @model_validator(mode="after")
+    def _check_record(self) -> AskMessage:
+        if (self.record is None) != (self.to is None):
+            raise ValueError("a record comes with the node that it is for")
+        return self
+
+
+class CloseMessage(CoordinatorMessage):
+    """The study is over: rows and keys are to be forgotten."""
+
+    kind: Literal["close"] = "close"
+    mandate: Digest
+
+
+class ApprovalMessage(Message):
+    """A node takes part: its signed key of this study, and the signed head of its journal."""
+
+    kind: Literal["approval"] = "approval"
+    name: str
+    E: str
+    sig: str
+    head: str = ""
+
+    def approval(self) -> Approval:
+        """The key.  Raises: MessageInvalid; its signature is not judged here."""
+        return Approval.parse({"name": self.name, "E": self.E, "sig": self.sig})
+
+
+class ReadyMessage(Message):
+    """A node has started with the transcript `T`, or has closed: then `T` is empty and `head` its journal's."""
+
+    kind: Literal["ready"] = "ready"
+    name: str
+    T: str
+    head: str | None = None
+
+
+class RefusalMessage(Message):
+    """A node does not answer, by which rule: its public text and remedy, nothing else of the node."""
+
+    kind: Literal["refusal"] = "refusal"
+    name: str
+    rule: str
+    text: str
+    remedy: str
+
+    def refused(self) -> Refused:
+        """The refusal as an error."""
+        rule, text, remedy = (words[:_LONGEST_REFUSAL_TEXT] for words in (self.rule, self.text, self.remedy))
+        return Refused(rule or "refused", text, remedy=remedy)
+
+
+# ---- the bytes
 
 
 def pack(header: Mapping[str, Any], body: bytes = b"") -> bytes:
@@ -55,10 +219,8 @@ def pack(header: Mapping[str, Any], body: bytes = b"") -> bytes:
     return len(head).to_bytes(4, "big") + head + body
 
 
-def unpack(
-    raw: bytes, kinds: frozenset[str], *, longest_body: int = _LONGEST_BODY_BYTES
-) -> tuple[dict[str, Any], bytes]:
-    """Header and body of a message of one of these kinds.  Raises: MessageInvalid."""
+def unpack(raw: bytes, kinds: frozenset[str], *, longest_body: int = _LONGEST_BODY_BYTES) -> RawMessage:
+    """Header and body of a message of one of these kinds; its fields are not read yet.  Raises: MessageInvalid."""
     if len(raw) < 4:
         raise MessageInvalid(f"a message of {len(raw)} bytes", expected="at least 4")
     length = int.from_bytes(raw[:4], "big")
@@ -70,37 +232,13 @@ def unpack(
     is_readable = isinstance(header, dict) and type(header.get("v")) is int and header["v"] == VERSION
     if not is_readable or not isinstance(header.get("kind"), str) or header["kind"] not in kinds:
         raise MessageInvalid("a message of an unknown kind or version", expected=", ".join(sorted(kinds)))
-    return header, raw[4 + length :]
-
-
-def in_parts(raw: bytes) -> list[bytes]:
-    """A message in parts of 8 MiB, for a transport that bounds what it carries at once; at least one part."""
-    return [raw[offset : offset + _PART_BYTES] for offset in range(0, len(raw), _PART_BYTES)] or [b""]
-
-
-def from_parts(parts: Sequence[Any]) -> bytes:
-    """The inverse of `in_parts`; no bytes, which are not a message, where these are not parts of one."""
-    if len(parts) > _MOST_PARTS or not all(isinstance(part, bytes) for part in parts):
-        return b""
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    return RawMessage(header, raw[4 + length :])
 
 
 def pack_signed(header: Mapping[str, Any], signer: Signer, body: bytes = b"") -> bytes:
     """A message with its sender's signature over the header and the body's SHA-256 (label `message`)."""
     signature = signer.sign(_signed_bytes({**header, "v": VERSION}, body))
     return pack({**header, "sig": signature.hex()}, body)
-
-
-def unpack_signed(
-    raw: bytes, kinds: frozenset[str], keys: Iterable[bytes], *, longest_body: int = _LONGEST_BODY_BYTES
-) -> tuple[dict[str, Any], bytes]:
-    """Header, without its signature, and body of a message that one of these keys has signed.
-
-    Raises: MessageInvalid.
-    """
-    header, body = unpack(raw, kinds, longest_body=longest_body)
-    check_signature(header, body, keys)
-    return {name: value for name, value in header.items() if name != "sig"}, body
 
 
 def check_signature(header: Mapping[str, Any], body: bytes, keys: Iterable[bytes]) -> None:
@@ -129,52 +267,3 @@ def open_sealed(sealed: bytes, key: X25519PrivateKey, info: bytes) -> bytes:
         return _SUITE.decrypt(sealed, key, info=info)
     except (InvalidTag, ValueError):
         raise MessageInvalid("a body that is not sealed to this partner", expected="HPKE to its key") from None
-
-
-def pack_arrays(blocks: Sequence[Block], arrays: Arrays) -> bytes:
-    """Blocks one after another: counts as int64, everything else as float64, little-endian, row-major."""
-    return b"".join(
-        np.ascontiguousarray(arrays[b.name], dtype="<i8" if b.encoding == "count" else "<f8").tobytes() for b in blocks
-    )
-
-
-def size(blocks: Sequence[Block]) -> int:
-    """Length of `pack_arrays` in bytes, known before anything is read."""
-    return 8 * sum(int(np.prod(b.shape, dtype=np.int64)) for b in blocks)
-
-
-def unpack_arrays(blocks: Sequence[Block], raw: bytes) -> dict[str, np.ndarray[Any, Any]]:
-    """The inverse of `pack_arrays`.  Raises: MessageInvalid for a wrong length or a value that is not finite."""
-    if len(raw) != size(blocks):
-        raise MessageInvalid(f"a body of {len(raw)} bytes", expected=f"{size(blocks)}")
-    arrays: dict[str, np.ndarray[Any, Any]] = {}
-    offset = 0
-    for block in blocks:
-        dtype = "<i8" if block.encoding == "count" else "<f8"
-        entries = int(np.prod(block.shape, dtype=np.int64))
-        arrays[block.name] = np.frombuffer(raw, dtype, entries, offset).reshape(block.shape)
-        offset += 8 * entries
-    fits(tuple(blocks), arrays)
-    return arrays
-
-
-def pack_asks(asks: Mapping[str, Ask], plans: Mapping[str, Mapping[str, Sum]]) -> tuple[dict[str, str], bytes]:
-    """`{analysis: sum}` for the header, and the values asked for as the body, analyses in order of name."""
-    body = b"".join(pack_arrays(plans[name][ask.sum].takes, ask.values) for name, ask in sorted(asks.items()))
-    return {name: ask.sum for name, ask in asks.items()}, body
-
-
-def unpack_asks(names: Any, raw: bytes, plans: Mapping[str, Mapping[str, Sum]]) -> tuple[dict[str, Ask], bytes]:
-    """The inverse of `pack_asks`, held to the plan, and the bytes that follow.  Raises: MessageInvalid."""
-    if not isinstance(names, dict) or not names:
-        raise MessageInvalid("a question without a sum", expected="a sum for at least one analysis")
-    asks: dict[str, Ask] = {}
-    offset = 0
-    for name, sum_name in sorted(names.items()):
-        if name not in plans or not isinstance(sum_name, str) or sum_name not in plans[name]:
-            raise MessageInvalid("a question that is not in the plan", expected="an analysis and a sum of the plan")
-        takes = plans[name][sum_name].takes
-        length = size(takes)
-        asks[name] = Ask(sum_name, unpack_arrays(takes, raw[offset : offset + length]))
-        offset += length
-    return asks, raw[offset:]

@@ -14,6 +14,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from trust.canonical import canonical
+from trust.errors import MessageInvalid
 from trust.secure_sum.encoding import Layout
 from trust.secure_sum.errors import RecordInvalid, SecureSumError, UploadShape
 from trust.secure_sum.frames import context, frame, is_name
@@ -22,6 +23,7 @@ __all__ = ["RECORD_SCHEMA", "Approval", "Context", "Record", "Upload", "commitme
 
 RECORD_SCHEMA: Final = "datatrust/sum-record/1"
 _RECORD_FIELDS: Final = frozenset({"schema", "T", "r", "plan_digest", "U", "digests", "signatures", "total", "sig"})
+_APPROVAL_FIELDS: Final = frozenset({"name", "E", "sig"})
 _UPLOAD_FIELDS: Final = frozenset({"kind", "v", "T", "r", "ctx", "name", "sig"})
 _HEX: Final = re.compile(r"(?:[0-9a-f]{2})*")
 
@@ -47,6 +49,21 @@ class Approval:
     def message(mandate: bytes, root: bytes, name: str, key: bytes) -> bytes:
         """The bytes that are signed."""
         return frame("approve", mandate, root, name, key)
+
+    def document(self) -> dict[str, str]:
+        """The approval as a JSON value."""
+        return {"name": self.name, "E": self.key.hex(), "sig": self.sig.hex()}
+
+    @classmethod
+    def parse(cls, document: object) -> Approval:
+        """An approval from an untrusted JSON value.  Its signature is not judged here.  Raises: MessageInvalid."""
+        is_closed = isinstance(document, Mapping) and set(document) == _APPROVAL_FIELDS
+        if not isinstance(document, Mapping) or not is_closed or not all(isinstance(v, str) for v in document.values()):
+            raise MessageInvalid("an approval with missing or unknown fields", expected="name, E, sig")
+        try:
+            return cls(document["name"], bytes.fromhex(document["E"]), bytes.fromhex(document["sig"]))
+        except ValueError:
+            raise MessageInvalid("an approval that is not hex", expected="E and sig in hex") from None
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,12 @@ from flwr.clientapp import ClientApp
 import datatrust as dt
 from coordinator.flower.grid import FlowerChannel, InMemoryGrid
 from coordinator.study.conductor import Coordinator, conduct
-from nodes.serve.flower import FIELD, RECORD, client_app
+from nodes.serve.flower import client_app
 from nodes.study.session import Session
 from tests.support.example import contract, number, small_trust
 from tests.support.trust_parts import TrustParts
 from trust.protocol.messages import UP, unpack
+from trust.protocol.records import FIELD, RECORD
 
 DATASET = contract(
     number("x", 0, 100, "integer"),

@@ -98,7 +98,8 @@ def test_enrol_without_a_terminal_asks_for_the_fingerprint(
 
 
 @pytest.mark.parametrize(
-    ("raw", "said"), [(b"", "not JSON"), (b"{}", "not an invitation"), (b"[]", "not an invitation"), (b"\xff", "not JSON")]
+    ("raw", "said"),
+    [(b"", "not JSON"), (b"{}", "not an invitation"), (b"[]", "not an invitation"), (b"\xff", "not JSON")],
 )
 def test_a_file_that_is_no_invitation(raw: bytes, said: str, run: Run, here: Path) -> None:
     (here / "bad.json").write_bytes(raw)

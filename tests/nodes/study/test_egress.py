@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import ast
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from nodes.study.egress import Egress
-from trust.protocol.messages import UP, check_signature, pack, pack_signed, unpack
+from trust.protocol.messages import (
+    UP,
+    ApprovalMessage,
+    CloseMessage,
+    ReadyMessage,
+    RefusalMessage,
+    check_signature,
+    pack,
+    pack_signed,
+    unpack,
+)
 from trust.secure_sum import Approval, Upload
 from trust.signing.envelope import Signer
 
@@ -32,6 +43,8 @@ TRANSPORTS = {
 IDENTITY = Signer()
 UPLOAD = Upload(bytes(32), 3, bytes([1]) * 32, "a", bytes(64), memoryview(b"masked words"))
 APPROVAL = Approval("a", bytes(32), bytes(64))
+READY = ReadyMessage(name="a", T="00" * 32)
+REFUSAL = RefusalMessage(name="a", rule="persons", text="too few", remedy="ask for more")
 
 
 def imported(source: str) -> set[str]:
@@ -45,6 +58,11 @@ def imported(source: str) -> set[str]:
     return found
 
 
+def attributes(source: str) -> set[str]:
+    """Every name that a file reads of something, as `message.pack`."""
+    return {node.attr for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Attribute)}
+
+
 def others() -> list[Path]:
     return sorted(path for path in NODES.rglob("*.py") if path.name != "egress.py")
 
@@ -52,6 +70,8 @@ def others() -> list[Path]:
 def test_egress_is_the_only_file_of_a_node_that_packs_messages() -> None:
     packing = {path.name for path in NODES.rglob("*.py") if imported(path.read_text("utf-8")) & PACKING}
     assert packing == {"egress.py"}
+    asking = {path.name for path in NODES.rglob("*.py") if attributes(path.read_text("utf-8")) & PACKING}
+    assert asking == {"egress.py"}
     assert len(others()) > 5
 
 
@@ -98,26 +118,36 @@ def test_only_the_flower_file_sends_a_body() -> None:
     assert {name for name, found in called.items() if found} <= {"flower.py", "process.py", "health.py"}, called
 
 
-@pytest.mark.parametrize("kind", ["ready", "refusal"])
-def test_a_plain_message_is_signed_by_the_node(kind: str) -> None:
-    raw = Egress(IDENTITY).send({"kind": kind, "name": "a"})
+@pytest.mark.parametrize("message", [READY, REFUSAL], ids=lambda message: message.kind)
+def test_a_plain_message_is_signed_by_the_node(message: ReadyMessage | RefusalMessage) -> None:
+    raw = Egress(IDENTITY).send(message)
     header, body = unpack(raw, UP)
     assert body == b""
     check_signature(header, body, [IDENTITY.public])
 
 
-@pytest.mark.parametrize("kind", ["upload", "approval", "mandate", "rows"])
-def test_nothing_else_is_a_plain_message(kind: str) -> None:
+@pytest.mark.parametrize(
+    "message",
+    [
+        UPLOAD,
+        ApprovalMessage(name="a", E="00", sig="00"),
+        CloseMessage(mandate="0" * 64),
+        {"kind": "rows", "name": "a"},
+        {"kind": "ready", "name": "a", "T": ""},
+    ],
+    ids=["upload", "approval", "close", "rows", "a dictionary"],
+)
+def test_nothing_else_is_a_plain_message(message: Any) -> None:
     egress = Egress(IDENTITY)
     with pytest.raises(AssertionError, match="ready or a refusal"):
-        egress.send({"kind": kind, "name": "a"})
+        egress.send(message)
     assert egress.sent == []
 
 
 def test_each_message_is_recorded_with_its_length_and_digest() -> None:
     egress = Egress(IDENTITY)
     approval = egress.send_approval(APPROVAL, "head")
-    left = [approval, egress.send({"kind": "ready", "name": "a"}), egress.send_upload(UPLOAD)]
+    left = [approval, egress.send(READY), egress.send_upload(UPLOAD)]
     assert [(s.kind, s.r) for s in egress.sent] == [("approval", -1), ("ready", -1), ("upload", 3)]
     assert [s.bytes for s in egress.sent] == [len(raw) for raw in left]
     assert [s.sha256 for s in egress.sent] == [hashlib.sha256(raw).hexdigest() for raw in left]
@@ -130,7 +160,8 @@ def test_what_cannot_be_recorded_does_not_leave() -> None:
             raise OSError("no room in the record")
 
     egress = Egress(IDENTITY, Full())
-    for send in (lambda: egress.send({"kind": "ready"}), lambda: egress.send_upload(UPLOAD)):
+    sending: list[Callable[[], bytes]] = [lambda: egress.send(READY), lambda: egress.send_upload(UPLOAD)]
+    for send in sending:
         with pytest.raises(OSError, match="no room"):
             send()
 

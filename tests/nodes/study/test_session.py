@@ -26,7 +26,8 @@ from trust.analyses.glm import Glm
 from trust.documents.mandate import SignedMandate
 from trust.documents.study import Study, plan
 from trust.errors import Refused, SourceInvalid
-from trust.protocol.messages import DOWN, UP, pack, pack_asks, pack_signed, unpack, unpack_asks
+from trust.protocol.asks import pack_asks, unpack_asks
+from trust.protocol.messages import DOWN, UP, pack, pack_signed, unpack
 from trust.secure_sum.errors import StoreUnavailable
 from trust.signing.envelope import Signer
 from trust.times import read_time
