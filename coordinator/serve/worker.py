@@ -101,7 +101,7 @@ class Worker:
 
     def __init__(self, settings: CoordinatorSettings, address: str, say: Callable[[str], None]) -> None:
         self.stop = threading.Event()
-        self._settings, self._address, self._say = settings, address, print_line
+        self._settings, self._address, self._say = settings, address, say
         self._engine = FlowerRun(address, settings.secrets(), self.stop)
         self._partners: dict[str, bytes] = {}
         self._children: list[_StudyChild] = []
