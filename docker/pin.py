@@ -40,7 +40,7 @@ def locked(text: str, images: Mapping[str, str]) -> dict[str, str]:
     found = dict(re.findall(r"^(\w+)=(\S+)$", text, re.MULTILINE))
     for name, image in images.items():
         if found.get(f"{name}_IMAGE") != image or not re.fullmatch("[0-9a-f]{64}", found.get(f"{name}_DIGEST", "")):
-            raise Stop(f"images.lock has no digest of {image}; write it anew: python3 docker/pin.py")
+            raise Stop(f"images.lock has no digest of {image}; write it again: python3 docker/pin.py")
     return {name: found[f"{name}_DIGEST"] for name in images}
 
 
@@ -73,7 +73,7 @@ def ask(image: str) -> str:
 def hexadecimal(digest: str, image: str) -> str:
     """The 64 digits.  Raises: Stop."""
     if not re.fullmatch("sha256:[0-9a-f]{64}", digest):
-        raise Stop(f"{digest[:80]!r} is no digest of {image}; expected sha256: and 64 hexadecimal digits")
+        raise Stop(f"{digest[:80]!r} is not a digest of {image}; expected sha256: and 64 hexadecimal digits")
     return digest.removeprefix("sha256:")
 
 
@@ -88,7 +88,7 @@ def main(arguments: Sequence[str]) -> int:
             return 0
         given = dict(argument.partition("=")[::2] for argument in arguments)
         if unknown := sorted(set(given) - set(images)):
-            print(f"{unknown[0]!r} is no image of images.toml; expected one of {', '.join(images)}", file=sys.stderr)
+            print(f"{unknown[0]!r} is not an image of images.toml; expected one of {', '.join(images)}", file=sys.stderr)
             return 2
         digests = {n: hexadecimal(given[n], image) if n in given else ask(image) for n, image in images.items()}
     except Stop as wrong:

@@ -20,7 +20,7 @@ from nodes.study.session import Session
 from tests.support.example import DATASET, HOSPITALS, POOLED
 from tests.support.trust_parts import Sessions, TrustParts
 from trust.documents.mandate import SignedMandate
-from trust.documents.study import plan
+from trust.documents.study import PlannedStudy, plan
 from trust.errors import Refused
 from trust.plain import mandate_page
 from trust.protocol.messages import DOWN, UP, unpack
@@ -69,7 +69,7 @@ def test_a_study_from_the_question_to_the_result() -> None:
     wire = Sessions(nodes, parts.keys.coordinator)
     scope = trust._scope(study)
     coordinator = Coordinator(parts.keys.coordinator, parts.keys.root, docket)
-    conducted = conduct(coordinator, filed.study, mandate, scope, wire)
+    conducted = conduct(coordinator, filed.study, mandate, PlannedStudy(study=study, scope=scope), wire)
 
     # 6  Roll call: each node's gate has passed, and its approval carries a key for this study only.
     asked = [unpack(raw, DOWN) for name, raw in wire.down if name == "east"]

@@ -205,7 +205,7 @@ class CoordinatorAtWork:
             "not_before": write_time(now()),
             "expires": write_time(now() + timedelta(days=30)),
         }
-        document = study(name or f"age-{self._count}", **(fields | changes)).document()
+        document = study(name or f"age-{self._count:05d}", **(fields | changes)).document()
         return sign("study", document, signer or self.keys.researcher)
 
     def filed(self, state: str = "filed") -> str:
