@@ -165,7 +165,7 @@ def test_explain_with_a_dataset_a_partner_s_policy_and_an_organisation(run: Run,
     words = ["explain", folder, str(tmp_path / "study.json"), "--dataset", str(heart), "--policy", str(own), *AT]
     code, out, err = run(*words, "--country", "FR", "--kind", "hospital")
     assert (code, err) == (1, "")
-    assert "by the partner's policy “own”" in out
+    assert "under the partner's policy “own”" in out
     assert out.endswith("  persons = 30\n")
     code, out, _ = run(*words, "--partners", "2")
     assert code == 1
