@@ -88,7 +88,9 @@ def main(arguments: Sequence[str]) -> int:
             return 0
         given = dict(argument.partition("=")[::2] for argument in arguments)
         if unknown := sorted(set(given) - set(images)):
-            print(f"{unknown[0]!r} is not an image of images.toml; expected one of {', '.join(images)}", file=sys.stderr)
+            print(
+                f"{unknown[0]!r} is not an image of images.toml; expected one of {', '.join(images)}", file=sys.stderr
+            )
             return 2
         digests = {n: hexadecimal(given[n], image) if n in given else ask(image) for n, image in images.items()}
     except Stop as wrong:

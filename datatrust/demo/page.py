@@ -24,7 +24,7 @@ def write_page(story: Story, words: Words, path: Path) -> Path:
         words,
         title=words("title"),
         version=version("datatrust-federation"),
-        seed=SEED,
+        seed=str(SEED),
         titles=titles,
         facts=_facts(story, words),
         pictures={

@@ -28,7 +28,7 @@ _QUESTIONS_SHOWN = 3
 def screen(story: Story, words: Words) -> Iterator[str]:
     """Every line but the last ones."""
     yield from [words("title"), "=" * len(words("title"))]
-    yield from _text(f"{words('what_1')} {words('made_up', seed=SEED)}")
+    yield from _text(f"{words('what_1')} {words('made_up', seed=str(SEED))}")
     yield from _heading(1, words("seed_title"))
     yield from _table(tables.seed_table(story, words), words)
     yield from _text(f"{words('seed_rebuilt')} {words('seed_short')}")

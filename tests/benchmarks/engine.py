@@ -154,7 +154,7 @@ def _stock(folder: Path, address: str, running: list[subprocess.Popen[bytes]]) -
     bundle = {**coordinator.flower.grid._NO_CODE, "none.py": _APP}
     try:
         nodes = _connected(run, _keys(own))
-        with mock.patch.object(coordinator.flower, "_NO_CODE", bundle):
+        with mock.patch.object(coordinator.flower.grid, "_NO_CODE", bundle):
             run.open()
         return _rounds(run, nodes, 3, stock=True)
     finally:

@@ -52,6 +52,7 @@ from trust.analyses.base import Analysis, Arrays, Ask, Run, Scope, Sum, count, r
 from trust.dataset.rows import Rows
 from trust.errors import DataTrustError
 from trust.privacy.protections import Protections
+from trust.protocol.messages import RefusalMessage
 from trust.secure_sum import decode_sum, encode_sum
 
 
@@ -312,7 +313,7 @@ def test_a_refusal_that_quotes_a_value_would_be_found(trust: Any, what: str) -> 
     """A node's message built by hand, signed and packed as nodes do it."""
     egress = Egress(trust._keys.partners["b"].sign)
     text = f"the value {CANARIES[what]} is not allowed"
-    raw = egress.send({"kind": "refusal", "name": "b", "rule": "source-invalid", "text": text, "remedy": ""})
+    raw = egress.send(RefusalMessage(name="b", rule="source-invalid", text=text, remedy=""))
     assert found_in(raw) == [what]
     assert found_in(f"x{base64.b64encode(text.encode()).decode()}y") == [what]
     assert found_in(text.encode("utf-16-le")) == [what]

@@ -214,7 +214,7 @@ def test_no_node_runs_what_it_is_sent(live: Live, tmp_path: Path, monkeypatch: p
     """A bundle with a ClientApp, and pickled bytes in every place that a message has."""
     mark = tmp_path / "ran"
     code = f"import pathlib\npathlib.Path({str(mark)!r}).touch()\napp = None\n".encode()
-    monkeypatch.setattr(coordinator.flower, "_NO_CODE", {**coordinator.flower.grid._NO_CODE, "none.py": code})
+    monkeypatch.setattr(coordinator.flower.grid, "_NO_CODE", {**coordinator.flower.grid._NO_CODE, "none.py": code})
     settings = live.settings()
     engine = FlowerRun(live.processes.address, settings.secrets())
     engine.open()
@@ -276,7 +276,7 @@ def test_an_answer_whose_content_never_comes_is_asked_for_again(live: Live, monk
         if len(pushed) > 1:
             push_objects(*arguments, **named)
 
-    monkeypatch.setattr(nodes.flower, "push_objects", push)
+    monkeypatch.setattr(nodes.serve.flower, "push_objects", push)
     thread = threading.Thread(target=node.run, daemon=True)
     thread.start()
     engine = FlowerRun(live.processes.address, settings.secrets())

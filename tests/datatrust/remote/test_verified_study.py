@@ -58,13 +58,13 @@ def test_all_of_250_studies_are_seen(
 @pytest.mark.parametrize(
     ("lie", "kind", "words"),
     [
-        (lambda it: it["studies"], MessageInvalid, "not a list of studies"),
-        (lambda it: it | {"studies": None}, MessageInvalid, "not a list of studies"),
+        (lambda it: it["studies"], MessageInvalid, "no list of studies"),
+        (lambda it: it | {"studies": None}, MessageInvalid, "no list of studies"),
         (lambda it: it | {"next": 0}, MessageInvalid, "does not go on"),
         (lambda it: it | {"next": "1"}, MessageInvalid, "does not go on"),
         (lambda it: it | {"next": True}, MessageInvalid, "does not go on"),
         (lambda it: {"studies": [], "next": 1}, MessageInvalid, "does not go on"),
-        (lambda it: it | {"studies": it["studies"] * 101}, MessageInvalid, "not a list of studies"),
+        (lambda it: it | {"studies": it["studies"] * 101}, MessageInvalid, "no list of studies"),
         (lambda it: it | {"studies": it["studies"] * 2}, MessageInvalid, "a study twice"),
     ],
 )
