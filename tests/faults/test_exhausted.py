@@ -171,11 +171,11 @@ def test_a_study_that_got_on_before_its_process_died_is_gone_on_with(tmp_path: P
 @pytest.mark.slow
 def test_a_process_that_hangs_is_ended_and_another_goes_on(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     """As one does for which a thread could not begin: it renews its lease no more, and does not end."""
-    monkeypatch.setattr(module, "LEASE", 3.0)
+    monkeypatch.setattr(module, "LEASE_SECONDS", 3.0)
     monkeypatch.setattr(module, "_CONNECTED_SECONDS", 0.0)
     with closing(worker._settings.docket()) as docket:
         worker._hand_out(docket)
-        monkeypatch.setattr(module, "LEASE", 0.5)
+        monkeypatch.setattr(module, "LEASE_SECONDS", 0.5)
         (hangs,) = worker._children
         os.kill(hangs.process.pid or 0, signal.SIGSTOP)
         worker._reap(docket)

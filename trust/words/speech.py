@@ -66,7 +66,7 @@ class Speech(string.Formatter):
 
     def share(self, value: float) -> str:
         """0.25 as 25 %."""
-        return self("percent", value=(Decimal(repr(value)) * 100).normalize() + Decimal(0))
+        return self("percent", value=Decimal(format((Decimal(repr(value)) * 100).normalize(), "f")))
 
     def day(self, year: int, month: int, day: int) -> str:
         """22 February 2027, 22 février 2027."""
