@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import tomli_w
+
 from trust.errors import InvalidInput
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "parse_toml",
     "read_file",
     "read_secret",
+    "toml_value",
     "write_new",
     "writing",
 ]
@@ -47,6 +50,11 @@ def parse_toml(
         raise error(f"{name} is not UTF-8 text", remedy="save it as UTF-8") from None
     except (tomllib.TOMLDecodeError, RecursionError) as wrong:
         raise error(f"{name} is not valid TOML: {wrong}") from None
+
+
+def toml_value(value: str | int | float | bool) -> str:
+    """One value as it stands after the `=` of a TOML file: every character is kept, as JSON's escapes would not."""
+    return tomli_w.dumps({"x": value}).removeprefix("x = ").removesuffix("\n")
 
 
 # ---- secrets

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import shutil
@@ -20,7 +19,7 @@ from trust.dataset.dataset import Dataset
 from trust.documents.root import TrustRoot
 from trust.documents.verification import check_roots
 from trust.errors import DataTrustError, InvalidInput, MessageInvalid, Refused
-from trust.files import data_folder, read_file, write_new, writing
+from trust.files import data_folder, read_file, toml_value, write_new, writing
 from trust.signing.envelope import Envelope, Signer, sha256
 from trust.signing.json_text import read_envelopes
 from trust.signing.key_files import Passphrase, read_signer, write_key
@@ -256,7 +255,7 @@ def _write(folder: Path, checked: _CheckedRequest, hosts: Sequence[str], now: da
 
 def settings_toml(file: File) -> bytes:
     """coordinator.toml, with what each field means."""
-    return _TOML.format(**{name: json.dumps(value) for name, value in file.model_dump().items()}).encode()
+    return _TOML.format(**{name: toml_value(value) for name, value in file.model_dump().items()}).encode()
 
 
 def write_invitation(settings: CoordinatorSettings) -> bytes:

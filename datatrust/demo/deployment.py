@@ -5,7 +5,6 @@ Each process reads its own part of one folder.  The process that starts them end
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import subprocess
@@ -15,6 +14,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+
+import tomli_w
 
 from coordinator.operate.certificates import certify
 from coordinator.serve.worker import READY
@@ -86,29 +87,23 @@ def _toml(source: Source) -> bytes:
     """
     if not isinstance(source.url, str | Path) or not isinstance(source.opt_out, str | Path | None):
         raise InvalidInput("a source or its opt-outs in memory", expected="a file or a database", remedy="write a file")
-    fields = {"url": _place(source.url), "table": source.table, "invalid": source.invalid}
+    fields = {
+        "url": _place(source.url),
+        "table": source.table,
+        "invalid": source.invalid,
+        "missing": list(source.missing),
+        "columns": dict(source.columns),
+        "levels": {column: dict(levels) for column, levels in source.levels.items()},
+    }
     if source.opt_out is not None:
         fields["opt_out"] = _place(source.opt_out)
-    lines = [f"{name} = {_value(value)}" for name, value in fields.items()]
-    lines += [f"missing = {_value(list(source.missing))}"]
-    lines += ["[columns]", *(f"{_value(name)} = {_value(column_name)}" for name, column_name in source.columns.items())]
-    for column, levels in source.levels.items():
-        lines += [
-            f"[levels.{_value(column)}]",
-            *(f"{_value(column_name)} = {_value(level)}" for column_name, level in levels.items()),
-        ]
-    return ("\n".join(lines) + "\n").encode()
+    return tomli_w.dumps(fields).encode()
 
 
 def _place(place: str | Path) -> str:
     """A database's address as it is; a file, which a node would look for beside `source.toml`, with its whole path."""
     is_file = isinstance(place, Path) or not (scheme(place) or place.startswith("#"))
     return str(Path(place).absolute()) if is_file else str(place)
-
-
-def _value(value: object) -> str:
-    """In TOML: a text, a boolean, a number, or a list of texts.  A text of JSON is one, but for DEL."""
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 class Processes:

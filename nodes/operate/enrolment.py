@@ -6,7 +6,6 @@ root that is pinned; that it names this node's keys; the charter by the root's d
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import ssl
@@ -25,7 +24,7 @@ from trust.dataset.dataset import Dataset
 from trust.documents.invitation import Invitation
 from trust.documents.root import Root, TrustRoot
 from trust.errors import InvalidInput, Refused
-from trust.files import write_new, writing
+from trust.files import toml_value, write_new, writing
 from trust.secure_sum.frames import is_name
 from trust.signing.envelope import Envelope, sha256
 from trust.signing.read import read_envelope, read_roots
@@ -100,25 +99,20 @@ def init(home: Path, name: str) -> PartnerFile:
 
 def node_toml(toml: NodeToml) -> bytes:
     """node.toml with what each field means."""
-    metrics = "true" if toml.metrics else "false"
     lines = [
         "# A partner's node.  `datatrust node check` reads it; an unknown name is an error.",
-        f"name = {_text(toml.name)}",
+        f"name = {toml_value(toml.name)}",
         "# How it reaches the trust; `datatrust node enrol` writes both.",
-        f"coordinator = {_text(toml.coordinator)}",
-        f"superlink = {_text(toml.superlink)}",
+        f"coordinator = {toml_value(toml.coordinator)}",
+        f"superlink = {toml_value(toml.superlink)}",
         '# A proxy for both, "http://host:port"; empty: none.',
-        f"proxy = {_text(toml.proxy)}",
+        f"proxy = {toml_value(toml.proxy)}",
         "# Where this machine alone can ask how the node is (/livez, /readyz); empty: nowhere.",
-        f"health = {_text(toml.health)}",
+        f"health = {toml_value(toml.health)}",
         "# Whether figures are given there too (/metrics).",
-        f"metrics = {metrics}",
+        f"metrics = {toml_value(toml.metrics)}",
     ]
     return ("\n".join(lines) + "\n").encode()
-
-
-def _text(value: str) -> str:
-    return json.dumps(value)
 
 
 # ---- enrol
