@@ -26,7 +26,7 @@ from coordinator.docket.database import Database, open_database
 from coordinator.operate.home import new_folder, replace_file, settings_toml, write_invitation
 from coordinator.settings import CoordinatorSettings
 from trust.canonical import Model, canonical, read_model
-from trust.documents.register_checks import coordinator_keys
+from trust.documents.register_checks import coordinator_key_history
 from trust.documents.root import TrustRoot
 from trust.errors import InvalidInput, Refused
 from trust.files import read_file, read_secret, write_new
@@ -183,7 +183,7 @@ def _check_contains(note: str, entries: list[bytes], files: Mapping[str, bytes])
     """Raises: Refused where the register does not contain what somebody else has seen of it."""
     names = sorted((name for name in files if name.startswith("roots/")), key=lambda name: (len(name), name))
     versions = [TrustRoot(Envelope.read(_json(files[name])).unverified_payload) for name in names]
-    checkpoint = read_checkpoint(note, register_origin(versions[0].root.trust), coordinator_keys(versions))
+    checkpoint = read_checkpoint(note, register_origin(versions[0].root.trust), coordinator_key_history(versions))
     if checkpoint.size > len(entries):
         text = f"the backup's register has {len(entries)} entries, and the checkpoint is of one with {checkpoint.size}"
         raise Refused("state-rolled-back", text, remedy="use a later backup: what others have seen must not be denied")

@@ -35,7 +35,7 @@ from trust.logs.merkle import Entry
 from trust.secure_sum.messages import Record, signature_is_valid
 from trust.signing.envelope import Envelope, sha256
 
-__all__ = ["chain", "check_register", "coordinator_keys", "last_heads", "latest_note"]
+__all__ = ["chain", "check_register", "coordinator_key_history", "last_heads", "latest_note"]
 
 Digest: TypeAlias = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 _ASK = "ask who runs the trust, and tell its auditor"
@@ -147,7 +147,7 @@ def chain(roots: Sequence[Envelope]) -> list[TrustRoot]:
     return versions
 
 
-def coordinator_keys(versions: Sequence[TrustRoot]) -> list[bytes]:
+def coordinator_key_history(versions: Sequence[TrustRoot]) -> list[bytes]:
     """Raw keys of the coordinator, the newest version's first."""
     return [key for version in reversed(versions) for key in version.root.keys_of("coordinator").values()]
 
@@ -168,7 +168,7 @@ def last_heads(db: Connection) -> dict[str, str]:
 
 def _checkpoint(db: Connection, versions: Sequence[TrustRoot], head: Checkpoint) -> Decision:
     try:
-        checkpoint = read_checkpoint(latest_note(db), head.origin, coordinator_keys(versions))
+        checkpoint = read_checkpoint(latest_note(db), head.origin, coordinator_key_history(versions))
     except (Refused, InvalidInput) as wrong:
         return _no("checkpoint", wrong)
     if checkpoint != head:
@@ -179,7 +179,7 @@ def _checkpoint(db: Connection, versions: Sequence[TrustRoot], head: Checkpoint)
 
 def _earlier(log: Logbook, note: str, versions: Sequence[TrustRoot]) -> Decision:
     try:
-        old = read_checkpoint(note, register_origin(versions[-1].root.trust), coordinator_keys(versions))
+        old = read_checkpoint(note, register_origin(versions[-1].root.trust), coordinator_key_history(versions))
     except Refused as wrong:
         return _no("earlier", wrong)
     size, _ = log.head()
@@ -247,7 +247,7 @@ class _Reading:
 
     @property
     def _coordinator(self) -> list[bytes]:
-        return coordinator_keys(self._versions[: self._entries_read])
+        return coordinator_key_history(self._versions[: self._entries_read])
 
     def _root(self, _: str, body: _SignedBody) -> None:
         """The chain of the folder is verified already: the same bytes are enough."""
