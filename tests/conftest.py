@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 
 import datatrust as dt
+from tests.support.command import Run, command_runner
 
 DATA = Path(__file__).parent / "data"
 SHARED = Path(os.environ.get("DATATRUST_SHARED", Path(__file__).parents[2] / "shared"))
@@ -38,6 +39,12 @@ def shared() -> Path:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The long ones first, those of whole machines before all, so that no worker has them left at the end."""
     items.sort(key=lambda item: (item.get_closest_marker("slow") is None, "e2e" not in item.path.parts))
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """`run("key", "show", path)`: exit code, standard output, standard error; never a traceback."""
+    return command_runner(capsys)
 
 
 class Oracle:

@@ -1,37 +1,16 @@
-"""Running a command as its user does, and a folder in which a trust is founded."""
+"""A folder in which a trust is founded."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeAlias
 
 import pytest
 
-from datatrust.cli import main as cli
+from tests.support.command import Run
 from tests.support.founding import FOUNDING, PARTNERS, SIGNERS, opened
 from trust.documents.root import Root
 from trust.signing.key_files import new_key, write_key
-
-Run: TypeAlias = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """`run("key", "show", path)`: exit code, standard output, standard error; never a traceback."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as left:
-            cli.main([str(argument) for argument in arguments])
-        said = capsys.readouterr()
-        assert "Traceback" not in said.err
-        return int(left.value.code or 0), said.out, said.err
-
-    return call
-
-
-# ---- a trust to be founded
 
 
 @pytest.fixture(scope="session")

@@ -17,8 +17,8 @@ from coordinator.docket.database import open_database
 from coordinator.operate.backup import LEFT_OUT, TABLES
 from coordinator.settings import CoordinatorSettings
 from tests.coordinator.test_settings import home as trust_home
-from tests.datatrust.conftest import Run
 from tests.support import committee
+from tests.support.command import Run
 from tests.support.committee import Desk
 from tests.support.postgres import new_schema, postgres
 from trust.errors import Refused

@@ -3,35 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import datatrust as dt
-from datatrust.cli import main as cli
 from tests.conftest import DATA
 from tests.support.charters import NOW, PERMIT, forbid, permit, study, write
+from tests.support.command import Run, command_runner
 from trust.dataset.dataset import Dataset
 from trust.signing.envelope import Signer, sign
 from trust.times import write_time
 
-Run = Callable[..., tuple[int, str, str]]
 AT = ("--at", write_time(NOW))
 
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """`run("charter", "show", folder)`: exit code, standard output, standard error."""
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as left:
-            cli.main(["charter", *arguments])
-        said = capsys.readouterr()
-        assert "Traceback" not in said.err
-        return int(left.value.code or 0), said.out, said.err
-
-    return call
+    """`run("show", folder)`: `datatrust charter show FOLDER`."""
+    return command_runner(capsys, "charter")
 
 
 @pytest.mark.parametrize("words", [(), ("lint",), ("show",), ("test",), ("explain",)])

@@ -14,7 +14,7 @@ from cryptography import x509
 from coordinator.operate.certificates import names_of
 from coordinator.operate.home import root_fingerprint
 from coordinator.settings import CoordinatorSettings
-from tests.datatrust.conftest import Run
+from tests.support.command import Run
 from tests.support.founding import FOUNDING, ident
 from trust.documents.invitation import Invitation
 from trust.documents.root import TrustRoot

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from datatrust.person.passphrase import ENVIRONMENT
-from tests.datatrust.conftest import Run
+from tests.support.command import Run
 from trust.signing.key_files import read_public, read_seal, read_signer
 
 PASSPHRASE = "correct horse battery"

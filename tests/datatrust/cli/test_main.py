@@ -16,23 +16,9 @@ import sqlalchemy
 import datatrust as dt
 from datatrust.cli import main as cli
 from tests.conftest import DATA
+from tests.support.command import Run
 
-Run = Callable[..., tuple[int, str, str]]
 HEART = str(DATA / "heart.yaml")
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """`run("dataset", "show", path)`: exit code, standard output, standard error."""
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as left:
-            cli.main(list(arguments))
-        said = capsys.readouterr()
-        assert "Traceback" not in said.err
-        return int(left.value.code or 0), said.out, said.err
-
-    return call
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from datatrust.person.passphrase import ENVIRONMENT
 from nodes.keys import NodeKeys
 from nodes.settings import NodeSettings
-from tests.datatrust.conftest import Run
+from tests.support.command import Run
 from tests.support.node_homes import Founders, contents, copied, make_homes
 from trust.signing.envelope import key_id, sha256
 

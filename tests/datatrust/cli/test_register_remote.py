@@ -11,7 +11,7 @@ import pytest
 from coordinator.api import create_app
 from datatrust.in_process.folder import TrustFolder
 from datatrust.person.pins import folder
-from tests.datatrust.conftest import Run
+from tests.support.command import Run
 from tests.support.served_coordinator import WIDE, Liar, Served, served
 from tests.support.trust_copies import only
 from trust.logs.checkpoint import Checkpoint, register_origin, sign_checkpoint

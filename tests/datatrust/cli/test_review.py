@@ -20,7 +20,7 @@ from datatrust.in_process.folder import TrustFolder
 from datatrust.person.passphrase import ENVIRONMENT
 from nodes.state.store import SqliteStore
 from nodes.study.notices import Notices
-from tests.datatrust.conftest import Run
+from tests.support.command import Run
 from tests.support.trust_copies import PASSPHRASE, close, copy, key, member, only, opened, quick, submit
 from trust.documents.root import TrustRoot
 from trust.errors import Refused

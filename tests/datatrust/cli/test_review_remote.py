@@ -17,7 +17,7 @@ from coordinator.docket.docket import Docket
 from datatrust.in_process.folder import TrustFolder
 from datatrust.person.passphrase import ENVIRONMENT
 from datatrust.remote.committee_desk import Desk, RemoteDesk
-from tests.datatrust.conftest import Run
+from tests.support.command import Run
 from tests.support.served_coordinator import WIDE, Liar, Raw, Served, served
 from tests.support.trust_copies import PASSPHRASE, close, member, only, submit
 from trust.documents.root import TrustRoot
@@ -96,7 +96,7 @@ def test_two_members_sign_from_their_own_machines_and_the_mandate_is_in_force(
     code, out, _ = review("sign", only(here.folder), "--yes", "--lang", "fr", member=1)
     assert (code, out.splitlines()[-1]) == (
         0,
-        f"signé\N{NO-BREAK SPACE}: {NUMBER}\N{NARROW NO-BREAK SPACE}; mandat en vigueur",
+        f"signé : {NUMBER}\N{NARROW NO-BREAK SPACE}; mandat en vigueur",
     )
     assert docket.mandate(NUMBER) == docket.find(NUMBER).mandate
     code, out, _ = review("sign", NUMBER, "--yes", member=1)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from nodes.keys import NodeKeys
-from tests.datatrust.conftest import Run
+from tests.support.command import Run
 from tests.support.founding import FOUNDING, change, ident
 from trust.canonical import canonical
 from trust.documents.root import Root, TrustRoot

@@ -12,7 +12,7 @@ from coordinator.api import create_app
 from datatrust.in_process.folder import TrustFolder
 from datatrust.person import pins
 from datatrust.person.passphrase import ENVIRONMENT
-from tests.datatrust.conftest import Run
+from tests.support.command import Run
 from tests.support.served_coordinator import WIDE, Liar, Served, served
 from tests.support.trust_copies import PASSPHRASE, member
 from trust.canonical import canonical

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from datatrust.in_process.keys import RoleKeys
-from tests.datatrust.conftest import Run
+from tests.support.command import Run
 from tests.support.founding import NEXT_YEAR, ident, opened
 from trust.charters.charter import Charter
 from trust.documents.root import Root, TrustRoot

@@ -13,7 +13,7 @@ import pytest
 
 import datatrust as dt
 from coordinator.api import create_app
-from tests.datatrust.conftest import Run
+from tests.support.command import Run
 from tests.support.served_coordinator import WIDE, Liar, Served, free_port, invite, served
 from tests.support.trust_copies import ASKED, only
 from trust.canonical import canonical

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from datatrust.founding.files import moment
-from tests.datatrust.conftest import Run
+from tests.support.command import Run
 from tests.support.founding import FOUNDING, NEXT_YEAR, NOW, change, ident, opened
 from trust.canonical import canonical
 from trust.charters.charter import Charter

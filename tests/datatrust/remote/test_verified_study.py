@@ -10,7 +10,7 @@ from datatrust.in_process.folder import TrustFolder
 from datatrust.remote.committee_desk import RemoteDesk
 from datatrust.remote.remote_trust import RemoteTrust
 from datatrust.remote.verified_study import shown_studies
-from tests.datatrust.conftest import Run
+from tests.support.command import Run
 from tests.support.remote_trust import here, liar, own_home, trust
 from tests.support.served_coordinator import Liar, Served
 from tests.support.trust_copies import PASSPHRASE, member, only

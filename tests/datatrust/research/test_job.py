@@ -22,7 +22,7 @@ from datatrust.in_process import local_trust as federation
 from datatrust.in_process.folder import TrustFolder
 from datatrust.person.passphrase import ENVIRONMENT
 from datatrust.research.result import Job, Result
-from tests.datatrust.conftest import Run
+from tests.support.command import Run
 from tests.support.example import DATASET, HOSPITALS, small_trust
 from tests.support.log_tampering import CHANGES
 from tests.support.trust_copies import ASKED, PASSPHRASE, close, copy, key, member, only, opened
