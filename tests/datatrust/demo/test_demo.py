@@ -176,7 +176,7 @@ def test_the_screen_in_french(tmp_path: Path) -> None:
     lines = out.splitlines()
     for said in ("0,1443", "0,6690", "non définie", "Ce qui a été refusé", "rapport de", "élargir la cohorte"):
         assert said in out
-    assert "sans un des patients : refusée par differencing" in out
+    assert "sans l’un des patients : refusée par differencing" in out
     assert re.fullmatch(r"vérifié : (\d+) sur \1", lines[-4])
     assert lines[-1] == f"rapport : {tmp_path / 'report.html'}"
     assert max(map(len, lines[:-3])) <= 88
