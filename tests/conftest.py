@@ -13,9 +13,14 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from hypothesis import settings
 
 import datatrust as dt
 from tests.support.command import Run, command_runner
+
+# A slow machine is no fault of an example: how long one takes is not what these tests are about.
+settings.register_profile("datatrust", deadline=None)
+settings.load_profile("datatrust")
 
 DATA = Path(__file__).parent / "data"
 SHARED = Path(os.environ.get("DATATRUST_SHARED", Path(__file__).parents[2] / "shared"))

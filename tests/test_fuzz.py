@@ -34,9 +34,7 @@ from trust.protocol.messages import DOWN, UP, pack, unpack
 from trust.secure_sum import Layout, Record, Upload
 from trust.signing.envelope import Envelope, Signer, sign, signers_of
 
-many = settings(
-    max_examples=1_000, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-)
+many = settings(max_examples=1_000, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 HEART = Dataset.load(DATA / "heart.yaml")
 HEART_TEXT = (DATA / "heart.yaml").read_text()
 STUDY: dict[str, Any] = {

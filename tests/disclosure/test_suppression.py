@@ -115,21 +115,21 @@ small_tables = st.one_of(
 
 class TestAnAttacker:
     @given(counts=small_tables)
-    @settings(deadline=None, max_examples=80 if FULL else 40)
+    @settings(max_examples=80 if FULL else 40)
     def test_finds_no_hidden_cell_to_within_less_than_k(self, counts: Any) -> None:
         hidden = hide(counts)
         assert (counts[~hidden] >= K).all()
         assert hidden.all() or least_width(counts, hidden, K) >= K
 
     @given(counts=small_tables)
-    @settings(deadline=None, max_examples=40 if FULL else 20)
+    @settings(max_examples=40 if FULL else 20)
     def test_finds_none_where_zeros_are_shown(self, counts: Any) -> None:
         hidden = hide(counts, zero_is_small=False)
         assert ((counts[~hidden] >= K) | (counts[~hidden] == 0)).all()
         assert hidden.all() or least_width(counts, hidden, K, zero_is_small=False) >= K
 
     @given(counts=small_tables, data=st.data())
-    @settings(deadline=None, max_examples=40 if FULL else 20)
+    @settings(max_examples=40 if FULL else 20)
     def test_finds_no_cell_of_too_few_partners(self, counts: Any, data: st.DataObject) -> None:
         few = np.array(data.draw(st.lists(st.booleans(), min_size=counts.size, max_size=counts.size))).reshape(
             counts.shape
@@ -151,7 +151,7 @@ class TestAnAttacker:
 
     @pytest.mark.slow
     @given(counts=small_tables)
-    @settings(deadline=None, max_examples=400 if FULL else 80)
+    @settings(max_examples=400 if FULL else 80)
     def test_finds_no_hidden_cell_in_many_tables(self, counts: Any) -> None:
         """Where all of a table is hidden, what its margins give away together is not the table's doing."""
         hidden = hide(counts)
@@ -164,7 +164,7 @@ class TestAnAttacker:
     ).filter(lambda cells: sum(cells) >= 3),
     zero_is_small=st.booleans(),
 )
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_trying_every_table_that_is_possible_finds_no_hidden_cell(cells: list[int], zero_is_small: bool) -> None:
     """By brute force: all tables of whole numbers with what is shown of this one."""
     k = 3

@@ -200,7 +200,7 @@ def tables(draw: st.DrawFn, shapes: Any = SHAPES, largest: int = 60) -> np.ndarr
 
 
 @given(tables(), st.sampled_from([2, 5, K]), st.booleans())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_every_cell_that_is_shown_has_k_persons(table: np.ndarray, k: int, zero_is_small: bool) -> None:
     shown = table[~hide(table, k, zero_is_small=zero_is_small)]
     assert ((shown >= k) | ((shown == 0) & (not zero_is_small))).all()
@@ -213,14 +213,14 @@ def attack(table: np.ndarray, k: int, zero_is_small: bool) -> None:
 
 
 @given(tables(), st.sampled_from([2, 5, K]), st.booleans())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_no_hidden_cell_is_bounded_within_less_than_k(table: np.ndarray, k: int, zero_is_small: bool) -> None:
     attack(table, k, zero_is_small)
 
 
 @pytest.mark.slow
 @given(tables(shapes=[*SHAPES, (5, 6), (3, 3, 3), (2, 2, 2, 2)]), st.sampled_from([2, 5, K]), st.booleans())
-@settings(max_examples=300 if FULL else 40, deadline=None)
+@settings(max_examples=300 if FULL else 40)
 def test_no_hidden_cell_of_many_tables_is_bounded_within_less_than_k(
     table: np.ndarray, k: int, zero_is_small: bool
 ) -> None:
@@ -228,7 +228,7 @@ def test_no_hidden_cell_of_many_tables_is_bounded_within_less_than_k(
 
 
 @given(tables(), st.data())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_no_cell_hidden_for_too_few_partners_is_bounded_within_less_than_k(
     table: np.ndarray, data: st.DataObject
 ) -> None:
@@ -242,7 +242,7 @@ def test_no_cell_hidden_for_too_few_partners_is_bounded_within_less_than_k(
 
 
 @given(tables(shapes=[(3,), (2, 2), (2, 3), (2, 2, 2)], largest=9), st.booleans())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_no_attacker_who_tries_all_tables_of_whole_numbers_does_better(table: np.ndarray, zero_is_small: bool) -> None:
     k = 3
     hidden = hide(table, k, zero_is_small=zero_is_small)

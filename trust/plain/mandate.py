@@ -253,7 +253,7 @@ class _Writer:
         return (self._item(key) for key in keys)
 
 
-_REMAINS = ("coordinator", "operator", "twice", "false", "difference")
+_REMAINS = ("researcher", "coordinator", "operator", "twice", "false", "difference")
 
 
 def _quote(text: str) -> Iterator[Line]:

@@ -23,7 +23,7 @@ DOCUMENTS = {
 """Where one is handed in, and by whom."""
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 @pytest.mark.parametrize("address", DOCUMENTS, ids=" ".join)
 def test_no_bytes_of_a_document_are_more_than_the_application_can_answer(
@@ -39,7 +39,7 @@ def test_no_bytes_of_a_document_are_more_than_the_application_can_answer(
         assert answer.headers["content-type"] == "application/problem+json"
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     name=st.sampled_from(["Signature", "Signature-Input", "Content-Digest", "Host", "Content-Type", "Content-Length"]),
     value=st.binary(max_size=60).filter(lambda raw: not set(raw) & set(b"\r\n\x00")),

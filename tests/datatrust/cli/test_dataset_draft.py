@@ -45,7 +45,7 @@ def test_bounds_lie_beyond_the_extremes(values: list[float], bounds: tuple[float
 
 
 @given(st.lists(st.integers(-100_000, 100_000).filter(bool), min_size=30, max_size=60, unique=True))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_extreme_is_printed(values: list[int]) -> None:
     low, high = drafted(values).bounds
     assert low <= min(values) <= max(values) <= high

@@ -42,7 +42,7 @@ DATASET = Dataset(
     ),
 )
 TYPES = {"row": "integer", "n": "integer", "x": "double precision", "g": "bigint", "b": "boolean", "d": "text"}
-ORDINARY = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+ORDINARY = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def table(n: int = 150) -> pd.DataFrame:

@@ -157,7 +157,7 @@ def test_an_undone_transaction_and_then_another_process_that_writes_as_much(at: 
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 4), st.booleans()), max_size=12))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_two_objects_take_turns_and_some_turns_are_undone(
     tmp_path_factory: pytest.TempPathFactory, turns: list[tuple[bool, int, bool]]
 ) -> None:

@@ -96,7 +96,7 @@ def values(kind: str, rng: np.random.Generator, n: int) -> np.ndarray:
 
 
 @pytest.mark.slow
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(
     kind=st.sampled_from(["even", "heaps", "one", "tail", "two", "tiny"]),
     n=st.integers(44, 300),

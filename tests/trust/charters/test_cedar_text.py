@@ -200,7 +200,7 @@ def test_what_a_policy_reads(condition: str, reads: set[str]) -> None:
 RESEARCH = (Path(__file__).parents[3] / "trust" / "charters" / "research" / "policies.cedar").read_bytes()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(our.mutated(st.just(RESEARCH)))
 def test_spoilt_policies_are_policies_or_a_fault_of_ours(raw: bytes) -> None:
     text = raw.decode("utf-8", "replace")

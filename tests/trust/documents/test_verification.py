@@ -48,7 +48,7 @@ from trust.times import read_time
 RAW = file_of(SIGNED)
 PINNED = TrustRoot.founding(ROOT)
 ORDER = ["file", "root", "result", "mandate", "study", "rules", "register"]
-many = settings(max_examples=1_000, deadline=None, suppress_health_check=list(HealthCheck))
+many = settings(max_examples=1_000, suppress_health_check=list(HealthCheck))
 some = settings(many, max_examples=1_000 if FULL else 150)
 
 

@@ -187,7 +187,7 @@ def test_bytes_that_are_not_canonical_are_refused(kind: Kind, read: Read, docume
         read(sign(kind, document, MEMBER).model_copy(update={"payload": loose}), ROOT)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=300) | st.just(canonical(REFUSAL)) | st.just(canonical(REVOCATION)), st.booleans())
 def test_any_bytes_are_read_or_refused(raw: bytes, revoke: bool) -> None:
     kind: Kind = "revocation" if revoke else "vote"

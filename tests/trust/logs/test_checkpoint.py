@@ -140,7 +140,7 @@ def test_a_journal_and_a_register_of_one_trust_have_different_origins() -> None:
 
 
 @given(st.integers(0, len(NOTE) - 1), st.characters(), st.sampled_from(["set", "insert", "delete"]))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_a_changed_character_never_gives_another_checkpoint(at: int, character: str, how: str) -> None:
     changed = {
         "set": NOTE[:at] + character + NOTE[at + 1 :],
@@ -155,7 +155,7 @@ def test_a_changed_character_never_gives_another_checkpoint(at: int, character: 
 
 
 @given(st.text(max_size=300))
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 def test_no_other_error_than_ours(text: str) -> None:
     for whole in (text, f"{ORIGIN}\n7\n{text}", NOTE + text, NOTE.replace("\n\n", f"\n{text}\n\n")):
         try:

@@ -255,7 +255,7 @@ def stands(check: Any, *arguments: Any) -> bool:
 
 
 @given(sizes, st.data())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_an_entry_with_a_changed_leaf_index_path_or_root_is_refused(size: int, data: st.DataObject) -> None:
     index = data.draw(st.integers(0, size - 1))
     leaf, proof, root = HASHES[index], TREE.inclusion(index, size), TREE.root(size)
@@ -269,7 +269,7 @@ def test_an_entry_with_a_changed_leaf_index_path_or_root_is_refused(size: int, d
 
 
 @given(sizes, st.data())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_a_later_log_with_a_changed_proof_or_root_is_refused(size: int, data: st.DataObject) -> None:
     old = data.draw(st.integers(0, size))
     proof, before, after = TREE.consistency(old, size), TREE.root(old), TREE.root(size)
@@ -283,7 +283,7 @@ def test_a_later_log_with_a_changed_proof_or_root_is_refused(size: int, data: st
 
 
 @given(sizes, st.integers(-2, MOST + 2), st.integers(-2, MOST + 2), st.booleans(), st.data())
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 def test_proofs_for_other_sizes_stand_exactly_where_the_rfc_says(
     size: int, first: int, second: int, long: bool, data: st.DataObject
 ) -> None:

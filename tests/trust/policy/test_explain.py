@@ -309,7 +309,7 @@ WRONG: dict[str, Any] = {
 }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.fixed_dictionaries({name: st.sampled_from(values) for name, values in WRONG.items()}))
 def test_applying_a_change_makes_the_study_pass(
     tmp_path_factory: pytest.TempPathFactory, wrong: dict[str, Any]

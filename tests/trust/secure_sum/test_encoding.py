@@ -104,7 +104,7 @@ def test_fill_takes_a_new_key_for_each_real_block_and_none_for_counts() -> None:
 
 
 @given(st.integers(1, 1000), st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_n_counts_of_the_largest_size_never_wrap(n: int, data: st.DataObject) -> None:
     for bits in (32, 64):
         most = ((1 << (bits - 1)) - 1) // n

@@ -46,7 +46,7 @@ def encoded(x: Any, fixed: FixedPoint = STATISTICS, key: bytes | None = None) ->
 
 
 @given(st.data(), fixed_points)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_decode_equals_int_over_int(data: st.DataObject, fixed: FixedPoint) -> None:
     numbers = data.draw(st.lists(near_ties(fixed.bits), min_size=1, max_size=40))
     got = decode_reals(limbs_of(numbers, fixed), fixed)
@@ -64,7 +64,7 @@ def test_decode_at_the_ends_of_the_range_and_on_every_tie() -> None:
 
 
 @given(st.data(), fixed_points)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_encode_is_the_nearest_unit_and_canonical(data: st.DataObject, fixed: FixedPoint) -> None:
     x = data.draw(st.lists(reals_below(fixed.limit), min_size=1, max_size=30))
     words = encoded(x, fixed)
@@ -73,7 +73,7 @@ def test_encode_is_the_nearest_unit_and_canonical(data: st.DataObject, fixed: Fi
 
 
 @given(st.lists(reals_below(2.0**90), min_size=1, max_size=50))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_sum_of_partners_is_the_exact_sum_of_what_they_encoded_rounded_once(x: list[float]) -> None:
     words = encoded(x)
     total = np.sum(words, axis=1, dtype=np.uint64).reshape(-1, 1)
@@ -113,7 +113,7 @@ def test_the_range_ends_below_the_limit_and_the_message_holds_no_number_of_the_b
 
 
 @given(st.lists(reals_below(2.0**93), min_size=1, max_size=30), st.binary(min_size=32, max_size=32))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_fill_stays_below_the_last_place_and_is_none_for_zero(x: list[float], key: bytes) -> None:
     plain, filled = numbers_of(encoded(x), STATISTICS), numbers_of(encoded(x, key=key), STATISTICS)
     for value, before, after in zip(x, plain, filled, strict=True):
@@ -163,7 +163,7 @@ def test_low_bits_of_a_total_do_not_show_the_small_partner() -> None:
 
 
 @given(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=30), fixed_points)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_whole_numbers_go_in_and_out_of_wide_words_exactly(q: list[int], fixed: FixedPoint) -> None:
     words = np.empty((fixed.limbs, len(q)), np.uint64)
     numbers = np.array(q, np.int64)

@@ -67,7 +67,7 @@ def test_a_vector_with_gaps_is_not_masked_in_a_copy() -> None:
 
 
 @given(st.lists(st.lists(st.integers(-(2**62), 2**62), min_size=3, max_size=3), min_size=1, max_size=20))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_carry_keeps_the_number_modulo_2_to_the_52_limbs(columns: list[list[int]]) -> None:
     limbs = np.array(columns, np.int64).T.copy()
     exact = [sum(v << 52 * i for i, v in enumerate(column)) % (1 << 156) for column in columns]

@@ -365,7 +365,7 @@ def test_no_file_at_all(tmp_path: Path) -> None:
         read_public(tmp_path / "key")
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_key_or_bad_input(tmp_path: Path, raw: bytes) -> None:
     (tmp_path / "any").write_bytes(raw)
