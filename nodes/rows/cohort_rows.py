@@ -23,7 +23,7 @@ from nodes.rows.pushdown import push_down
 from nodes.rows.source import Source, open_table, physical_names
 from nodes.rows.table import database, quoted
 from trust.dataset.cohort import Cohort
-from trust.dataset.dataset import PARTNER, Column, Dataset
+from trust.dataset.dataset import LARGEST_VALUE, PARTNER, Column, Dataset
 from trust.dataset.rows import Rows
 from trust.decision import Decision, Decisions
 from trust.errors import SourceInvalid
@@ -179,7 +179,7 @@ class _Table:
                 continue
             sql, fits = derivation.sql(), allowed(column, derivation.sql())
             checks.append(f"CASE WHEN {fits} THEN {sql} END AS {quoted(column.name)}")
-            checks.append(f"coalesce(isfinite({sql}) AND NOT ({fits}), FALSE) AS {_bad(column)}")
+            checks.append(f"coalesce(NOT ({fits}), FALSE) AS {_bad(column)}")
 
         def bind(value: Any) -> str:
             parameters.append(value)
@@ -317,6 +317,8 @@ def _demand(column: Column) -> tuple[str, str]:
         bounds = f" between {low:g} and {high:g}" if np.isfinite([low, high]).all() else ""
         if not bounds and np.isfinite([low, high]).any():
             bounds = f" of {low:g} or more" if np.isfinite(low) else f" up to {high:g}"
+        if not bounds:
+            bounds = f" of at most {LARGEST_VALUE:g} in size"
         return "in-bounds", f"every value is {kind}{bounds}"
     return "readable", f"every value is a {column.type}"
 

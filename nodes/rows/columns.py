@@ -133,10 +133,8 @@ def double(raw: str, kind: str) -> str:
 
 def allowed(column: Column, number: str) -> str:
     """Finite, within the bounds and, of an integer, whole."""
-    low, high = column.bounds
-    tests = [f"isfinite({number})"]
-    tests += [f"{number} >= {low!r}"] if np.isfinite(low) else []
-    tests += [f"{number} <= {high!r}"] if np.isfinite(high) else []
+    low, high = column.span
+    tests = [f"isfinite({number})", f"{number} >= {low!r}", f"{number} <= {high!r}"]
     tests += [f"{number} = floor({number})"] if column.type == "integer" else []
     return " AND ".join(tests)
 

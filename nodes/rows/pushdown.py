@@ -7,7 +7,6 @@ the dataset does not allow is found there.  Every literal is a bound parameter.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -109,7 +108,7 @@ def _bound(value: int | float) -> ColumnElement[Any]:
 
 def _doubtful(database_column: ColumnElement[Any], column: Column, kind: str) -> ColumnElement[bool]:
     """Missing, or perhaps a value that the dataset does not allow."""
-    low, high = (max(-sys.float_info.max, column.bounds[0]), min(sys.float_info.max, column.bounds[1]))
+    low, high = column.span
     doubts: list[ColumnElement[bool]] = [database_column.is_(None)]
     if column.levels:
         doubts.append(database_column.not_in([_bound(v) for v in column.values if isinstance(v, int)]))

@@ -31,9 +31,9 @@ def fit(formula: str, **options: object) -> dt.Result:
 
 
 STEEP = [
-    "y ~ I(1 / (1 + exp(100 * (92 - x))))",
-    "y ~ I(sqrt((x - 92)**2) / (x - 92))",
-    "y ~ x + I(x + 1 / (1 + exp(100 * (92 - x))))",
+    "y ~ I(1 / (1 + exp(7 * (92 - x))))",
+    "y ~ I((x - 92) / sqrt((x - 92)**2 + 1e-9))",
+    "y ~ x + I(x + 1 / (1 + exp(7 * (92 - x))))",
 ]
 
 
@@ -50,7 +50,7 @@ def test_without_the_rule_the_coefficients_give_the_value_away(formula: str) -> 
     """The positive control: the sandbox answers, and the fit passes through the one person."""
     result = fit(formula, charter="sandbox", above=1)["m"]
     person = pd.DataFrame({"x": [95.0]})
-    assert result.predict(person)[0] == pytest.approx(_value_of_the_one(), abs=1e-6)  # type: ignore[attr-defined]
+    assert result.predict(person)[0] == pytest.approx(_value_of_the_one(), abs=1e-3)  # type: ignore[attr-defined]
 
 
 def _value_of_the_one() -> float:

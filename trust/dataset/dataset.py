@@ -24,10 +24,13 @@ from trust.errors import DatasetInvalid, DataTrustError, StudyInvalid, nearest
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["PARTNER", "Column", "Dataset", "Level", "TimeGrid"]
+__all__ = ["LARGEST_VALUE", "PARTNER", "Column", "Dataset", "Level", "TimeGrid"]
 
 PARTNER = "partner"
 """Reserved: the partner that holds a row.  Its levels are the roster; no dataset declares it."""
+
+LARGEST_VALUE = 1e27
+"""The largest size of a number in a column without bounds: a secure sum takes no larger ones (below 2^93)."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,62}")
 _LARGEST_BYTES, _DEEPEST = 1 << 20, 20
@@ -123,6 +126,12 @@ class Column(Model):
             return 0.0, 1.0
         low = -math.inf if self.minimum is None else self.minimum
         return low, math.inf if self.maximum is None else self.maximum
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """Smallest and largest value that a node lets through: the bounds, and 1e27 in size where none is declared."""
+        low, high = self.bounds
+        return max(low, -LARGEST_VALUE), min(high, LARGEST_VALUE)
 
 
 class Dataset(Model):

@@ -3,13 +3,16 @@
 Text is read by Python's own parser into a syntax tree, which is then copied node by node into this closed one;
 nothing is ever compiled or evaluated as code.  Allowed: columns, numbers, `+ - * / **`, comparison with a
 number, `log log1p exp sqrt`.
+
+An expression has a finite value for every value that its columns may have, by the dataset's bounds alone: `interval`
+refuses any other.  Were it not so, a row could be made to count as missing: `0 / (age - 97)` drops one person.
 """
 
 from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import numpy as np
@@ -30,6 +33,7 @@ __all__ = [
     "Name",
     "Number",
     "dotted",
+    "expressions_in",
     "from_syntax",
     "parse_expression",
     "written",
@@ -37,7 +41,10 @@ __all__ = [
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Interval: TypeAlias = tuple[float, float]
+"""The smallest and the largest value over all that the columns may hold (Moore, Interval Analysis, 1966)."""
 _LONGEST_CHARACTERS, _DEEPEST = 4_000, 40
+_LARGEST = 1e300
+"""Beyond it a value counts as not finite, so that what `exp` and `pow` round differently elsewhere stays finite too."""
 _OPERATORS: dict[type[ast.operator], str] = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.Pow: "**"}
 _COMPARISONS: dict[type[ast.cmpop], str] = {
     ast.Gt: ">", ast.GtE: ">=", ast.Lt: "<", ast.LtE: "<=", ast.Eq: "==", ast.NotEq: "!=",
@@ -66,7 +73,7 @@ class Name(Model):
         return read(self.column)
 
     def interval(self, dataset: Dataset) -> Interval:
-        return dataset.column(self.column).bounds
+        return dataset.column(self.column).span
 
     def sql(self) -> str:
         return '"' + self.column.replace('"', '""') + '"'
@@ -120,12 +127,21 @@ class Calculate(Model):
 
     def interval(self, dataset: Dataset) -> Interval:
         left_interval, right = self.left.interval(dataset), self.right.interval(dataset)
-        if self.op == "**" and right[0] != int(right[0]) and left_interval[0] < 0:
-            raise FormulaInvalid(
-                f"{self.text()} needs values of 0 or more, and the dataset allows others",
-                remedy="declare a minimum in the dataset, or use a whole power",
-            )
-        return _range(self.op, left_interval, right)
+        if self.op == "/":
+            _require_divisor(self, self.right.text(), right, dataset)
+        if self.op == "**":
+            power = right[0]
+            if not power.is_integer() and left_interval[0] < 0:
+                raise FormulaInvalid(
+                    f"{self.text()} needs values of 0 or more, and the dataset allows others",
+                    remedy="declare a minimum in the dataset, or use a whole power",
+                )
+            if power < 0:
+                _require_divisor(self, self.left.text(), left_interval, dataset)
+            return _require_finite(self, _power_range(left_interval, power), dataset)
+        with np.errstate(all="ignore"):
+            ends = [float(_calculate(self.op, np.float64(a), np.float64(b))) for a in left_interval for b in right]
+        return _require_finite(self, (min(ends), max(ends)), dataset)
 
     def sql(self) -> str:
         if self.op == "**":
@@ -192,7 +208,8 @@ class Apply(Model):
             )
         with np.errstate(all="ignore"):
             function = _FUNCTIONS[self.function][0]
-            return float(function(max(low, least))), float(function(high))
+            ends = float(function(max(low, least))), float(function(high))
+        return _require_finite(self, ends, dataset)
 
     def sql(self) -> str:
         return _FUNCTIONS[self.function][1].format(self.of.sql())
@@ -264,6 +281,20 @@ def from_syntax(tree: ast.expr, dataset: Dataset, depth: int = 0) -> Name | Numb
     )
 
 
+def expressions_in(value: Any) -> Iterator[Name | Number | Calculate | Compare | Apply]:
+    """Every whole expression in a model's fields, whatever they are called and however deep they stand."""
+    if isinstance(value, Name | Number | Calculate | Compare | Apply):
+        yield value
+    elif isinstance(value, Model):
+        for name in type(value).model_fields:
+            yield from expressions_in(getattr(value, name))
+    elif isinstance(value, Mapping):
+        yield from expressions_in(list(value.values()))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from expressions_in(item)
+
+
 def dotted(tree: ast.expr) -> str:
     """`ph.ecog` from the syntax of an attribute: columns may have dots in their names."""
     parts: list[str] = []
@@ -300,19 +331,41 @@ def _calculate(op: str, a: Any, right: Any) -> Any:
         return np.power(a, right)
 
 
-def _range(op: str, lower: Interval, right: Interval) -> Interval:
-    """Bounds of a calculation from the bounds of its parts (Moore, Interval Analysis, 1966)."""
-    if op == "/" and right[0] <= 0 <= right[1]:
-        return -math.inf, math.inf
-    if op == "**":
-        power = right[0]
-        with np.errstate(all="ignore"):
-            ends = [float(np.power(abs(end), power)) for end in lower] if power > 0 else [0.0, math.inf]
-        even = power == int(power) and int(power) % 2 == 0
-        if lower[0] >= 0:
-            return min(ends), max(ends)
-        return (0.0, max(ends)) if even else (-math.inf, math.inf)
+def _power_range(base: Interval, power: float) -> Interval:
+    """Bounds of `base ** power`: a whole power is a function of its own, not a product of independent factors."""
     with np.errstate(all="ignore"):
-        ends = [float(_calculate(op, np.float64(a), np.float64(b))) for a in lower for b in right]
-    numbers = [e for e in ends if not math.isnan(e)]
-    return (min(numbers), max(numbers)) if len(numbers) == len(ends) else (-math.inf, math.inf)
+        ends = [float(np.power(np.float64(end), power)) for end in base]
+    if power > 0 and power % 2 == 0 and base[0] < 0 < base[1]:
+        ends.append(0.0)
+    return min(ends), max(ends)
+
+
+def _require_divisor(whole: Calculate, divisor: str, interval: Interval, dataset: Dataset) -> None:
+    """Raises: FormulaInvalid where a divisor may be 0."""
+    if interval[0] <= 0 <= interval[1]:
+        raise FormulaInvalid(
+            f"{written(whole)} divides by {_plain(divisor)}, which may be 0",
+            expected="a divisor that is never 0, by the bounds in the dataset",
+            remedy=f"declare bounds that leave out 0{_undeclared(whole, dataset)}, or add a constant: 1 / (1 + x)",
+        )
+
+
+def _require_finite(whole: Calculate | Apply, interval: Interval, dataset: Dataset) -> Interval:
+    """The same interval.  Raises: FormulaInvalid where a value may not be a finite number."""
+    if not all(abs(end) <= _LARGEST for end in interval):
+        raise FormulaInvalid(
+            f"{written(whole)} may be too large for a number",
+            expected=f"values up to {_LARGEST:g}, by the bounds in the dataset",
+            remedy=f"declare narrower bounds{_undeclared(whole, dataset)}, or subtract a constant, as in exp(x - 50)",
+        )
+    return interval
+
+
+def _undeclared(expression: Calculate | Apply, dataset: Dataset) -> str:
+    """The columns whose bounds to declare, in words; none where all of them have both."""
+    names = [n for n in dict.fromkeys(expression.columns) if not all(map(math.isfinite, dataset.column(n).bounds))]
+    return f" for {', '.join(names)}" if names else ""
+
+
+def _plain(text: str) -> str:
+    return ast.unparse(ast.parse(text, mode="eval"))

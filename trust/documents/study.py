@@ -19,7 +19,8 @@ from trust.analyses.base import Scope, Sum
 from trust.canonical import Model, digest, read_document
 from trust.charters.charter import Charter
 from trust.dataset.cohort import Cohort
-from trust.dataset.dataset import Dataset
+from trust.dataset.dataset import PARTNER, Dataset
+from trust.dataset.expressions import expressions_in
 from trust.documents.root import Root
 from trust.errors import Refused, StudyInvalid
 from trust.privacy.protections import Protections
@@ -113,8 +114,12 @@ def signed_study(envelope: Envelope, root: Root) -> Study:
 def plan(study: Study, scope: Scope) -> dict[str, dict[str, Sum]]:
     """Every sum that the study may ask for: `{analysis: {sum: Sum}}`, before any row.
 
-    Raises: StudyInvalid where an analysis does not fit the dataset.
+    Raises: StudyInvalid where an analysis does not fit the dataset, FormulaInvalid where a value may not be finite.
     """
+    for analysis in study.analyses.values():
+        for expression in expressions_in(analysis):
+            if expression.columns != (PARTNER,):
+                expression.interval(scope.dataset)
     return {name: analysis.plan(scope) for name, analysis in sorted(study.analyses.items())}
 
 

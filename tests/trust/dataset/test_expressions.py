@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import strategies as st
 
 from tests.conftest import DATA
 from trust.canonical import read_model
-from trust.dataset.dataset import Dataset
+from trust.dataset.dataset import Column, Dataset
 from trust.dataset.expressions import Calculate, parse_expression, written
 from trust.errors import FormulaInvalid, StudyInvalid
 
@@ -59,12 +61,90 @@ def test_anything_else_is_refused_with_what_was_found_and_what_is_allowed(text: 
     assert REFUSED[text] in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "text", ["age ** 400", "age ** 10000000000", "exp(exp(chol))", "1e299 * 1e299", "0 * exp(exp(chol))"]
+TOO_LARGE = "may be too large for a number; expected values up to 1e+300, by the bounds in the dataset; to fix it:"
+NOT_FINITE = {
+    "age ** 400": f"age ** 400 {TOO_LARGE} declare narrower bounds, or",
+    "age ** 10000000000": TOO_LARGE,
+    "exp(exp(chol))": f"exp(chol) {TOO_LARGE} declare narrower bounds",
+    "1e299 * 1e299": TOO_LARGE,
+    "0 * exp(exp(chol))": TOO_LARGE,
+    "exp(1000 * age) > 2": TOO_LARGE,
+    "1 / (age - 97)": (
+        "1 / (age - 97) divides by age - 97, which may be 0; expected a divisor that is never 0, by the bounds in the "
+        "dataset; to fix it: declare bounds that leave out 0, or add a constant: 1 / (1 + x)"
+    ),
+    "0 / ((age - 61)**2 + (chol - 25.9)**2)": "which may be 0",
+    "(age - 97) ** -1": "(age - 97) ** (-1) divides by age - 97, which may be 0",
+    "(age - 97) ** -2": "which may be 0",
+    "(age - 97) ** -0.5": "needs values of 0 or more",
+    "1 / (age * 0)": "which may be 0",
+}
+
+
+@pytest.mark.parametrize("text", NOT_FINITE)
+def test_what_may_not_be_finite_is_refused_by_the_bounds_alone(text: str) -> None:
+    with pytest.raises(FormulaInvalid) as caught:
+        parse_expression(text, HEART)
+    assert NOT_FINITE[text] in str(caught.value)
+
+
+BOUNDS: tuple[tuple[float | None, float | None], ...] = ((18, 120), (-3.5, 2), (0, 1), (None, 0), (None, None))
+BOUNDED = Dataset(
+    id="bounded",
+    name="Bounded",
+    version="1",
+    columns=tuple(
+        Column(name=f"x{place}", type="number", minimum=low, maximum=high) for place, (low, high) in enumerate(BOUNDS)
+    ),
 )
-def test_a_number_too_large_for_a_double_is_infinite_and_no_failure(text: str) -> None:
-    low, high = parse_expression(text, HEART).interval(HEART)
-    assert low <= high
+POWERS = st.sampled_from(["2", "3", "-1", "-2", "0", "0.5", "-0.5", "7"])
+NUMBERS = st.sampled_from(["0", "1", "2", "-1", "0.5", "10", "97", "1e-6", "1e6"])
+ATOMS = NUMBERS | st.sampled_from(BOUNDED.names)
+TEXTS = st.recursive(
+    ATOMS,
+    lambda inner: st.one_of(
+        st.tuples(inner, st.sampled_from("+-*/"), inner).map(lambda parts: f"({' '.join(parts)})"),
+        st.tuples(inner, POWERS).map("({0[0]})**{0[1]}".format),
+        st.tuples(st.sampled_from(["log", "log1p", "exp", "sqrt"]), inner).map("{0[0]}({0[1]})".format),
+        st.tuples(inner, NUMBERS).map("(({0[0]}) > {0[1]})".format),
+    ),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=600, suppress_health_check=[HealthCheck.filter_too_much])
+@given(TEXTS, st.integers(0, 2**32 - 1))
+@example("((x1 - 1) / 60)**3", 0)
+@example("1 / (1 + exp(10 * (92 - x0)))", 0)
+@example("log(x0 - 17) * x3**2", 0)
+def test_what_is_accepted_is_finite_and_in_its_interval_for_every_value_within_bounds(text: str, seed: int) -> None:
+    try:
+        expression = parse_expression(text, BOUNDED)
+    except FormulaInvalid:
+        assume(False)
+        return
+    random = np.random.default_rng(seed)
+    table = {}
+    for column in BOUNDED.columns:
+        low, high = column.span
+        inside = random.uniform(low, high, 40)
+        near = np.clip([0, low, high, 1, 2, 97, -1, 1e-9, *np.geomspace(1e-12, 1e12, 9)], low, high)
+        table[column.name] = random.permutation(np.concatenate([inside, near]))
+    values = np.broadcast_to(expression.evaluate(table.__getitem__), (57,))
+    assert np.isfinite(values).all()
+    low, high = expression.interval(BOUNDED)
+    slack = 1e-12 * max(abs(low), abs(high))
+    assert low - slack <= values.min() <= values.max() <= high + slack
+
+
+@pytest.mark.parametrize("power", [1, 2, 3, 4, 5, 7])
+@pytest.mark.parametrize("centre", [-1, 0, 60])
+def test_a_whole_power_of_what_may_be_negative_has_the_interval_of_its_ends(power: int, centre: float) -> None:
+    low, high = parse_expression(f"((x0 - {centre})/60)**{power}", BOUNDED).interval(BOUNDED)
+    ends = [((end - centre) / 60) ** power for end in (18, 120)]
+    if power % 2 == 0 and centre == 60:
+        ends.append(0.0)
+    assert (low, high) == pytest.approx((min(ends), max(ends)))
 
 
 @pytest.mark.parametrize(
