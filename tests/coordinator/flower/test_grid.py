@@ -137,7 +137,7 @@ def test_a_partner_whose_app_raises_is_absent_and_its_words_stay_there(through_w
     over = channel(apps, through_wire=through_wire)
     answers = over.exchange(dict.fromkeys(IDS, b"x"), deadline=5)
     assert sorted(answers) == ["a", "c"]
-    grid = InMemoryGrid({2: raising()}, through_wire=through_wire)
+    grid = (WireGrid if through_wire else InMemoryGrid)({2: raising()})
     (reply,) = grid.send_and_receive([Message(RecordDict(), 2, "query")])
     assert reply.has_error()
     assert "4711" not in str(reply.error.reason)
@@ -156,7 +156,7 @@ def test_a_partner_whose_app_raises_is_absent_and_its_words_stay_there(through_w
 )
 def test_a_flower_message_without_ours_in_it_is_refused(content: RecordDict, through_wire: bool) -> None:
     session = Session(world().nodes["a"])
-    grid = InMemoryGrid({1: client_app(session.handle)}, through_wire=through_wire)
+    grid = (WireGrid if through_wire else InMemoryGrid)({1: client_app(session.handle)})
     (reply,) = grid.send_and_receive([Message(content, 1, "query")])
     raw = reply.content.config_records[RECORD][FIELD]
     assert isinstance(raw, bytes)
