@@ -172,16 +172,6 @@ class CoordinatorSettings:
         """How nodes reach the SuperLink, `host:port`; empty in a demo's folder."""
         return self.said.nodes
 
-    @property
-    def patience(self) -> float:
-        """Seconds for which a partner may be away in the middle of a study."""
-        return float(self.said.patience)
-
-    @property
-    def studies(self) -> int:
-        """How many run at once, at most."""
-        return self.said.studies
-
     # ---- the database
 
     @property

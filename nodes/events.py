@@ -17,45 +17,42 @@ __all__ = [
 
 
 class _Event:
-    """An event: `name` in the log, empty for one that the log has already as a `message`; and its level."""
+    """An event: `name` in the log, empty for one that the log has already as a `message`; its level; and the operator's
+    line, in which a field's name in braces stands for what the field holds.
+    """
 
     name: ClassVar[str] = ""
     level: ClassVar[str] = "warning"
+    line: ClassVar[str] = ""
 
     @property
     def fields(self) -> dict[str, str]:
         """Of the log's line: names and codes, never a value."""
         return {}
 
+    def __str__(self) -> str:
+        return self.line.format(**vars(self))
+
 
 @dataclass(frozen=True)
 class Connected(_Event):
     """The SuperLink has let this node in."""
 
-    name, level = "connected", "info"
-
-    def __str__(self) -> str:
-        return "connected"
+    name, level, line = "connected", "info", "connected"
 
 
 @dataclass(frozen=True)
 class NotAdmitted(_Event):
     """The SuperLink does not let this node in yet."""
 
-    name = "not-admitted"
-
-    def __str__(self) -> str:
-        return "not admitted yet; trying again"
+    name, line = "not-admitted", "not admitted yet; trying again"
 
 
 @dataclass(frozen=True)
 class JoiningAgain(_Event):
     """The SuperLink has forgotten this node."""
 
-    name = "joining-again"
-
-    def __str__(self) -> str:
-        return "the SuperLink no longer knows this node; joining again"
+    name, line = "joining-again", "the SuperLink no longer knows this node; joining again"
 
 
 @dataclass(frozen=True)
@@ -63,14 +60,11 @@ class MessageLeftOut(_Event):
     """A message that could not be fetched or answered; `code` says why in one word."""
 
     code: str
-    name = "message-left-out"
+    name, line = "message-left-out", "a message was left out ({code})"
 
     @property
     def fields(self) -> dict[str, str]:
         return {"code": self.code}
-
-    def __str__(self) -> str:
-        return f"a message was left out ({self.code})"
 
 
 @dataclass(frozen=True)
@@ -83,9 +77,10 @@ class _StudyEvent(_Event):
     def fields(self) -> dict[str, str]:
         return {"mandate": self.mandate[:8]}
 
-    @property
-    def subject(self) -> str:
-        """How a line begins."""
+    def __str__(self) -> str:
+        return f"{self._subject()}: {super().__str__()}"
+
+    def _subject(self) -> str:
         return f"mandate {self.mandate[:8]}" if self.mandate else "no mandate"
 
 
@@ -94,20 +89,14 @@ class SourceUnreachable(_StudyEvent):
     """A message of this kind waits until the partner's database answers again."""
 
     kind: str
-    name = "source-away"
-
-    def __str__(self) -> str:
-        return f"{self.subject}: {self.kind}, not answered yet, since the source is away"
+    name, line = "source-away", "{kind}, not answered yet, since the source is away"
 
 
 @dataclass(frozen=True)
 class StudyResumed(_StudyEvent):
     """A study goes on after this node's process was started again."""
 
-    name, level = "goes-on", "info"
-
-    def __str__(self) -> str:
-        return f"{self.subject}: goes on after a restart"
+    name, level, line = "goes-on", "info", "goes on after a restart"
 
 
 @dataclass(frozen=True)
@@ -116,24 +105,18 @@ class ResumeFailed(_StudyEvent):
 
     rule: str
     trouble: str
-    name = "cannot-go-on"
+    name, line = "cannot-go-on", "cannot go on, because: {trouble}"
 
     @property
     def fields(self) -> dict[str, str]:
         return {**super().fields, "rule": self.rule}
-
-    def __str__(self) -> str:
-        return f"{self.subject}: cannot go on, because: {self.trouble}"
 
 
 @dataclass(frozen=True)
 class StudyGivenUp(_StudyEvent):
     """Nobody has sent a message of this study for too long; its rows and keys are gone."""
 
-    name = "given-up"
-
-    def __str__(self) -> str:
-        return f"{self.subject}: given up, no message came for too long"
+    name, line = "given-up", "given up, no message came for too long"
 
 
 @dataclass(frozen=True)
@@ -141,9 +124,7 @@ class LateCopy(_StudyEvent):
     """A copy of a message that was answered before."""
 
     kind: str
-
-    def __str__(self) -> str:
-        return f"{self.subject}: {self.kind} again, left out since the study has gone on"
+    line = "{kind} again, left out since the study has gone on"
 
 
 @dataclass(frozen=True)
@@ -156,7 +137,7 @@ class AnswerSent(_StudyEvent):
 
     def __str__(self) -> str:
         reason = f", because: {self.trouble}" if self.trouble else ""
-        return f"{self.subject}: {self.kind or 'not a message of ours'}, answered with {self.answer}{reason}"
+        return f"{self._subject()}: {self.kind or 'not a message of ours'}, answered with {self.answer}{reason}"
 
 
 NodeEvent: TypeAlias = (

@@ -26,13 +26,13 @@ from pydantic import Field
 from trust.canonical import Model, read_model
 from trust.documents.root import Key, Name, Partner, TrustRoot
 from trust.errors import InvalidInput, Refused
-from trust.files import write_new
+from trust.files import replace_whole, write_new
 from trust.signing.connection_key import connection_hex
 from trust.signing.envelope import Signer, key_id, valid
 from trust.signing.json_text import read_json
 from trust.signing.read import read_curve, read_sealing, read_signing
 
-__all__ = ["NodeKeys", "PartnerFile", "check_rotation", "named", "next_keys", "replace_public", "rotate", "take_next"]
+__all__ = ["NodeKeys", "PartnerFile", "check_rotation", "named", "next_keys", "rotate", "take_next"]
 
 _PLACES = ("keys/sign.pem", "keys/seal.pem", "connection/node.pem")
 _NEXT = ("keys/next/sign.pem", "keys/next/seal.pem", "keys/next/node.pem")
@@ -132,8 +132,8 @@ def rotate(home: Path, name: str) -> PartnerFile:
         NodeKeys.make().write(home, _NEXT)
     file = NodeKeys.read(home, _NEXT).public(name)
     signature = {"keyid": using.key_id, "sig": base64.b64encode(using.sign(_CONTEXT + file.file())).decode("ascii")}
-    replace_public(home / "partner.json", file.file())
-    replace_public(home / "partner.json.sig", json.dumps(signature, indent=2).encode("ascii") + b"\n")
+    replace_whole(home / "partner.json", file.file(), 0o644)
+    replace_whole(home / "partner.json.sig", json.dumps(signature, indent=2).encode("ascii") + b"\n", 0o644)
     return file
 
 
@@ -192,11 +192,3 @@ def _public(path: Path, field: str) -> str:
         return read_sealing(path).public_key().public_bytes_raw().hex()
     key = read_curve(path).public_key()
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo).hex()
-
-
-def replace_public(path: Path, content: bytes) -> None:
-    """A public file, in place of the one before: whole or not at all.  Raises: OSError."""
-    beside = path.with_name(f".{path.name}.new")
-    beside.unlink(missing_ok=True)
-    write_new(beside, content, 0o644)
-    beside.replace(path)

@@ -58,8 +58,7 @@ class Node:
 
     def journal(self, kind: str, study: str, body: Mapping[str, Any]) -> None:
         """Append one entry, on the disk when this returns.  Raises: StoreUnavailable, JournalCorrupt."""
-        with self.store.transaction() as tx:
-            tx.journal(kind, study, write_time(self.clock()), body)
+        self.store.journal(kind, study, write_time(self.clock()), body)
 
     def on_time(self) -> Decision:
         """Whether the clock has not gone back behind the journal: else what has expired would be in force again."""

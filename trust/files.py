@@ -24,6 +24,7 @@ __all__ = [
     "parse_toml",
     "read_file",
     "read_secret",
+    "replace_whole",
     "toml_value",
     "write_new",
     "writing",
@@ -127,6 +128,17 @@ def write_new(path: Path, content: bytes, mode: int) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def replace_whole(path: Path, content: bytes, mode: int) -> None:
+    """The new bytes under the name, on the disk, or the old ones: never half.  Raises: OSError."""
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        write_new(beside, content, mode)
+        beside.replace(path)
+    finally:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
 
 
 def data_folder() -> Path:

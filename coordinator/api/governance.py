@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from fastapi import APIRouter, Response
 
@@ -73,18 +72,12 @@ def status(docket: Lent, asker: Asking) -> StatusDocument:
 
 
 def _partners(docket: Docket) -> dict[str, Online]:
-    """What the worker has told of connections, under no study's name: `{"partners": {name: {online, since}}}`."""
-    report: Any = {}
-    with suppress(ValueError):
-        report = json.loads(docket.notes.read("").text or "{}")
-    partner_reports = report.get("partners", {}) if isinstance(report, dict) else {}
-    partners = {}
+    """What the worker has told of connections."""
+    told, partners = docket.notes.connections(), {}
     for name in sorted(docket.trust.root.root.partners):
-        partner_report = partner_reports.get(name) if isinstance(partner_reports, dict) else None
-        if isinstance(partner_report, dict) and isinstance(partner_report.get("online"), bool):
-            partners[name] = Online(online=partner_report["online"], since=str(partner_report.get("since", "")))
-        else:
-            partners[name] = Online(online="unknown")
+        online = told.get(name, {}).get("online")
+        since = str(told[name].get("since", "")) if isinstance(online, bool) else ""
+        partners[name] = Online(online=online if isinstance(online, bool) else "unknown", since=since)
     return partners
 
 

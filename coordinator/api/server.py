@@ -7,7 +7,7 @@ import signal
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,12 +15,11 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from coordinator.api.app import create_app
-from coordinator.api.limits import Limits
 from coordinator.settings import CoordinatorSettings
 from trust.errors import InvalidInput
 from trust.files import check_closed_to_others, read_file
 
-__all__ = ["ApiServer", "serve_api"]
+__all__ = ["ApiServer"]
 
 _MOST_CONNECTIONS = 256
 _LARGEST_HEAD_BYTES = 1 << 14
@@ -106,20 +105,11 @@ class ApiServer(uvicorn.Server):
     Raises: DataTrustError of whatever in the folder cannot be used; InvalidInput where it cannot listen.
     """
 
-    def __init__(
-        self,
-        settings: CoordinatorSettings,
-        *,
-        listen: str = "",
-        limits: Limits | None = None,
-        ready: Callable[[str], None] | None = None,
-    ) -> None:
+    def __init__(self, settings: CoordinatorSettings) -> None:
         context = _context(settings.engine / "server.pem", settings.engine / "server.key")
-        self._ready, self._socket = ready, _listening(listen or settings.api)
-        host, port = self._socket.getsockname()[:2]
-        self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self._socket = _listening(settings.api)
         try:
-            app = create_app(settings, limits=limits)
+            app = create_app(settings)
         except BaseException:
             self._socket.close()
             raise
@@ -145,23 +135,6 @@ class ApiServer(uvicorn.Server):
         """Until it is told to stop; what is being answered is answered, for some seconds."""
         with self._socket, _no_sudden_end():
             super().run(sockets or [self._socket])
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, and say so."""
-        await super().startup(sockets)
-        if self.started and self._ready is not None:
-            self._ready(self.address)
-
-
-def serve_api(settings: CoordinatorSettings, *, ready: Callable[[str], None] | None = None) -> None:
-    """Run the interface until SIGTERM or SIGINT.
-
-    Args:
-        ready: called once with `address:port` when it listens.
-
-    Raises: DataTrustError of whatever in the folder cannot be used, and where it cannot listen.
-    """
-    ApiServer(settings, ready=ready).run()
 
 
 def _context(certificate: Path, key: Path) -> ssl.SSLContext:

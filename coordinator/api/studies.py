@@ -30,6 +30,7 @@ ENVELOPE: dict[str, Any] = {
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Envelope"}}},
     }
 }
+_FILED: dict[str, Any] = {"response_model": FiledDocument, "response_model_exclude_none": True}
 _MOST_STUDIES, _MOST_BYTES = 1000, 4 << 20
 _MOST_WAITING = 50
 """Studies of one researcher that wait for the committee: more than members will read."""
@@ -52,8 +53,7 @@ _PAGE: dict[int | str, dict[str, Any]] = {
     operation_id="file_study",
     summary="File a study",
     status_code=201,
-    response_model=FiledDocument,
-    response_model_exclude_none=True,
+    **_FILED,
     responses=_NEW,
     openapi_extra=ENVELOPE,
 )
@@ -142,8 +142,7 @@ def studies(
     "/v1/studies/{study}",
     operation_id="study",
     summary="One study",
-    response_model=FiledDocument,
-    response_model_exclude_none=True,
+    **_FILED,
 )
 def one(docket: Lent, asker: Asking, study: Name) -> Any:
     """By its id or its number."""
@@ -174,8 +173,7 @@ def result(office: Office, docket: Lent, asker: Asking, study: Name) -> Response
     "/v1/studies/{study}/cancel",
     operation_id="cancel_study",
     summary="Withdraw a study",
-    response_model=FiledDocument,
-    response_model_exclude_none=True,
+    **_FILED,
 )
 def cancel(docket: Lent, asker: Asking, study: Name, raw: Raw) -> Any:
     """By the researcher whose it is, or by the operator; before it is released."""
@@ -195,8 +193,7 @@ def cancel(docket: Lent, asker: Asking, study: Name, raw: Raw) -> Any:
     "/v1/studies/{study}/signatures",
     operation_id="sign_mandate",
     summary="A member's signature on a mandate",
-    response_model=FiledDocument,
-    response_model_exclude_none=True,
+    **_FILED,
     openapi_extra=ENVELOPE,
 )
 def sign(docket: Lent, asker: Asking, study: Name, mandate: Body) -> Any:
@@ -218,8 +215,7 @@ def sign(docket: Lent, asker: Asking, study: Name, mandate: Body) -> Any:
     "/v1/votes",
     operation_id="vote_against",
     summary="A member's vote against a mandate",
-    response_model=FiledDocument,
-    response_model_exclude_none=True,
+    **_FILED,
     openapi_extra=ENVELOPE,
 )
 def vote(docket: Lent, asker: Asking, against: Body) -> Any:
@@ -236,8 +232,7 @@ def vote(docket: Lent, asker: Asking, against: Body) -> Any:
     "/v1/revocations",
     operation_id="revoke_mandate",
     summary="A member's revocation of a mandate",
-    response_model=FiledDocument,
-    response_model_exclude_none=True,
+    **_FILED,
     openapi_extra=ENVELOPE,
 )
 def revoke(docket: Lent, asker: Asking, revocation: Body) -> Any:

@@ -8,20 +8,20 @@ that everybody else is shown the same entry.  Entries and kinds: docs/formats.md
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from coordinator.docket.database import Database
 from trust.logs.checkpoint import Checkpoint, sign_checkpoint
 from trust.logs.kinds import REGISTER as KINDS
 from trust.logs.logbook import Logbook
-from trust.logs.merkle import Entry, Tree
+from trust.logs.merkle import Tree
 from trust.signing.envelope import Signer
 
 __all__ = ["Register"]
 
 
-class Register:
+class Register(Logbook):
     """The register in the tables of a coordinator's database.
 
     `db` stays its owner's; `origin` is `trust.checkpoint.register_origin`; `signer` is the coordinator's key.  One
@@ -32,9 +32,13 @@ class Register:
     """
 
     def __init__(self, db: Database, origin: str, signer: Signer) -> None:
-        self._db, self._origin, self._signer = db, origin, signer
-        self._log = Logbook(db, "register", KINDS)
+        super().__init__(db, "register", KINDS)
+        self._database, self._origin, self._signer = db, origin, signer
         self.verify()
+
+    def mapped(self) -> AbstractContextManager[Any]:
+        """What the database or the disk says becomes a Fault."""
+        return self._database.mapped()
 
     def append(self, kind: str, study: str, time: str, body: Mapping[str, Any]) -> int:
         """Add an entry and return its number, from 0.
@@ -47,10 +51,10 @@ class Register:
 
         Raises: ValueError for a kind that is not in `KINDS`; MessageInvalid for an entry that is too long.
         """
-        with self._db.mapped():
-            seq = self._log.append(kind, study, time, body)
+        with self.mapped():
+            seq = super().append(kind, study, time, body)
             if kind == "journal-head":
-                self._db.execute(
+                self._database.execute(
                     "INSERT INTO journal_head (partner, seq) VALUES (?, ?)"
                     " ON CONFLICT (partner) DO UPDATE SET seq = excluded.seq",
                     (body["partner"], seq),
@@ -60,7 +64,7 @@ class Register:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All or nothing; at its end the checkpoint is signed over everything that was written.  Raises: Fault."""
-        with self._db.transaction():
+        with self._database.transaction():
             yield
             self.checkpoint()
 
@@ -75,38 +79,23 @@ class Register:
         The key is remembered even after the study's kept messages are deleted.
         """
         with self.transaction():
-            published_rows = self._db.rows("SELECT seq FROM published WHERE study = ? AND name = ?", study, key)
+            published_rows = self._database.rows("SELECT seq FROM published WHERE study = ? AND name = ?", study, key)
             if published_rows:
                 return int(published_rows[0][0])
             index = self.append(kind, study, time, body)
-            self._db.execute("INSERT INTO published (study, name, seq) VALUES (?, ?, ?)", (study, key, index))
+            self._database.execute("INSERT INTO published (study, name, seq) VALUES (?, ?, ?)", (study, key, index))
             return index
-
-    def entries(self, start: int = 0) -> Iterator[Entry]:
-        """Entries from `start` on.  Raises: Refused (`log-corrupt`)."""
-        with self._db.mapped():
-            yield from self._log.entries(start)
-
-    def entry(self, index: int) -> Entry:
-        """Entry `index`.  Raises: Refused (`log-corrupt`) where there is none."""
-        with self._db.mapped():
-            return self._log.entry(index)
-
-    def head(self) -> tuple[int, bytes]:
-        """How many entries there are, and the Merkle root over them, 32 bytes."""
-        with self._db.mapped():
-            return self._log.head()
 
     def journal_head(self, partner: str) -> str:
         """The last signed head of a partner's journal, a note; empty where there is none."""
-        sequence_rows = self._db.rows("SELECT seq FROM journal_head WHERE partner = ?", partner)
+        sequence_rows = self._database.rows("SELECT seq FROM journal_head WHERE partner = ?", partner)
         return str(self.entry(sequence_rows[0][0]).body["note"]) if sequence_rows else ""
 
     def checkpoint(self) -> str:
         """The head as a signed note, which is kept as the latest."""
-        with self._db.mapped():
-            note = sign_checkpoint(self._log.checkpoint(self._origin), self._signer)
-            self._db.execute(
+        with self.mapped():
+            note = sign_checkpoint(Checkpoint(self._origin, *self.head()), self._signer)
+            self._database.execute(
                 "INSERT INTO checkpoint (one, note) VALUES (0, ?) ON CONFLICT (one) DO UPDATE SET note = excluded.note",
                 (note,),
             )
@@ -118,7 +107,7 @@ class Register:
         Both are of one tree: what another process writes meanwhile is in neither.
         Raises: MessageInvalid where there is no such entry.
         """
-        tree = self._tree()
+        tree = self.tree()
         return tree.inclusion(index), self._sign_head(tree)
 
     def consistency(self, old: int) -> tuple[list[bytes], str]:
@@ -126,20 +115,8 @@ class Register:
 
         Raises: MessageInvalid where it has fewer.
         """
-        tree = self._tree()
+        tree = self.tree()
         return tree.consistency(old), self._sign_head(tree)
-
-    def _tree(self) -> Tree:
-        with self._db.mapped():
-            return self._log.tree()
 
     def _sign_head(self, tree: Tree) -> str:
         return sign_checkpoint(Checkpoint(self._origin, len(tree), tree.root()), self._signer)
-
-    def verify(self) -> None:
-        """Read every entry again and compare with the head.
-
-        Raises: Refused (`log-corrupt`), naming the first wrong entry.
-        """
-        with self._db.mapped():
-            self._log.verify()

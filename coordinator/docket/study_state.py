@@ -6,9 +6,11 @@ same thing once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from coordinator.docket.database import Database
 from trust.times import write_time
@@ -121,3 +123,12 @@ class ProgressNotes:
         """A study's note, and the time at which it was written; both empty where there is none.  Raises: Fault."""
         rows = self._db.rows("SELECT words, at FROM said WHERE study = ?", study)
         return _Note(*rows[0]) if rows else _Note("", "")
+
+    def connections(self) -> dict[str, Mapping[str, Any]]:
+        """Partner -> `online` and `since`, as far as the worker has reported (`{"partners": {…}}`).  Raises: Fault."""
+        report: Any = None
+        with suppress(ValueError):
+            report = json.loads(self.read("").text or "{}")
+        partners = report.get("partners") if isinstance(report, dict) else None
+        reported = partners.items() if isinstance(partners, dict) else ()
+        return {name: partner for name, partner in reported if isinstance(partner, dict)}

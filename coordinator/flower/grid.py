@@ -39,11 +39,9 @@ from flwr.serverapp import Grid
 from flwr.supercore.constant import TaskType
 from flwr.supercore.control import ControlHttpClient
 from flwr.supercore.fab import Fab
-from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
 from flwr.supercore.inflatable.inflatable_utils import (
     ObjectPullError,
     ObjectPushError,
-    inflate_object_from_contents,
     pull_objects,
 )
 from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor, SuperExecAuthHttpInterceptor
@@ -91,15 +89,8 @@ class FlowerChannel:
 class InMemoryGrid(Grid):
     """The same ClientApps as deployed, without a server, a thread or a port."""
 
-    def __init__(self, apps: Mapping[int, ClientApp], run_id: int = 1, *, through_wire: bool = False) -> None:
-        """A grid over these apps.
-
-        Args:
-            apps: node id -> the node's ClientApp.
-            through_wire: send every message through Flower's wire form, so that what does not survive it fails here
-                too; our messages are one immutable bytes field, for which it only costs time.
-        """
-        self._through_wire = through_wire
+    def __init__(self, apps: Mapping[int, ClientApp], run_id: int = 1) -> None:
+        """Args: apps: node id -> the node's ClientApp."""
         self._apps = dict(apps)
         self._states = {node: RecordDict() for node in apps}
         self._replies: dict[str, Message] = {}
@@ -149,11 +140,10 @@ class InMemoryGrid(Grid):
 
     def _identity(self, message: Message) -> str:
         """A message's id: on the wire the hash of its content, here any id that is new."""
-        return message.object_id if self._through_wire else uuid.uuid4().hex
+        return uuid.uuid4().hex
 
-    def _serve(self, sent: Message) -> Message:
-        node = sent.metadata.dst_node_id
-        message = _through_wire(sent) if self._through_wire else sent
+    def _serve(self, message: Message) -> Message:
+        node = message.metadata.dst_node_id
         context = Context(
             run_id=self._run.run_id, node_id=node, node_config={}, state=self._states[node], run_config={}
         )
@@ -163,16 +153,7 @@ class InMemoryGrid(Grid):
         except Exception as wrong:
             reply = Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, type(wrong).__name__), reply_to=message)
         reply.metadata.__dict__["_message_id"] = self._identity(reply)
-        return _through_wire(reply) if self._through_wire and not reply.has_error() else reply
-
-
-def _through_wire(message: Message) -> Message:
-    """As Flower sends it: what does not survive the wire fails here too, and no object is shared."""
-    identity = message.metadata.message_id
-    parts = {name: part.deflate() for name, part in get_all_nested_objects(message).items()}
-    copy = cast(Message, inflate_object_from_contents(message.object_id, parts))
-    copy.metadata.__dict__["_message_id"] = identity
-    return copy
+        return reply
 
 
 # ---- on a SuperLink

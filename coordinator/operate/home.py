@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
@@ -19,7 +18,7 @@ from trust.dataset.dataset import Dataset
 from trust.documents.root import TrustRoot
 from trust.documents.verification import check_roots
 from trust.errors import DataTrustError, InvalidInput, MessageInvalid, Refused
-from trust.files import data_folder, read_file, toml_value, write_new, writing
+from trust.files import data_folder, read_file, replace_whole, toml_value, write_new, writing
 from trust.signing.envelope import Envelope, Signer, sha256
 from trust.signing.json_text import read_envelopes
 from trust.signing.key_files import Passphrase, read_signer, write_key
@@ -273,16 +272,8 @@ def write_invitation(settings: CoordinatorSettings) -> bytes:
 
 def replace_file(path: Path, raw: bytes, mode: int) -> None:
     """The new bytes under the name, or the old ones: never half.  Raises: InvalidInput."""
-    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        write_new(unfinished, raw, mode)
-        os.replace(unfinished, path)  # noqa: PTH105 - over what is there
-    except OSError as wrong:
-        unfinished.unlink(missing_ok=True)
-        raise InvalidInput(
-            f"{str(path)!r} cannot be written ({wrong.strerror})",
-            remedy="free disk space, or correct its permissions",
-        ) from None
+    with writing(path, "free disk space, or correct its permissions"):
+        replace_whole(path, raw, mode)
 
 
 def renew_certificate(settings: CoordinatorSettings, hosts: Sequence[str], now: datetime) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from contextlib import closing
 from datetime import datetime
@@ -34,7 +33,8 @@ def read_status(settings: CoordinatorSettings, now: datetime) -> dict[str, Any]:
             if study in leased:
                 row |= {"by": leased[study][0], "until": write_time(leased[study][1])}
             studies_running.append(row)
-        online, reported_at = docket.notes.read("")
+        connections, reported_at = docket.notes.connections(), docket.notes.read("").written_at
+        partners = {name: connections.get(name, {}) for name in sorted(root.root.partners)}
         return {
             "trust": root.root.trust,
             "version": root.root.version,
@@ -43,7 +43,7 @@ def read_status(settings: CoordinatorSettings, now: datetime) -> dict[str, Any]:
             "certificate": _certificate(settings, now),
             "states": dict(sorted(Counter(filed_study.state for filed_study in docket.studies()).items())),
             "running": studies_running,
-            "partners": _partners(sorted(root.root.partners), online),
+            "partners": {n: {"online": p.get("online"), "since": p.get("since", "")} for n, p in partners.items()},
             "looked": reported_at,
             "register": {"size": size, "checkpoint": checkpoint},
             "database": settings.database,
@@ -54,22 +54,6 @@ def read_status(settings: CoordinatorSettings, now: datetime) -> dict[str, Any]:
 def _certificate(settings: CoordinatorSettings, now: datetime) -> dict[str, Any]:
     ends = settings.certificate.not_valid_after_utc
     return {"expires": write_time(ends), "days_left": (ends - now).days}
-
-
-def _partners(names: list[str], report: str) -> dict[str, dict[str, Any]]:
-    """Who is connected, as the worker has last seen (`{"partners": {name: {online, since}}}`); else null."""
-    try:
-        report_fields = json.loads(report or "{}")
-    except ValueError:
-        report_fields = {}
-    reported_partners = report_fields.get("partners") if isinstance(report_fields, dict) else None
-    reported_partners = reported_partners if isinstance(reported_partners, dict) else {}
-    partners: dict[str, dict[str, Any]] = {}
-    for name in names:
-        partner_report = reported_partners.get(name)
-        partner_report = partner_report if isinstance(partner_report, dict) else {}
-        partners[name] = {"online": partner_report.get("online"), "since": partner_report.get("since", "")}
-    return partners
 
 
 def status_text(view: dict[str, Any]) -> str:

@@ -64,9 +64,9 @@ def _worker(settings: CoordinatorSettings) -> int:
 
 
 def _api(settings: CoordinatorSettings) -> int:
-    from coordinator.api import serve_api
+    from coordinator.api import ApiServer
 
-    serve_api(settings)
+    ApiServer(settings).run()
     return 0
 
 

@@ -146,7 +146,7 @@ def _carry(
             return
         replay = Replay(docket, study, channel, stop)
         outcome = carry_out(
-            docket, settings.identity, study, channel, replay=replay, patience=settings.patience, tell=tell
+            docket, settings.identity, study, channel, replay=replay, patience=settings.said.patience, tell=tell
         )
         settings.keep_result(study, write_envelope(outcome.envelope))
     except Exception:  # not LeaveForAnother: another process goes on with what is kept

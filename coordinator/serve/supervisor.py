@@ -22,7 +22,7 @@ from typing import Any
 
 from coordinator.serve.logs import logger, of_line
 from coordinator.serve.processes import PARTS, SUPERVISOR, not_listening, say_opened
-from coordinator.serve.systemd import ServiceNotifier
+from coordinator.serve.systemd import Watchdog, notify
 from coordinator.settings import CoordinatorSettings
 from trust.errors import InvalidInput
 from trust.files import lock, writing
@@ -68,7 +68,7 @@ class Supervisor:
     def __post_init__(self) -> None:
         self._parts = {name: _Part(name) for name in self.parts}
         self._ready, self._probe, self._remind = False, 0.0, time.monotonic() + _REMIND_SECONDS
-        self._notifier = ServiceNotifier()
+        self._watchdog = Watchdog()
         self._ending = False
 
     def run(self, lock: int) -> None:
@@ -82,12 +82,11 @@ class Supervisor:
                     elif part.process is not None and _has_ended(part.process):
                         self._gone(part)
                 self._look()
-                self._notifier.keep_alive()
+                self._watchdog.keep_alive()
                 self.stop.wait(_POLL_SECONDS)
         finally:
-            self._notifier.notify("STOPPING=1")
+            notify("STOPPING=1")
             self.end()
-            self._notifier.close()
 
     def end(self) -> None:
         """End what runs, in order; killed where it does not end by itself."""
@@ -170,12 +169,12 @@ class Supervisor:
             for part in self._parts.values():
                 part.wait = _SHORTEST_PAUSE_SECONDS
             self.log.info(f"ready: {', '.join(self.parts)}")
-            self._notifier.notify("READY=1", "STATUS=ready")
+            notify("READY=1", "STATUS=ready")
         elif checked_at >= self._remind:
             self._remind = checked_at + _REMIND_SECONDS
             for name, why in missing.items():
                 self.log.warning(f"not ready: {why}", part=name)
-            self._notifier.notify("STATUS=waiting for " + ", ".join(missing))
+            notify("STATUS=waiting for " + ", ".join(missing))
 
     def _missing(self, part: _Part) -> str:
         if part.process is None:

@@ -186,7 +186,7 @@ class Worker:
 
     def _hand_out(self, docket: Docket) -> None:
         """A process for each study that waits for one, as far as there is room."""
-        if len(self._children) >= self._settings.studies:
+        if len(self._children) >= self._settings.said.studies:
             return
         studies_here = {child.study for child in self._children}
         if time.monotonic() >= self._next_left:

@@ -191,21 +191,18 @@ def conduct(
         not open; Fault where a partner is silent.
     """
     signed_mandate = SignedMandate(mandate, coordinator.root)
-    study_text, scope, plans = planned.study, planned.scope, planned.plans
-    parameters = signed_mandate.parameters(study_text.id, coordinator.root)
-    patient = deadline if patience is None else patience
     study_run = _StudyRun(
         coordinator=coordinator,
-        study=study_text,
+        study=planned.study,
         envelopes=(study, mandate),
         mandate=signed_mandate,
-        scope=scope,
-        plans=plans,
+        scope=planned.scope,
+        plans=planned.plans,
         channel=channel,
         deadline=deadline,
-        patience=patient,
+        patience=deadline if patience is None else patience,
         tell=tell,
-        parameters=parameters,
+        parameters=signed_mandate.parameters(planned.study.id, coordinator.root),
     )
     try:
         participants, absent = _roll_call(study_run)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nodes.interface import CoordinatorReader
-from nodes.keys import NodeKeys, PartnerFile, named, next_keys, replace_public, take_next
+from nodes.keys import NodeKeys, PartnerFile, named, next_keys, take_next
 from nodes.settings import NodeSettings, NodeToml
 from nodes.state.restored import FILE, Restored
 from trust.canonical import canonical
@@ -24,7 +24,7 @@ from trust.dataset.dataset import Dataset
 from trust.documents.invitation import Invitation
 from trust.documents.root import Root, TrustRoot
 from trust.errors import InvalidInput, Refused
-from trust.files import toml_value, write_new, writing
+from trust.files import replace_whole, toml_value, write_new, writing
 from trust.secure_sum.frames import is_name
 from trust.signing.envelope import Envelope, sha256
 from trust.signing.read import read_envelope, read_roots
@@ -222,8 +222,7 @@ def enrol(home: Path, invitation: Invitation, shared: Callable[[TrustRoot], Shar
         changed += _write_shared(home / "dataset.yaml", shared_files.yaml, "the dataset")
         changed += _charter(home / "charter", shared_files)
         if new_settings != toml:
-            replace_public(home / "node.toml", node_toml(new_settings))
-            (home / "node.toml").chmod(0o600)
+            replace_whole(home / "node.toml", node_toml(new_settings), 0o600)
             changed.append("the addresses")
         changed += _new_history(home, settings.name, invitation, root)
         changed += keep_roots(home, invitation.roots)  # last: what it names is there
@@ -281,7 +280,7 @@ def keep_roots(home: Path, roots: tuple[Envelope, ...]) -> list[str]:
 def _write_shared(file: Path, content: bytes, subject: str) -> list[str]:
     if file.exists() and file.read_bytes() == content:
         return []
-    replace_public(file, content)
+    replace_whole(file, content, 0o644)
     return [subject]
 
 

@@ -1,7 +1,7 @@
 """A study gone through at this node without anybody's hearing of it: full gate, real rows, first sums, own rules.
 
 Nothing leaves, nothing is journalled, nothing counts as answered and no edition is kept: the node's database is opened
-for reading, what was answered is copied into memory, and the editions are looked at through links in a folder that is
+for reading and copied into memory, and the editions are looked at through links in a folder that is
 thrown away.  docs/protocol.md, 4, has the gate's steps.
 """
 
@@ -11,7 +11,7 @@ import os
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,16 +20,15 @@ from nodes.operate.check_network import interface
 from nodes.rows.editions import EditionKeeper
 from nodes.settings import NodeSettings
 from nodes.state.read_only import opened
+from nodes.state.store import SCHEMA
 from nodes.study import gate
 from nodes.study.answered_cohorts import AnsweredCohorts
 from nodes.study.computation import Computation
+from nodes.study.open_study import as_read, rows_of
 from trust.analyses.base import together
 from trust.canonical import canonical
 from trust.charters.charter import Charter
 from trust.charters.partner_policy import PartnerPolicy, floor_of
-from trust.dataset.cohort import Cohort
-from trust.dataset.dataset import PARTNER
-from trust.dataset.rows import partner_rows
 from trust.decision import Decision, Decisions
 from trust.documents.mandate import Mandate, SignedMandate, draft_mandate
 from trust.documents.root import TrustRoot
@@ -44,7 +43,6 @@ __all__ = ["Rehearsal", "Told", "asked_of", "from_register", "rehearse"]
 
 _LARGEST_BYTES = 1 << 22
 _NUMBER = "0000-rehearsal"
-_TABLES = ("cohort", "answered_cohort")
 
 
 @dataclass(frozen=True)
@@ -132,18 +130,15 @@ def rehearse(settings: NodeSettings, papers: Told) -> Rehearsal:
         with tempfile.TemporaryDirectory(prefix="datatrust-rehearsal-") as thrown:
             _linked(settings.own / "editions", Path(thrown))
             editions = EditionKeeper(Path(thrown), dataset, persons=floor_of(charter, policy).persons)
-            names = [name for analysis in study.analyses.values() for name in analysis.reads()]
             try:
-                cohort = Cohort.parse(study.cohort, dataset) if study.cohort else None
-                cohort_rows = editions.freeze(source, names, cohort, now=now())
+                cohort_rows, names = rows_of(study, source, editions, now=now())
             except DataTrustError as wrong:
                 parts.append(("after rows", Decisions([_no("rows", wrong)])))
                 return Rehearsal(tuple(parts), tuple(notes))
-            differs = AnsweredCohorts(state.answered, editions).judge(cohort_rows, names, study.protections.persons)
+            differs = AnsweredCohorts(state, editions).judge(cohort_rows, names, study.protections.persons)
             parts.append(("after rows", gate.after_rows(study, scope, cohort_rows.frozen, differs)))
             if parts[-1][1].ok:
-                rows = cohort_rows.frozen.rows
-                rows = partner_rows(rows, partners.index(settings.name)) if PARTNER in names else rows
+                rows = as_read(cohort_rows, names, partners.index(settings.name))
                 parts.append(("first sums", Decisions(_first_sums(planned, rows))))
     return Rehearsal(tuple(parts), tuple(notes))
 
@@ -176,17 +171,21 @@ def _mandate(papers: Told, root: TrustRoot, planned: PlannedStudy, charter: Char
 
 
 def _gate_decisions(
-    settings: NodeSettings, request: gate.MandateRequest, root: TrustRoot, policy: PartnerPolicy | None, state: _State
+    settings: NodeSettings,
+    request: gate.MandateRequest,
+    root: TrustRoot,
+    policy: PartnerPolicy | None,
+    state: sqlite3.Connection,
 ) -> list[Decision]:
-    time = now()
-    clock = not state.latest or time >= read_time(state.latest)
+    time, latest = now(), state.execute("SELECT at FROM latest").fetchone()
+    clock = latest is None or time >= read_time(latest[0])
     writable = os.access(settings.own, os.W_OK)
     view = gate.NodeView(
         partner=settings.name,
         root=root,
         charter=settings.charter(),
-        revoked=request.mandate.digest in state.revoked,
-        seen=request.study.id in state.seen,
+        revoked=_has(state, "SELECT 1 FROM revocation WHERE mandate = ?", request.mandate.digest),
+        seen=_has(state, "SELECT 1 FROM study WHERE study = ?", request.study.id),
         clock=Decision("clock", clock, "this partner's clock goes on", "correct the clock"),
         journal=Decision("journal", writable, "this partner's folder can be written", "correct its rights"),
         policy=policy,
@@ -225,42 +224,19 @@ def _no(rule: str, wrong: DataTrustError) -> Decision:
 # ---- the state, read only
 
 
-@dataclass(frozen=True)
-class _State:
-    """What the node's database knows: studies given to, revoked mandates, the last entry's time, cohorts answered."""
-
-    seen: frozenset[str]
-    revoked: frozenset[bytes]
-    latest: str
-    answered: sqlite3.Connection
-
-
 @contextmanager
-def _state(own_folder: Path) -> Iterator[_State]:
-    """Raises: InvalidInput for a database that cannot be read."""
-    memory = sqlite3.connect(":memory:", isolation_level=None)
-    try:
-        if not (own_folder / "state.sqlite").is_file():
-            yield _State(frozenset(), frozenset(), "", memory)
-            return
-        with opened(own_folder, "the node") as db:
-            tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            for table in _TABLES:
-                if table in tables:
-                    memory.execute(db.execute("SELECT sql FROM sqlite_master WHERE name = ?", (table,)).fetchone()[0])
-                    rows = db.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608 - a name of ours
-                    if rows:
-                        memory.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(rows[0]))})", rows)  # noqa: S608
+def _state(own_folder: Path) -> Iterator[sqlite3.Connection]:
+    """The node's database as it is now, in memory.  Raises: InvalidInput for one that cannot be read."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as memory:
+        if (own_folder / "state.sqlite").is_file():
+            with opened(own_folder, "the node") as db:
+                db.backup(memory)
+        memory.executescript(SCHEMA)  # for a node that has not served yet
+        yield memory
 
-            def column(query: str, table: str) -> list[Any]:
-                return [value for (value,) in db.execute(query)] if table in tables else []
 
-            studies = frozenset(column("SELECT study FROM study", "study"))
-            revoked = frozenset(column("SELECT mandate FROM revocation", "revocation"))
-            latest = column("SELECT at FROM latest", "latest")
-        yield _State(studies, revoked, latest[0] if latest else "", memory)
-    finally:
-        memory.close()
+def _has(state: sqlite3.Connection, query: str, value: bytes | str) -> bool:
+    return state.execute(query, (value,)).fetchone() is not None
 
 
 def _linked(editions: Path, thrown: Path) -> None:

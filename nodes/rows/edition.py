@@ -7,12 +7,8 @@ that is asked of a source can be asked of it.
 from __future__ import annotations
 
 import hashlib
-import os
-import secrets
 from collections.abc import Collection
-from contextlib import suppress
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -25,10 +21,9 @@ from nodes.rows.columns import columns_of
 from nodes.rows.source import Source, open_table, physical_names, table_of
 from nodes.rows.table import SourceFingerprint, database, kept_once, text
 from trust.dataset.dataset import Dataset
-from trust.errors import Fault
 from trust.privacy.differencing import Bits, bits
 
-__all__ = ["Edition", "come_or_gone", "ids_of", "table_columns", "take", "write_parquet"]
+__all__ = ["Edition", "come_or_gone", "ids_of", "table_columns", "take"]
 
 
 def take(source: Source, dataset: Dataset, names: Collection[str]) -> tuple[Source, SourceFingerprint]:
@@ -42,25 +37,6 @@ def take(source: Source, dataset: Dataset, names: Collection[str]) -> tuple[Sour
     """
     copied, fingerprint = table_of(source).copy(_kept_names(source, dataset, names), list(names))
     return source.model_copy(update={"url": copied, "table": "", "opt_out": None}), fingerprint
-
-
-def write_parquet(source: Source, names: list[str], path: Path) -> None:
-    """Write these columns of a source to a Parquet file for the owner alone, whole or not at all.  Raises: Fault."""
-    beside = path.with_name(f"new-{secrets.token_hex(8)}")
-    with database() as connection:
-        open_table(source, connection, names)
-        try:
-            connection.execute(f"COPY (SELECT * FROM raw) TO {text(str(beside))} (FORMAT parquet)")  # noqa: S608 - quoted
-            beside.chmod(0o600)
-            with beside.open("rb") as file:
-                os.fsync(file.fileno())
-            beside.replace(path)
-        except (duckdb.Error, OSError) as wrong:
-            with suppress(OSError):
-                beside.unlink()
-            raise Fault(
-                f"the edition cannot be written ({type(wrong).__name__})", remedy="make room in the node's folder"
-            ) from None
 
 
 def _kept_names(source: Source, dataset: Dataset, names: Collection[str]) -> list[str]:

@@ -13,8 +13,7 @@ What is read, and when:
 - each later study first asks whether the source has changed.  Of a DataFrame (compared value by value) and of a file or
   SQLite (dates and size; content too while it is quite new) an answer no is proof, and nothing more is read.  Else the
   ids are read and compared; where each row is a person, all columns are;
-- with a state that is kept, the edition goes to the disk before the first answer leaves: `editions/` holds
-  `edition.json`, the rows `000001.parquet`, each edition's tokens `000001.tokens`, and `key`, for the owner only.  The
+- with a state that is kept, the edition goes to the disk before the first answer leaves (`edition_files.py`).  The
   rows of the last edition go when the next one comes; its tokens stay, since cohorts that were answered are compared
   over editions (`nodes/study/answered_cohorts.py`).
 
@@ -25,13 +24,8 @@ then tells of the change.  Of rows without an id, a row that changed counts twic
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import secrets
-import time
 import weakref
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -39,11 +33,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from nodes.rows import edition_files as unfinished
 from nodes.rows.cohort_rows import FrozenRows, freeze, needed
-from nodes.rows.edition import Edition, come_or_gone, ids_of, table_columns, take, write_parquet
+from nodes.rows.edition import Edition, come_or_gone, ids_of, table_columns, take
+from nodes.rows.edition_files import EditionEntry, EditionFiles
 from nodes.rows.opt_outs import opted_out
-from nodes.rows.source import Source, physical_names, table_of
+from nodes.rows.source import Source, table_of
 from nodes.rows.table import SourceFingerprint, TableInMemory
 from trust.canonical import digest
 from trust.dataset.cohort import Cohort
@@ -53,9 +47,6 @@ from trust.privacy.differencing import Bits, bits, places
 from trust.times import write_time
 
 __all__ = ["CohortRows", "EditionKeeper"]
-
-_LEFTOVER_SECONDS = 86_400
-"""Seconds after which an unfinished file is not another process's."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +87,7 @@ class EditionKeeper:
 
     def __init__(self, folder: Path, dataset: Dataset, *, persons: int, durable: bool = True) -> None:
         self.dataset, self._digest = dataset, dataset.digest()
-        self._folder, self._k, self._durable = folder, persons, durable
+        self._k, self._durable = persons, durable
         self._current_edition: Edition | None = None
         self._next: tuple[Edition, frozenset[str]] | None = None
         self._proof: tuple[SourceFingerprint, frozenset[str]] | None = None
@@ -104,11 +95,7 @@ class EditionKeeper:
         self._rows_in_use: list[weakref.ref[CohortRows]] = []
         self._positions_of: dict[tuple[int, int], tuple[Edition, npt.NDArray[np.int64]]] = {}
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for path in folder.glob("new-*"):  # of a process that ended while it wrote
-                if path.stat().st_mtime < time.time() - _LEFTOVER_SECONDS:
-                    path.unlink()
-            self._key = self._read_key()
+            self._files = EditionFiles(folder, durable=durable)
         except OSError as wrong:
             raise Fault(f"the folder of editions cannot be used ({type(wrong).__name__})") from None
 
@@ -143,7 +130,7 @@ class EditionKeeper:
             raise Fault("another study has made this edition meanwhile", remedy="run the study again")
         try:
             if self._current_edition is not None:
-                self._write_tokens(self._current_edition)
+                self._files.keep_tokens(self._current_edition.number, self._current_edition.tokens(self._files.key))
             if self._durable:
                 self._write(edition)
         except OSError as wrong:
@@ -154,7 +141,7 @@ class EditionKeeper:
 
     def identity(self, edition: Edition) -> bytes:
         """Which persons an edition has, in which order: 32 bytes, of the keyed tokens."""
-        return hashlib.sha256(edition.tokens(self._key).tobytes()).digest()
+        return hashlib.sha256(edition.tokens(self._files.key).tobytes()).digest()
 
     def placed(self, number: int, persons: Bits, among: Edition) -> tuple[Bits, int]:
         """A set of persons of edition `number` as one of the persons of `among`, and how many are not there.
@@ -165,13 +152,13 @@ class EditionKeeper:
             return persons, 0
         key = (number, id(among))
         if key not in self._positions_of or self._positions_of[key][0] is not among:
-            self._positions_of[key] = among, _positions_of(self._tokens(number), among.tokens(self._key))
+            self._positions_of[key] = among, _positions_of(self._tokens(number), among.tokens(self._files.key))
         moved_rows = self._positions_of[key][1]
         places_there = moved_rows[places(persons, len(moved_rows))]
         return bits(places_there[places_there >= 0], self._size(among)), int(np.count_nonzero(places_there < 0))
 
     def _size(self, edition: Edition) -> int:
-        return len(edition.tokens(self._key))
+        return len(edition.tokens(self._files.key))
 
     # ---- which edition
 
@@ -222,50 +209,16 @@ class EditionKeeper:
 
     # ---- on the disk
 
-    def _read_key(self) -> bytes:
-        path = self._folder / "key"
-        if not path.exists():
-            if any(self._folder.glob("*.tokens")):
-                raise Fault("the key of the editions is lost", remedy="put the file `key` back into the folder")
-            _write_private(path, secrets.token_bytes(32), self._durable)
-        return path.read_bytes()
-
     def _tokens(self, number: int) -> npt.NDArray[np.uint64]:
         if self._current_edition is not None and number == self._current_edition.number and not self._durable:
-            return self._current_edition.tokens(self._key)
-        try:
-            return np.frombuffer((self._folder / f"{number:06d}.tokens").read_bytes(), dtype="<u8").astype(np.uint64)
-        except (OSError, ValueError):
-            raise Fault(
-                f"the tokens of edition {number} are lost", remedy="put the file back into the folder of editions"
-            ) from None
-
-    def _write_tokens(self, edition: Edition) -> None:
-        path = self._folder / f"{edition.number:06d}.tokens"
-        if not path.exists():
-            _write_private(path, edition.tokens(self._key).astype("<u8").tobytes(), self._durable)
+            return self._current_edition.tokens(self._files.key)
+        return self._files.tokens(number)
 
     def _write(self, edition: Edition) -> None:
-        """Rows and tokens first, `edition.json` last: what it names is complete."""
-        with unfinished.making(self._folder, edition.number):
-            self._write_all(edition)
-
-    def _write_all(self, edition: Edition) -> None:
-        path = self._rows(edition.number)
-        write_parquet(edition.source, physical_names(edition.source), path)
+        entry = EditionEntry(edition.taken, edition.number, edition.of)
+        path = self._files.keep(entry, edition.source, edition.tokens(self._files.key))
         if isinstance(edition.source.url, TableInMemory):
             edition.source = edition.source.model_copy(update={"url": path})
-        self._write_tokens(edition)
-        unfinished.synced(self._folder)
-        entry = {"date": edition.taken, "number": edition.number, "of": edition.of}
-        _write_private(self._folder / "edition.json", json.dumps(entry, sort_keys=True).encode(), durable=True)
-        for old in self._folder.glob("[0-9]*.parquet"):
-            if old != path:
-                with suppress(OSError):
-                    old.unlink()
-
-    def _rows(self, number: int) -> Path:
-        return self._folder / f"{number:06d}.parquet"
 
     def _source_id(self, source: Source) -> str:
         """What an edition is of: the dataset, and the table's names of its columns.  If it changes, the next is due."""
@@ -276,26 +229,17 @@ class EditionKeeper:
         """The edition that is on the disk, which another process may have made.  Raises: Fault."""
         if not self._durable:
             return
-        finished_entries = unfinished.finished(self._folder)
-        if not (self._folder / "edition.json").exists():
-            if finished_entries:
-                raise Fault("edition.json is lost", remedy="put the file back into the folder of editions")
+        entry = self._files.in_use()
+        if entry is None or entry.number == self._last:
             return
-        try:
-            entry = json.loads((self._folder / "edition.json").read_bytes())
-            number, date, source_id = int(entry["number"]), str(entry["date"]), str(entry["of"])
-        except (OSError, ValueError, KeyError, TypeError):
-            raise Fault("edition.json cannot be read", remedy="put the file back into the folder") from None
-        if number < finished_entries:
-            raise Fault("edition.json is older than the editions beside it", remedy="put the last one back")
-        if number == self._last:
-            return
-        self._last, self._proof, self._next, self._current_edition = number, None, None, None
-        path = self._rows(number)
+        self._last, self._proof, self._next, self._current_edition = entry.number, None, None, None
+        path = self._files.rows(entry.number)
         if not path.is_file():
             raise Fault("the rows of the edition are lost", remedy="put the file back into the folder of editions")
         frozen = source.model_copy(update={"url": path, "table": "", "opt_out": None})
-        self._current_edition = Edition(number, date, frozen, self.dataset, SourceFingerprint(), source_id=source_id)
+        self._current_edition = Edition(
+            entry.number, entry.date, frozen, self.dataset, SourceFingerprint(), source_id=entry.of
+        )
         self._current_edition.kept = True
 
 
@@ -307,16 +251,3 @@ def _positions_of(old: npt.NDArray[np.uint64], new: npt.NDArray[np.uint64]) -> n
     positions = np.minimum(np.searchsorted(new, old, sorter=order), len(new) - 1)
     matches: npt.NDArray[np.int64] = np.where(new[order[positions]] == old, order[positions], -1).astype(np.int64)
     return matches
-
-
-def _write_private(path: Path, content: bytes, durable: bool) -> None:
-    """Whole or not at all, for the owner only; where `durable`, on the disk under its name."""
-    beside = path.with_name(f"new-{secrets.token_hex(8)}")
-    with open(beside, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-        file.write(content)
-        file.flush()
-        if durable:
-            os.fsync(file.fileno())
-    beside.replace(path)
-    if durable:
-        unfinished.synced(path.parent)

@@ -16,8 +16,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from sdnotify import SystemdNotifier
-
 from nodes.events import Connected, JoiningAgain, NodeEvent, NotAdmitted
 from nodes.keys import NodeKeys, named, next_keys, take_next
 from nodes.operate.check_network import interface
@@ -28,6 +26,7 @@ from nodes.serve.health import Health, Watch
 from nodes.serve.logs import Log, node_log
 from nodes.serve.loop import serve
 from nodes.serve.metrics import Metrics
+from nodes.serve.systemd import notify
 from nodes.settings import NodeSettings
 from nodes.state.lock import locked
 from nodes.state.restored import require_caught_up
@@ -89,7 +88,6 @@ class _NodeProcess:
         toml = settings.toml
         self._figures = Metrics() if toml and toml.metrics else None
         self._watch = Watch(settings, self._watched)
-        self._systemd = SystemdNotifier() if os.environ.get("NOTIFY_SOCKET") else None
         self._stop = threading.Event()
         self._fleet: FleetNode | None = None
         self._failing_told: tuple[str, ...] | None = None
@@ -121,7 +119,7 @@ class _NodeProcess:
             self._watch.end()
             if health is not None:
                 health.end()
-        self._notify("STOPPING=1")
+        notify("STOPPING=1")
         self._log("stopped")
 
     def _health(self) -> Health | None:
@@ -135,11 +133,6 @@ class _NodeProcess:
         if self._stop.is_set():
             fleet.stop.set()
         return lambda raw: self._answer(raw, sessions.handle)
-
-    def _notify(self, words: str) -> None:
-        """To systemd, where it has asked (sd_notify(3))."""
-        if self._systemd is not None:
-            self._systemd.notify(words)
 
     # ---- what happens
 
@@ -200,7 +193,7 @@ class _NodeProcess:
             self._say(findings, failing)
         if self._figures:
             self._figures.watched(ready=not failing, days=watch.days)
-        self._notify("WATCHDOG=1" if failing else "READY=1\nWATCHDOG=1")
+        notify(*([] if failing else ["READY=1"]), "WATCHDOG=1")
         self._keep_accepted(watch)
         if failing or time.monotonic() - self._followed_at > _FOLLOW_SECONDS:
             self._follow()

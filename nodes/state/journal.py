@@ -8,13 +8,11 @@ docs/formats.md, 9; how changes are found: `trust/logs/logbook.py`.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 from trust.errors import Refused
 from trust.logs.checkpoint import Checkpoint, sign_checkpoint
 from trust.logs.logbook import Logbook, prepare
-from trust.logs.merkle import Entry
 from trust.secure_sum.errors import JournalCorrupt, StateRolledBack, StoreUnavailable
 from trust.signing.envelope import Signer
 
@@ -37,65 +35,40 @@ KINDS = frozenset(
 """Of entries; no other can be written."""
 
 
-class Journal:
+class Journal(Logbook):
     """The journal in the tables `log` and `head` of a node's database, made where they are missing.
 
     `db` is in autocommit mode.  One object a thread; any number of processes.
-    Raises: StoreUnavailable, everywhere, where the database cannot be used.
+    Raises: JournalCorrupt, everywhere, where it is not as it was written; StoreUnavailable where the database cannot be
+    used.
     """
 
     def __init__(self, db: sqlite3.Connection, *, make: bool = True) -> None:
         """`make=False` makes no tables, for a database that is only read."""
-        self._log = Logbook(db, "journal", KINDS)
+        super().__init__(db, "journal", KINDS)
         if make:
-            with mapped():
+            with self.mapped():
                 prepare(db)
 
-    def append(self, kind: str, study: str, time: str, body: Mapping[str, Any]) -> int:
-        """Add an entry and return its number, from 0.  The caller has opened the transaction, and commits it.
-
-        Args:
-            study: its id, empty where the entry is of none.
-            at: `YYYY-MM-DDTHH:MM:SSZ`.
-            body: what has a canonical form; no secret, no value of a row.
-
-        Raises: ValueError for a kind that is not in `KINDS`, JournalCorrupt, StoreUnavailable.
-        """
-        with mapped():
-            return self._log.append(kind, study, time, body)
-
-    def head(self) -> tuple[int, bytes]:
-        """How many entries there are, and the Merkle root over them, 32 bytes."""
-        with mapped():
-            return self._log.head()
-
-    def entries(self, start: int = 0) -> Iterator[Entry]:
-        """Entries from `start` on.  Raises: JournalCorrupt."""
-        with mapped():
-            yield from self._log.entries(start)
+    def mapped(self) -> mapped:
+        """What the database, the disk or the log says becomes an error of the node."""
+        return mapped()
 
     def checkpoint(self, origin: str, signer: Signer) -> str:
         """The head as a signed note.  `origin`: `trust.checkpoint.journal_origin`."""
-        with mapped():
-            return sign_checkpoint(self._log.checkpoint(origin), signer)
-
-    def verify(self) -> None:
-        """Read every entry again and compare with the head.  Raises: JournalCorrupt, naming the first wrong entry."""
-        with mapped():
-            self._log.verify()
+        return sign_checkpoint(Checkpoint(origin, *self.head()), signer)
 
     def extends(self, checkpoint: Checkpoint) -> None:
         """This journal contains the one of an earlier checkpoint of it.
 
         Raises: StateRolledBack where it is shorter, as after a restored backup; JournalCorrupt where it is another.
         """
-        with mapped():
-            size, _ = self._log.head()
-            if size < checkpoint.size:
-                raise StateRolledBack(f"a journal of {size} entries", expected=f"the {checkpoint.size} of its register")
-            if not self._log.same_up_to(checkpoint.size, checkpoint.root):
-                text = f"other entries than the first {checkpoint.size} that the register has the head of"
-                raise JournalCorrupt(text, expected="the journal that was written here")
+        size, _ = self.head()
+        if size < checkpoint.size:
+            raise StateRolledBack(f"a journal of {size} entries", expected=f"the {checkpoint.size} of its register")
+        if not self.same_up_to(checkpoint.size, checkpoint.root):
+            text = f"other entries than the first {checkpoint.size} that the register has the head of"
+            raise JournalCorrupt(text, expected="the journal that was written here")
 
 
 class mapped:  # noqa: N801 - used as a context manager; a class, since it is on the way of every entry

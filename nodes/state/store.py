@@ -25,9 +25,9 @@ from trust.secure_sum.messages import Context
 from trust.secure_sum.state import Contribution, StudyState
 from trust.signing.envelope import Envelope, Signer
 
-__all__ = ["SqliteStore"]
+__all__ = ["SCHEMA", "SqliteStore"]
 
-_SCHEMA = """
+SCHEMA = """
 CREATE TABLE IF NOT EXISTS study (
     study TEXT PRIMARY KEY, status TEXT NOT NULL, mandate BLOB NOT NULL, root BLOB NOT NULL,
     ephemeral BLOB NOT NULL, transcript BLOB NOT NULL, partners TEXT NOT NULL, epoch INTEGER NOT NULL,
@@ -84,7 +84,7 @@ class SqliteStore:
             raise StoreUnavailable(newer.text, expected=newer.expected) from None
         self._journal.verify()
         with mapped():
-            self._db.executescript(_SCHEMA)
+            self._db.executescript(SCHEMA)
         with self.transaction():
             self._sweep()
 
@@ -162,7 +162,7 @@ class SqliteStore:
 
     def keep(self, study: str, key: str, raw: bytes) -> None:
         """Keep a part of a session until the study is closed.  Raises: StoreUnavailable."""
-        with mapped():
+        with self._within(), mapped():
             self._db.execute("INSERT OR REPLACE INTO session VALUES (?, ?, ?)", (study, key, raw))
 
     def of_mandate(self, mandate: bytes) -> str | None:
@@ -263,10 +263,6 @@ class SqliteStore:
     def extends(self, checkpoint: Checkpoint) -> None:
         """The journal contains that of an earlier checkpoint.  Raises: StateRolledBack, JournalCorrupt."""
         self._journal.extends(checkpoint)
-
-    def verify_journal(self) -> None:
-        """Read the journal again.  Raises: JournalCorrupt, naming the first wrong entry; StoreUnavailable."""
-        self._journal.verify()
 
     def writable(self) -> None:
         """Prove that the journal can be written now: write some pages, commit them, take them out again.

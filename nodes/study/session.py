@@ -20,17 +20,16 @@ from nodes.rows.editions import CohortRows
 from nodes.rows.from_database import SourceAway
 from nodes.study import gate
 from nodes.study.answered_cohorts import AnsweredCohorts
-from nodes.study.approved_study import OpenStudy, asks_kept, begin, kept_asks, signed, signed_documents
 from nodes.study.computation import Computation
 from nodes.study.egress import Egress
 from nodes.study.notices import Notices
+from nodes.study.open_study import OpenStudy, asks_kept, kept_asks, rows_of, signed, signed_documents
 from trust.canonical import parse
-from trust.dataset.cohort import Cohort
 from trust.decision import Decisions, require
 from trust.documents.mandate import SignedMandate
 from trust.documents.study import Study
 from trust.errors import AnalysisFailed, DataTrustError, MessageInvalid, Refused
-from trust.protocol.asks import question, size, unpack_asks
+from trust.protocol.asks import size, unpack_asks
 from trust.protocol.messages import (
     DOWN,
     AskMessage,
@@ -158,7 +157,7 @@ class Session:
         """Bytes that a message may carry now, known from the plan; longer ones are not even hashed."""
         if self._state != "started":
             return _EXTRA_BODY_BYTES
-        plans, last = self._open_study.plans, self._open_study.progress.last
+        plans, last = self._open_study.plans, self._open_study.last
         ask_bytes = sum(max(size(planned_sum.takes) for planned_sum in sums.values()) for sums in plans.values())
         shown_bytes = last[0].layout.nbytes * len(self._open_study.parameters.partners) if last else 0
         return _EXTRA_BODY_BYTES + ask_bytes + shown_bytes
@@ -194,21 +193,22 @@ class Session:
         request = signed(self._node, self._notices.root, mandate, study_signed)
         view = replace(self._view(request.mandate, request.study), seen=False)
         require(gate.before_rows(request, view, now=self._node.clock()))  # policy, charter or dataset may be others now
-        rows, names = self._rows(request.study)
+        rows, names = rows_of(request.study, self._node.source, self._node.editions, now=self._node.clock())
         if not self._answered_cohorts.is_of(study, rows):
             if state.epoch:
                 text = "the rows that this study began with are not there any more at a partner"
                 raise Refused("edition-changed", text, remedy="file a new study")
             self._require_allowed(request, rows, names)
         self._begin(request, rows, names)
-        signed_study, progress = self._open_study, self._open_study.progress
+        open_study = self._open_study
         for r in range(state.epoch):
             if self._node.store.contribution(study, r) is None:
                 continue  # one that was passed over
-            asks = asks_kept(documents.get(f"ask {r}", b""), signed_study.plans)
-            progress.answered(question(r, asks, signed_study.plans, signed_study.documents), asks)
-            if f"total {r}" in documents and progress.last:
-                progress.total(progress.last[0].layout.read(documents[f"total {r}"]))
+            asks = asks_kept(documents.get(f"ask {r}", b""), open_study.plans)
+            asked_question = open_study.question(r, asks)
+            open_study.answered(asked_question, asks)
+            if f"total {r}" in documents:
+                open_study.total(asked_question.layout.read(documents[f"total {r}"]))
         self._again = True
         self._state = state.status
 
@@ -235,13 +235,11 @@ class Session:
             about = {"decisions": rules, "mandate": digest, "root": mandate.mandate.root}
             node.journal("mandate-accepted", study.id, about)
             self._mandate_taken = digest
-        rows, names = self._rows(study)
+        rows, names = rows_of(study, node.source, node.editions, now=node.clock())
         after_rows = self._require_allowed(request, rows, names)
         self._begin(request, rows, names)
-        self._open_study.computation.rehearse(self._open_study.progress.expected or {})
-        if self._keep:
-            with node.store.transaction() as tx:
-                tx.keep(study.id, "signed", signed_documents(message))
+        self._open_study.computation.rehearse(self._open_study.expected or {})
+        self._keep_part("signed", signed_documents(message))
         answer = self._approve(after_rows)
         self._state = "approved"
         return answer
@@ -249,12 +247,6 @@ class Session:
     def _approve(self, decisions: Decisions) -> bytes:
         approval = self._open_study.party.approve(lambda: decisions, now=self._node.clock())
         return self.egress.send_approval(approval, self._node.head())
-
-    def _rows(self, study: Study) -> tuple[CohortRows, list[str]]:
-        """The rows of the cohort, frozen, and the columns that the analyses read."""
-        cohort = Cohort.parse(study.cohort, self._node.dataset) if study.cohort else None
-        names = [name for analysis in study.analyses.values() for name in analysis.reads()]
-        return self._node.editions.freeze(self._node.source, names, cohort, now=self._node.clock()), names
 
     def _require_allowed(self, request: gate.MandateRequest, rows: CohortRows, names: list[str]) -> Decisions:
         """The rules on these rows, which are to be recorded as answered before the first answer."""
@@ -265,7 +257,7 @@ class Session:
 
     def _begin(self, request: gate.MandateRequest, rows: CohortRows, names: list[str]) -> None:
         """Rows, plan and the secure sum of a study that has passed the gate."""
-        self._open_study = begin(self._node, self._notices.root, request, rows, names)
+        self._open_study = OpenStudy(self._node, self._notices.root, request, rows, names)
         self._computation = self._open_study.computation
 
     def _view(self, mandate: SignedMandate, study: Study) -> gate.NodeView:
@@ -315,46 +307,47 @@ class Session:
         self._in("started")
         message = raw_message.read(AskMessage)
         shows_total = message.record is not None
-        open_study, node, progress = self._open_study, self._node, self._open_study.progress
+        open_study = self._open_study
         if message.mandate != open_study.mandate.digest.hex():
             raise MessageInvalid("a question of another mandate", expected="this study's")
         asks, rest = unpack_asks(message.asks, raw_message.body, open_study.plans)
         if rest and not shows_total:
             raise MessageInvalid(f"{len(rest)} bytes too many in a question", expected="none")
-        asked_question = question(message.r, asks, open_study.plans, open_study.documents)
-        repeated = progress.repeats(asked_question)
-        if (
-            shows_total
-            and not repeated
-            and not (self._again and progress.last and progress.audited == progress.last[0].r)
-        ):
+        asked_question = open_study.question(message.r, asks)
+        repeated = open_study.repeats(asked_question)
+        is_audited = self._again and open_study.last and open_study.audited == open_study.last[0].r
+        if shows_total and not repeated and not is_audited:
             self._audit(message.record, rest)
 
         def allowed_and_next() -> Decisions:
-            asks_due = progress.last[1] if repeated and progress.last else progress.expected
-            counts = {} if repeated else progress.asked
-            bytes_given = progress.given + (0 if repeated else asked_question.layout.nbytes)
+            asks_due = open_study.last[1] if repeated and open_study.last else open_study.expected
+            counts = {} if repeated else open_study.asked
+            bytes_given = open_study.given + (0 if repeated else asked_question.layout.nbytes)
             decisions = require(self._still_allowed())
             following = require(
                 gate.before_sum(open_study.mandate, asks, asks_due, open_study.plans, counts, bytes_given=bytes_given)
             )
             self._record()
-            if self._keep and not repeated:
-                with node.store.transaction() as tx:
-                    tx.keep(open_study.study.id, f"ask {asked_question.r}", kept_asks(asks, open_study.plans))
+            if not repeated:
+                self._keep_part(f"ask {asked_question.r}", kept_asks(asks, open_study.plans))
             return Decisions([*decisions, *following])
 
         upload = open_study.party.contribute(
             asked_question,
             message.partners,
             gate=allowed_and_next,
-            replay=lambda: {name: ask.values for name, ask in (progress.expected or {}).items()},
+            replay=lambda: {name: ask.values for name, ask in (open_study.expected or {}).items()},
             compute=lambda: open_study.computation.vector(asks),
-            now=node.clock(),
+            now=self._node.clock(),
         )
         if not repeated:
-            progress.answered(asked_question, asks)
+            open_study.answered(asked_question, asks)
         return self.egress.send_upload(upload)
+
+    def _keep_part(self, key: str, raw: bytes) -> None:
+        """What `again` needs, on the disk when this returns."""
+        if self._keep:
+            self._node.store.keep(self._open_study.study.id, key, raw)
 
     def _record(self) -> None:
         """Before the first answer: this cohort counts as answered from here on, whatever becomes of the study.
@@ -373,10 +366,10 @@ class Session:
 
     def _audit(self, record_document: object, sealed: bytes) -> None:
         """Recompute the last total from the uploads of all, and replay the analyses on it."""
-        open_study, node, progress = self._open_study, self._node, self._open_study.progress
-        if progress.last is None or progress.expected is not None:
+        open_study, node = self._open_study, self._node
+        if open_study.last is None or open_study.expected is not None:
             raise Refused("sum-order", "totals are shown once, after the sum that they are of")
-        last, _ = progress.last
+        last, _ = open_study.last
         record = Record.parse(record_document)
         uploads = open_sealed(sealed, node.seal, open_study.mandate.digest)
         salt, bodies = uploads[:32], memoryview(uploads)[32:]
@@ -391,11 +384,9 @@ class Session:
         words = audit(
             open_study.parameters, contribution, evidence, name=node.name, layout=last.layout, coordinator=coordinator
         )
-        if self._keep:
-            with node.store.transaction() as tx:
-                tx.keep(open_study.study.id, f"total {last.r}", bytes(raw_words(words)))
+        self._keep_part(f"total {last.r}", bytes(raw_words(words)))
         open_study.party.settle(record, coordinator, now=node.clock())
-        progress.total(words)
+        open_study.total(words)
 
     def _signer(self, record: Record) -> Ed25519PublicKey:
         """The key of the coordinator's role that signed a record; any of them where none did."""

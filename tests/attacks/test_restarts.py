@@ -154,7 +154,7 @@ def test_what_was_answered_is_known_after_a_restart(tmp_path: Path, r: int) -> N
     asking.places.start("b")
     session = Session.again(asking.places.node("b"), asking.study.id)
     assert session.trouble is None
-    progress = session._open_study.progress
+    progress = session._open_study
     assert progress.given > 0
     assert progress.expected is None  # a total is due: nothing is asked before it was shown
     assert progress.last is not None

@@ -57,7 +57,7 @@ def test_what_is_not_said_is_as_usual(tmp_path: Path, toml: str | None) -> None:
     settings = home(tmp_path / "h", toml=toml)
     assert (settings.api, settings.superlink) == ("0.0.0.0:8443", "0.0.0.0:9443")
     assert (settings.api_here, settings.superlink_here) == ("127.0.0.1:8443", "127.0.0.1:9443")
-    assert (settings.patience, settings.studies, settings.url, settings.address) == (600.0, 4, "", "")
+    assert (settings.said.patience, settings.said.studies, settings.url, settings.address) == (600, 4, "", "")
     assert settings.place == tmp_path / "h" / "coordinator"
     assert settings.database == "SQLite"
 
@@ -67,10 +67,10 @@ def test_what_is_said_counts(tmp_path: Path) -> None:
     text += "patience = 5\nstudies = 9"
     settings = home(tmp_path / "h", toml=text)
     assert (settings.api, settings.api_here, settings.superlink_here) == ("[::]:1", "[::1]:1", "[::1]:2")
-    assert (settings.url, settings.address, settings.patience, settings.studies) == (
+    assert (settings.url, settings.address, settings.said.patience, settings.said.studies) == (
         "https://t.example",
         "t.example:2",
-        5.0,
+        5,
         9,
     )
 

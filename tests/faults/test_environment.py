@@ -88,7 +88,7 @@ def journals(places: RestartableTrust) -> dict[str, int]:
     found = {}
     for name in NAMES:
         places.start(name)
-        places.node(name).store.verify_journal()
+        places.node(name).store._journal.verify()
         found[name] = places.node(name).store.head()[0]
     return found
 

@@ -13,14 +13,13 @@ again as a whole, `head` included, is found only by comparing it with an older s
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from json.encoder import encode_basestring_ascii
-from typing import Any, NoReturn, Protocol
+from typing import Any, Concatenate, NoReturn, ParamSpec, Protocol, TypeVar
 
 from trust.canonical import canonical, parse, read_model
 from trust.errors import DataTrustError, InvalidInput, MessageInvalid, Refused
-from trust.logs.checkpoint import Checkpoint
 from trust.logs.merkle import EMPTY, Entry, Tree, leaf_hash, node_hash
 from trust.times import read_time
 
@@ -40,6 +39,8 @@ _SCHEMA = (
 _ROWS_AT_ONCE = 1000
 _LOWEST = -(1 << 63)
 """Of the numbers that a row can have: what was put in before the first entry is read too."""
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 _MEND = "keep the file as it is for the trust's auditor; nothing is computed or released on it"
 
 
@@ -72,10 +73,20 @@ def check_version(db: Connection) -> None:
         )
 
 
+def _mapped(method: Callable[Concatenate[Logbook, _P], _T]) -> Callable[Concatenate[Logbook, _P], _T]:
+    @functools.wraps(method)
+    def inside(log: Logbook, /, *arguments: _P.args, **named: _P.kwargs) -> _T:
+        with log.mapped():
+            return method(log, *arguments, **named)
+
+    return inside
+
+
 class Logbook:
     """The log in a connection's tables, called `name` in errors, its entries of these `kinds` only.
 
-    One object a thread.  What the database's driver raises passes through.
+    One object a thread.  What the database's driver raises passes through `mapped`, in which every public method runs:
+    a subclass says what a failure of the disk means.
     """
 
     def __init__(self, db: Connection, name: str, kinds: frozenset[str]) -> None:
@@ -83,8 +94,13 @@ class Logbook:
         self._size, self._peaks = 0, b""
         self._tree = Tree()
 
+    def mapped(self) -> AbstractContextManager[Any]:
+        """Around each use of the database; here nothing is changed."""
+        return nullcontext()
+
     # ---- writing
 
+    @_mapped
     def append(self, kind: str, study: str, time: str, body: Mapping[str, Any]) -> int:
         """Add an entry; its number, from 0.  The caller has opened the transaction, and commits it.
 
@@ -118,15 +134,13 @@ class Logbook:
 
     # ---- reading
 
+    @_mapped
     def head(self) -> tuple[int, bytes]:
         """How many entries there are, and the Merkle root over them, 32 bytes."""
         size, peaks = self._stored()
         return size, _folded(peaks)
 
-    def checkpoint(self, origin: str) -> Checkpoint:
-        """The head as a checkpoint that can be signed."""
-        return Checkpoint(origin, *self.head())
-
+    @_mapped
     def entry(self, seq: int) -> Entry:
         """Entry `seq`.  Raises: Refused (`log-corrupt`) where there is none."""
         row = self._db.execute("SELECT seq, leaf, body FROM log WHERE seq = ?", (seq,)).fetchone()
@@ -134,9 +148,11 @@ class Logbook:
 
     def entries(self, start: int = 0) -> Iterator[Entry]:
         """Entries from `start` on, each compared with its leaf hash.  Raises: Refused (`log-corrupt`)."""
-        for seq, (row_seq, leaf, body) in enumerate(self._rows(start), start):
-            yield self._checked(seq, row_seq, leaf, body)
+        with self.mapped():
+            for seq, (row_seq, leaf, body) in enumerate(self._rows(start), start):
+                yield self._checked(seq, row_seq, leaf, body)
 
+    @_mapped
     def tree(self) -> Tree:
         """The whole tree, for proofs.  Raises: Refused (`log-corrupt`)."""
         with self._snapshot():
@@ -151,6 +167,7 @@ class Logbook:
             self._corrupt("its entries do not lead to its head")
         return self._tree
 
+    @_mapped
     def verify(self) -> None:
         """Read the log again, every entry of it, and compare it with the head.
 
@@ -169,6 +186,7 @@ class Logbook:
         if grown != peaks:
             self._corrupt(f"{_first_difference(size, grown, peaks)} is not what was written")
 
+    @_mapped
     def same_up_to(self, size: int, root: bytes) -> bool:
         """Whether the first `size` entries have this root; there are at least so many."""
         now, own_head = self.head()

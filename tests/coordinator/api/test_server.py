@@ -18,6 +18,8 @@ import pytest
 
 from coordinator.api import server
 from coordinator.api.server import ApiServer
+from coordinator.serve.processes import not_listening
+from coordinator.settings import CoordinatorSettings
 from tests.support.coordinator_at_work import CoordinatorAtWork, opened, raw
 from trust.errors import InvalidInput
 from trust.signing.http_signatures import sign_request
@@ -30,16 +32,25 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
+def listening(world: CoordinatorAtWork, port: int) -> CoordinatorSettings:
+    """Its home, with this port in coordinator.toml."""
+    toml = world.folder / "coordinator.toml"
+    toml.write_text(toml.read_text().replace("127.0.0.1:8443", f"127.0.0.1:{port}"))
+    return CoordinatorSettings(world.folder)
+
+
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CoordinatorAtWork]:
     """A world whose interface listens in a thread of this process."""
     port = free_port()
     with opened(tmp_path_factory.mktemp("home") / "coordinator", url=f"https://localhost:{port}") as world:
-        up = threading.Event()
-        interface = ApiServer(world.settings, listen=f"127.0.0.1:{port}", ready=lambda _: up.set())
+        interface = ApiServer(listening(world, port))
         thread = threading.Thread(target=interface.run)
         thread.start()
-        assert up.wait(20)
+        end = time.monotonic() + 20
+        while not interface.started:
+            assert time.monotonic() < end
+            time.sleep(0.01)
         try:
             yield world
         finally:
@@ -136,12 +147,13 @@ def received(stream: ssl.SSLSocket) -> bytes:
 def test_the_process_ends_in_order_when_it_is_told_to(tmp_path: Path) -> None:
     port = free_port()
     with opened(tmp_path / "coordinator", url=f"https://localhost:{port}") as world:
-        toml = world.folder / "coordinator.toml"
-        toml.write_text(toml.read_text().replace("127.0.0.1:8443", f"127.0.0.1:{port}"))
-        command = [sys.executable, "-m", "coordinator.api", str(world.folder)]
+        settings = listening(world, port)
+        command = [sys.executable, "-m", "coordinator.serve.processes", str(world.folder), "api"]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        assert process.stdout is not None
-        assert process.stdout.readline() == f"listening at 127.0.0.1:{port}\n"
+        end = time.monotonic() + 60
+        while not_listening(settings, "api"):
+            assert time.monotonic() < end
+            time.sleep(0.1)
         with httpx.Client(verify=trusted(world), trust_env=False) as client:
             assert client.get(f"{world.url}/readyz").status_code == 200
             process.send_signal(signal.SIGTERM)
@@ -155,7 +167,7 @@ def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         with pytest.raises(InvalidInput, match="nothing can listen at"):
-            ApiServer(world.settings, listen=f"127.0.0.1:{taken.getsockname()[1]}")
+            ApiServer(listening(world, taken.getsockname()[1]))
 
 
 def test_a_folder_that_cannot_be_used_is_said(tmp_path: Path) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from typing import cast
 
 import numpy as np
 import pandas as pd
 import pytest
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
+from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
+from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
 
 import datatrust as dt
 from coordinator.flower.grid import FlowerChannel, InMemoryGrid
@@ -45,8 +48,27 @@ def raising() -> ClientApp:
     return app
 
 
+class WireGrid(InMemoryGrid):
+    """Sends every message through Flower's wire form: what does not survive it fails, and no object is shared."""
+
+    def _identity(self, message: Message) -> str:
+        return message.object_id
+
+    def _serve(self, message: Message) -> Message:
+        reply = super()._serve(as_sent(message))
+        return reply if reply.has_error() else as_sent(reply)
+
+
+def as_sent(message: Message) -> Message:
+    identity = message.metadata.message_id
+    parts = {name: part.deflate() for name, part in get_all_nested_objects(message).items()}
+    copy = cast(Message, inflate_object_from_contents(message.object_id, parts))
+    copy.metadata.__dict__["_message_id"] = identity
+    return copy
+
+
 def channel(apps: dict[str, ClientApp], *, through_wire: bool) -> FlowerChannel:
-    grid = InMemoryGrid({IDS[name]: app for name, app in apps.items()}, through_wire=through_wire)
+    grid = (WireGrid if through_wire else InMemoryGrid)({IDS[name]: app for name, app in apps.items()})
     return FlowerChannel(grid, {name: IDS[name] for name in apps})
 
 
@@ -115,7 +137,7 @@ def test_a_partner_whose_app_raises_is_absent_and_its_words_stay_there(through_w
     over = channel(apps, through_wire=through_wire)
     answers = over.exchange(dict.fromkeys(IDS, b"x"), deadline=5)
     assert sorted(answers) == ["a", "c"]
-    grid = InMemoryGrid({2: raising()}, through_wire=through_wire)
+    grid = (WireGrid if through_wire else InMemoryGrid)({2: raising()})
     (reply,) = grid.send_and_receive([Message(RecordDict(), 2, "query")])
     assert reply.has_error()
     assert "4711" not in str(reply.error.reason)
@@ -134,7 +156,7 @@ def test_a_partner_whose_app_raises_is_absent_and_its_words_stay_there(through_w
 )
 def test_a_flower_message_without_ours_in_it_is_refused(content: RecordDict, through_wire: bool) -> None:
     session = Session(world().nodes["a"])
-    grid = InMemoryGrid({1: client_app(session.handle)}, through_wire=through_wire)
+    grid = (WireGrid if through_wire else InMemoryGrid)({1: client_app(session.handle)})
     (reply,) = grid.send_and_receive([Message(content, 1, "query")])
     raw = reply.content.config_records[RECORD][FIELD]
     assert isinstance(raw, bytes)

@@ -23,7 +23,6 @@ from coordinator.operate.certificates import Authority, new_server_key
 from coordinator.serve.logs import logger, of_line
 from coordinator.serve.processes import PARTS, main, not_listening, run_part
 from coordinator.serve.supervisor import LOCK, pids, supervise
-from coordinator.serve.systemd import ServiceNotifier
 from coordinator.settings import CoordinatorSettings
 from tests.coordinator.test_settings import home
 from trust.errors import InvalidInput
@@ -72,27 +71,6 @@ LINES: list[tuple[str, dict[str, Any]]] = [
 @pytest.mark.parametrize(("line", "found"), LINES)
 def test_a_line_of_a_process_is_taken_apart(line: str, found: dict[str, Any]) -> None:
     assert of_line(line) == found
-
-
-def test_the_service_manager_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    place = tmp_path / "notify"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(str(place))
-        manager.settimeout(5)
-        monkeypatch.setenv("NOTIFY_SOCKET", str(place))
-        monkeypatch.setenv("WATCHDOG_USEC", "60000000")
-        notifier = ServiceNotifier()
-        notifier.notify("READY=1", "STATUS=ready")
-        notifier.keep_alive()
-        notifier.keep_alive()  # it is not yet time for another
-        assert [manager.recv(100), manager.recv(100)] == [b"READY=1\nSTATUS=ready", b"WATCHDOG=1"]
-        manager.setblocking(False)
-        with pytest.raises(BlockingIOError):
-            manager.recv(100)
-    notifier.notify("STOPPING=1")  # nobody listens any more: nothing happens
-    notifier.close()
-    monkeypatch.delenv("NOTIFY_SOCKET")
-    ServiceNotifier().notify("READY=1")
 
 
 # ---- what cannot start

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -126,22 +125,6 @@ def test_a_message_is_known_by_its_names(founders: Founders, tmp_path: Path) -> 
     for wrong in broken:
         assert _heading(pack_signed(wrong, founders.coordinator)) == ("", "", "")
     assert _heading(b"\x80\x04pickled") == ("", "", "")
-
-
-def test_systemd_is_told_where_it_has_asked(
-    founders: Founders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
-    process(founders, tmp_path)._notify("READY=1")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
-        systemd.bind(str(tmp_path / "notify"))
-        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
-        running = _NodeProcess(NodeSettings.at(tmp_path / "north"), lambda words: None)
-        running._notify("READY=1")
-        assert systemd.recv(100) == b"READY=1"
-    running._notify("STOPPING=1")  # nobody listens any more: nothing happens
-    assert running._systemd is not None
-    running._systemd.socket.close()
 
 
 def logged(capsys: pytest.CaptureFixture[str], *events: str) -> list[dict[str, Any]]:

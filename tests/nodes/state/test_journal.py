@@ -66,7 +66,7 @@ def test_entries_come_back_with_their_numbers_and_the_head_is_the_trees(at: Open
     entries = list(Journal(store.db).entries())
     assert entries == [Entry.of("sum-contributed", "s", AT, {"r": r}, seq=r) for r in range(40)]
     assert [entry.seq for entry in Journal(store.db).entries(37)] == [37, 38, 39]
-    store.verify_journal()
+    store._journal.verify()
 
 
 def test_an_entry_is_the_canonical_bytes_of_its_model(at: Open) -> None:
@@ -105,14 +105,14 @@ def test_what_could_not_be_read_back_is_not_written(
     with pytest.raises(ValueError), store.transaction() as tx:  # noqa: PT011 - our own mistakes have no code
         tx.journal(kind, study, when, body)
     assert store.head()[0] == 2
-    store.verify_journal()
+    store._journal.verify()
 
 
 def test_an_entry_that_is_too_long_is_refused_and_the_largest_is_read_back(at: Open) -> None:
     store, room = at(), LARGEST_ENTRY_BYTES - 200
     with store.transaction() as tx:
         tx.journal("revoked", "s", AT, {"x": "a" * room})
-    store.verify_journal()
+    store._journal.verify()
     with pytest.raises(MessageInvalid, match="an entry of"), store.transaction() as tx:
         tx.journal("revoked", "s", AT, {"x": "a" * LARGEST_ENTRY_BYTES})
     assert store.head()[0] == 1
@@ -122,7 +122,7 @@ def test_outside_a_transaction_an_entry_is_one_of_its_own(at: Open) -> None:
     store = at()
     store.journal("revoked", "s", AT, {})
     assert not store.db.in_transaction
-    store.verify_journal()
+    store._journal.verify()
     assert store.head()[0] == 1
 
 
@@ -140,7 +140,7 @@ def test_an_undone_transaction_is_undone_in_memory_too(at: Open) -> None:
             raise LookupError
         assert store.head() == before
     write(store, 1, 5)
-    store.verify_journal()
+    store._journal.verify()
     assert [entry.body for entry in Journal(store.db).entries(5)] == [{"r": 5}]
 
 
@@ -151,7 +151,7 @@ def test_an_undone_transaction_and_then_another_process_that_writes_as_much(at: 
         raise LookupError
     write(other, 1, 3)
     write(mine, 1, 4)
-    mine.verify_journal()
+    mine._journal.verify()
     assert mine.head() == other.head()
     assert [entry.body for entry in Journal(mine.db).entries()] == [{"r": r} for r in range(5)]
 
@@ -172,7 +172,7 @@ def test_two_objects_take_turns_and_some_turns_are_undone(
             written += count
         assert stores[0].head() == stores[1].head()
         assert stores[which].head()[0] == written
-    stores[0].verify_journal()
+    stores[0]._journal.verify()
     assert stores[1].head() == (written, tree(folder / "state.sqlite").root())
     for store in stores:
         store.close()
@@ -193,7 +193,7 @@ def test_processes_at_once_leave_one_journal(at: Open, tmp_path: Path) -> None:
     for process in processes:
         process.join(60)
         assert process.exitcode == 0
-    store.verify_journal()
+    store._journal.verify()
     assert store.head()[0] == 160
 
 
@@ -250,7 +250,7 @@ def test_a_journal_that_is_changed_while_it_is_open_is_found_when_it_is_read_aga
     store = write(at(), SIZE)
     changed(tmp_path / "a" / "state.sqlite", CHANGES["edit"], 2)
     with pytest.raises(JournalCorrupt, match="entry 2 "):
-        store.verify_journal()
+        store._journal.verify()
     with pytest.raises(JournalCorrupt, match="entry 2 "):
         list(Journal(store.db).entries())
 

@@ -45,7 +45,7 @@ def test_a_disk_that_is_full_keeps_nothing_and_recovers_without_hands(at: Open, 
     assert store.head() == before
     store.writable()
     write(store, 1, 3)
-    store.verify_journal()
+    store._journal.verify()
 
 
 def test_a_database_that_may_not_grow_is_not_writable(at: Open) -> None:

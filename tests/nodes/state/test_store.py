@@ -345,7 +345,7 @@ def test_a_study_whose_transaction_fails_at_the_journal_leaves_no_trace(make: An
     store.db.execute("DROP TRIGGER full")
     assert (store.head(), store.study("study-1"), store.contribution("study-1", 0)) == (before, state, None)
     made.contribute("p000", question())
-    store.verify_journal()
+    store._journal.verify()
     assert store.head()[0] == before[0] + 1
 
 

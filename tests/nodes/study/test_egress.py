@@ -38,7 +38,6 @@ TRANSPORTS = {
     "smtplib",
     "ftplib",
     "asyncio",
-    "sdnotify",
 }
 IDENTITY = Signer()
 UPLOAD = Upload(bytes(32), 3, bytes([1]) * 32, "a", bytes(64), memoryview(b"masked words"))
@@ -98,7 +97,7 @@ OPENS = {
     "enrolment.py": "what interface.py may raise",
     "check_network.py": "whether coordinator and SuperLink are there",
     "health.py": "is asked, on loopback only",
-    "process.py": "tells the service manager, on a socket of this machine",
+    "systemd.py": "tells the service manager, on a socket of this machine",
     "read_only.py": "quotes a path",
 }
 
@@ -108,14 +107,14 @@ def test_only_these_files_of_a_node_open_a_transport() -> None:
 
 
 def test_only_the_flower_file_sends_a_body() -> None:
-    sends = {"post", "put", "patch", "send", "request", "sendall", "notify"}
+    sends = {"post", "put", "patch", "send", "request", "sendall", "sendto"}
     called = {
         path.name: {n.attr for n in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(n, ast.Attribute)}
         & sends
         for path in others()
         if path.name in OPENS
     }
-    assert {name for name, found in called.items() if found} <= {"flower.py", "process.py", "health.py"}, called
+    assert {name for name, found in called.items() if found} <= {"flower.py", "systemd.py", "health.py"}, called
 
 
 @pytest.mark.parametrize("message", [READY, REFUSAL], ids=lambda message: message.kind)
