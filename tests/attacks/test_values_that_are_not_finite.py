@@ -11,8 +11,13 @@ import pytest
 
 import datatrust as dt
 from datatrust.in_process.local_trust import LocalTrust
+from trust.analyses import Describe, Glm
+from trust.analyses.base import Scope
 from trust.dataset import expressions
+from trust.dataset.expressions import Calculate, Compare, Name, Number
+from trust.documents.study import Study, plan
 from trust.errors import FormulaInvalid
+from trust.privacy.protections import Protections
 
 TARGET = {"age": 97.0, "bmi": 25.9, "chol": 371.4}
 PROPERTIES = "".join(
@@ -68,3 +73,24 @@ def test_without_the_rule_her_value_is_read(expression: str, monkeypatch: pytest
     monkeypatch.setattr(expressions, "_require_divisor", lambda *_: None)
     monkeypatch.setattr(expressions, "_require_finite", lambda whole, interval, dataset: interval)
     assert read_value(expression, "offset") == pytest.approx(TARGET["chol"], abs=1e-6)
+
+
+ROOM = Scope(dataset=DATASET, partners=("a", "b", "c"), protections=Protections())
+NOBODY = Calculate(
+    op="/", left=Number(number=0.0), right=Calculate(op="-", left=Name(column="age"), right=Number(number=97.0))
+)
+CHOL = Name(column="chol")
+PLACES = {
+    "outcome": Glm(link="identity", outcome=NOBODY, terms=()),
+    "term": Glm(link="identity", outcome=CHOL, terms=((CHOL, NOBODY),)),
+    "weights": Glm(link="identity", outcome=CHOL, terms=(), weights=NOBODY),
+    "offset": Glm(link="identity", outcome=CHOL, terms=(), offset=NOBODY),
+    "described": Describe(columns=("chol",), weights=NOBODY),
+    "inside": Glm(link="identity", outcome=CHOL, terms=((Compare(op=">", left=NOBODY, number=1.0),),)),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_it_is_refused_wherever_it_stands_also_in_a_study_written_without_the_library(place: str) -> None:
+    with pytest.raises(FormulaInvalid, match="may be 0"):
+        plan(Study.model_construct(analyses={"a": PLACES[place]}), ROOM)

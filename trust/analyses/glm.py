@@ -153,7 +153,6 @@ class Glm(Analysis):
             if expression is not None and not self._two_levels(scope, expression):
                 for name in expression.columns:
                     scope.numeric(name)
-                expression.interval(scope.dataset)
         group_columns(self.terms, scope)
         check_weights(scope, self.weights)
         if not self._two_levels(scope):

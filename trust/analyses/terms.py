@@ -97,7 +97,6 @@ class Design:
         if column is None:
             for name in factor.columns:
                 self.scope.numeric(name)
-            factor.interval(self.scope.dataset)
             return [_Part(label(factor), None)]
         levels = self.scope.levels(column)
         reference = getattr(factor, "reference", None)
